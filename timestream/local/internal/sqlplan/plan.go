@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sqlplan turns one statement of Timestream's SQL into one DuckDB query and back into Timestream's rows:
+// it resolves names against a Catalog, gives every expression a Timestream type, answers mistakes with the
+// service's own texts, prints DuckDB's SQL, and renders the values that come back as the service would.
+// It runs nothing and stores nothing: the caller owns the DuckDB connection, the relations and the pages.
+//
+// Timestream's timestamps and day-to-second intervals are BIGINT nanoseconds in DuckDB, year-to-month intervals are
+// INTEGER months, dates are INTEGER days since 1970 and times of day BIGINT nanoseconds. No identifier of a
+// user reaches DuckDB: columns are the expressions that the catalog gives, and aliases are generated.
+package sqlplan
+
+import (
+	"errors"
+	"time"
+
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+)
+
+// Catalog is what the compiler asks about the store. The answers must belong to one moment: a relation's SQL has to be
+// valid when the plan runs.
+type Catalog interface {
+	// Relation returns the table's shape. ErrNoDatabase or ErrNoTable (possibly wrapped) become the service's texts with
+	// the position of the name; any other error is returned as it is.
+	Relation(database, table string) (*Relation, error)
+	// Databases lists the names of all databases.
+	Databases() []string
+	// Tables lists the names of a database's tables; ErrNoDatabase as above.
+	Tables(database string) ([]string, error)
+	// Measures lists the measure names of a table; errors as in Relation.
+	Measures(database, table string) ([]Measure, error)
+}
+
+// What a Catalog answers for a name that it does not hold.
+var (
+	ErrNoDatabase = errors.New("database does not exist")
+	ErrNoTable    = errors.New("table does not exist")
+)
+
+// Relation is a Timestream table as SQL sees it.
+type Relation struct {
+	Database, Table string
+	// SQL is a DuckDB FROM item: a view's name or a SELECT in parentheses, without an alias.
+	SQL string
+	// Columns are in `SELECT *` order: dimensions, measure_name, time, measure columns (Timestream Developer Guide,
+	// data-modeling).
+	Columns []Column
+}
+
+// Column is one column of a Relation.
+type Column struct {
+	Name string
+	Type Type
+	// Attribute is what DESCRIBE says of it: DIMENSION, MEASURE_NAME, TIMESTAMP, MEASURE_VALUE or MULTI.
+	Attribute string
+	// SQL is the DuckDB expression for it, valid over Relation.SQL and without a table qualifier.
+	SQL string
+}
+
+// Measure is one row of SHOW MEASURES.
+type Measure struct {
+	Name string
+	// DataType is in lower case: double, bigint, varchar, boolean or multi.
+	DataType string
+	// Dimensions are the names of the dimensions seen with this measure.
+	Dimensions []string
+}
+
+// Table names a table.
+type Table struct{ Database, Name string }
+
+// OutputColumn is one column of a result.
+type OutputColumn struct {
+	Name string
+	Type Type
+}
+
+// The IAM actions that statements need (Timestream Developer Guide, security_iam_service-with-iam). SelectValues is for
+// a SELECT that reads no table.
+const (
+	ActionSelect        = "Select"
+	ActionSelectValues  = "SelectValues"
+	ActionDescribeTable = "DescribeTable"
+	ActionListMeasures  = "ListMeasures"
+	ActionListTables    = "ListTables"
+	ActionListDatabases = "ListDatabases"
+)
+
+// Plan is a compiled statement.
+type Plan struct {
+	Columns []OutputColumn
+	// SQL is the DuckDB query; it is empty when Static holds the whole answer (SHOW, DESCRIBE).
+	SQL    string
+	Static [][]qtypes.Datum
+	// Metered is false for the metadata statements, which the service does not charge for.
+	Metered bool
+	// Action is the IAM action that the statement needs, without the service prefix.
+	Action string
+	// Tables are the tables the statement reads, each once, in order of appearance. For SHOW TABLES FROM db the one
+	// entry has an empty Name.
+	Tables []Table
+
+	readers []reader
+}
+
+// Compile parses one statement, binds it to the catalog and translates it. The catalog is asked only during the call.
+// now is what now() and ago() count from. A mistake in the statement is a *qtypes.ValidationException with the
+// service's text.
+func Compile(text string, c Catalog, now time.Time) (*Plan, error) {
+	return compile(text, c, now)
+}
