@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flags parses a command line whose every flag can also be set by environment variable, and prints its help.
+// Which flags there are is left to the Config types, each of which registers its own on a flag set it is given.
+package flags
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+)
+
+// Options says where values come from when the command line is silent.
+type Options struct {
+	// Prefix of the environment names: flag web.listen-address is PREFIX_WEB_LISTEN_ADDRESS.
+	Prefix string
+	// LowerCase lists flags that are also read from their bare lower-case name, `default-database` from
+	// `default_database`. The prefixed name wins.
+	LowerCase []string
+	// LookupEnv is os.LookupEnv unless a test sets it.
+	LookupEnv func(string) (string, bool)
+	// About is the paragraph above the flags in the help text.
+	About string
+}
+
+// EnvName returns the environment name of a flag.
+func EnvName(prefix, flagName string) string {
+	return prefix + "_" + strings.ToUpper(snake(flagName))
+}
+
+func snake(name string) string { return strings.NewReplacer("-", "_", ".", "_").Replace(name) }
+
+// Parse sets the flags of fs from the environment and then from args, so that the command line wins. It returns
+// flag.ErrHelp when help was asked for (and printed to fs.Output()), and an error that names the flag or variable and
+// the value when one cannot be parsed. Positional arguments are refused.
+func Parse(fs *flag.FlagSet, args []string, o Options) error {
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	fs.Usage = func() { Usage(fs, o) }
+	if err := fromEnvironment(fs, o); err != nil {
+		return err
+	}
+	out := fs.Output()
+	fs.SetOutput(io.Discard) // the flag package prints each error itself; ours are printed once, by main
+	err := fs.Parse(args)
+	fs.SetOutput(out)
+	if errors.Is(err, flag.ErrHelp) {
+		Usage(fs, o)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w (see %s --help)", err, fs.Name())
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q (see %s --help)", fs.Arg(0), fs.Name())
+	}
+	return nil
+}
+
+func fromEnvironment(fs *flag.FlagSet, o Options) error {
+	lower := map[string]bool{}
+	for _, name := range o.LowerCase {
+		lower[name] = true
+	}
+	var errs []error
+	fs.VisitAll(func(f *flag.Flag) {
+		name := EnvName(o.Prefix, f.Name)
+		value, ok := o.LookupEnv(name)
+		if !ok && lower[f.Name] {
+			name = snake(f.Name)
+			value, ok = o.LookupEnv(name)
+		}
+		if !ok {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("environment variable %s: invalid value %q for --%s: %w", name, value, f.Name, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// Usage prints every flag with its default, its help text and its environment name.
+func Usage(fs *flag.FlagSet, o Options) {
+	w := fs.Output()
+	fmt.Fprintf(w, "Usage: %s [flags]\n", fs.Name())
+	if o.About != "" {
+		fmt.Fprintf(w, "\n%s\n", o.About)
+	}
+	fmt.Fprintf(w, "\nEvery flag can also be set by environment variable; the command line wins.\n\n")
+	fs.VisitAll(func(f *flag.Flag) {
+		fmt.Fprintf(w, "  --%s", f.Name)
+		if f.DefValue != "" {
+			fmt.Fprintf(w, "=%s", f.DefValue)
+		}
+		fmt.Fprintf(w, "\n        %s\n        [%s]\n", strings.ReplaceAll(f.Usage, "\n", "\n        "), EnvName(o.Prefix, f.Name))
+	})
+}
+
+// Setting is one flag and its value in force.
+type Setting struct{ Name, Value string }
+
+// Settings returns every flag and its value, sorted by name, for a status page. Values of the flags in secret are
+// replaced by "(set)" when they have any.
+func Settings(fs *flag.FlagSet, secret ...string) []Setting {
+	hide := map[string]bool{}
+	for _, s := range secret {
+		hide[s] = true
+	}
+	var out []Setting
+	fs.VisitAll(func(f *flag.Flag) {
+		v := f.Value.String()
+		if hide[f.Name] && v != "" {
+			v = "(set)"
+		}
+		out = append(out, Setting{f.Name, v})
+	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flags
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+)
+
+func TestParsePrecedence(t *testing.T) {
+	env := map[string]string{"T_DEFAULT_DATABASE": "fromPrefix", "default_database": "fromLower", "default_table": "lowerTable", "region": "ignored"}
+	lookup := func(k string) (string, bool) { v, ok := env[k]; return v, ok }
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	db := fs.String("default-database", "d", "")
+	table := fs.String("default-table", "t", "")
+	region := fs.String("region", "r", "")
+	addr := fs.String("web.listen-address", "a", "")
+	err := Parse(fs, []string{"--web.listen-address=:1"}, Options{Prefix: "T", LowerCase: []string{"default-database", "default-table"}, LookupEnv: lookup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, got, want string }{
+		{"prefixed name wins over lower-case", *db, "fromPrefix"},
+		{"lower-case name of a listed flag", *table, "lowerTable"},
+		{"lower-case name of another flag", *region, "r"},
+		{"command line", *addr, ":1"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	none := func(string) (string, bool) { return "", false }
+	for _, c := range []struct {
+		name string
+		args []string
+		env  func(string) (string, bool)
+		want string
+	}{
+		{"unknown flag", []string{"--nope"}, none, "nope"},
+		{"positional", []string{"start"}, none, `unexpected argument "start"`},
+		{"bad environment", nil, func(k string) (string, bool) { return "maybe", k == "T_ON" }, `T_ON: invalid value "maybe" for --on`},
+	} {
+		fs := flag.NewFlagSet("x", flag.ContinueOnError)
+		fs.Bool("on", false, "")
+		err := Parse(fs, c.args, Options{Prefix: "T", LookupEnv: c.env})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want text %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestHelpShowsDefaultsAndEnvironment(t *testing.T) {
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	size := Bytes(32 << 20)
+	fs.Var(&size, "max-size", "Largest body.")
+	var out bytes.Buffer
+	fs.SetOutput(&out)
+	if err := Parse(fs, []string{"--help"}, Options{Prefix: "T"}); !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("got %v, want ErrHelp", err)
+	}
+	for _, want := range []string{"--max-size=32MiB", "Largest body.", "T_MAX_SIZE"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("help lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for _, c := range []struct {
+		give, print string
+		want        Bytes
+		bad         bool
+	}{
+		{give: "32MiB", want: 32 << 20, print: "32MiB"},
+		{give: "1536KiB", want: 1536 << 10, print: "1536KiB"},
+		{give: "1000", want: 1000, print: "1000B"},
+		{give: "0", want: 0, print: "0B"},
+		{give: "-1", bad: true}, {give: "x", bad: true}, {give: "9223372036854775807GiB", bad: true},
+	} {
+		var b Bytes
+		err := b.Set(c.give)
+		if (err != nil) != c.bad {
+			t.Errorf("%q: error %v", c.give, err)
+			continue
+		}
+		if !c.bad && (b != c.want || b.String() != c.print) {
+			t.Errorf("%q: got %d %q, want %d %q", c.give, b, b.String(), c.want, c.print)
+		}
+	}
+}
+
+func TestSettingsHideSecrets(t *testing.T) {
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	fs.String("token", "s3cret", "")
+	fs.String("addr", ":1", "")
+	got := Settings(fs, "token")
+	if len(got) != 2 || got[0] != (Setting{"addr", ":1"}) || got[1] != (Setting{"token", "(set)"}) {
+		t.Errorf("got %v", got)
+	}
+}

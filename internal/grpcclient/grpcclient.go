@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package grpcclient opens gRPC connections that balance over every address of a name: round robin over all replicas
+// that say they are healthy. DNS is asked again when a connection ends, so servers bound the age of theirs.
+package grpcclient
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // client-side health checking is off unless this is linked
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/tributary-project/tributary/internal/tlsconfig"
+)
+
+// Config is what the flags say about one peer.
+type Config struct {
+	// Target is host:port, or any gRPC target. A host name is resolved by DNS to all of its addresses.
+	Target string
+	// TLS of the connection.
+	TLS tlsconfig.Client
+	// MaxMessageBytes bounds one message in either direction.
+	MaxMessageBytes int
+}
+
+// RegisterFlags registers <peer>.address and <peer>.tls….
+func (c *Config) RegisterFlags(fs *flag.FlagSet, peer string) {
+	fs.StringVar(&c.Target, peer+".address", c.Target, "Where the "+peer+" service is: host:port. All addresses of the host are used; with a headless Kubernetes service or a compose service these are all replicas.")
+	c.TLS.RegisterFlags(fs, peer+".", "the "+peer+" service")
+}
+
+// Dial returns a connection for the service with the given full name, such as acme.thing.v1.ThingService; replicas are
+// used while their health service says so for that name. Nothing is dialled before the first call, so a peer that is
+// away is no error here.
+func Dial(cfg Config, service string, extra ...grpc.DialOption) (*grpc.ClientConn, error) {
+	t, err := cfg.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if t != nil {
+		creds = credentials.NewTLS(t)
+	}
+	target := cfg.Target
+	if !strings.Contains(target, "://") {
+		target = "dns:///" + target
+	}
+	serviceConfig := fmt.Sprintf(`{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":%q}}`, service)
+	opts := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(cfg.MaxMessageBytes), grpc.MaxCallSendMsgSize(cfg.MaxMessageBytes)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		}),
+	}, extra...)
+	conn, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.Target, err)
+	}
+	return conn, nil
+}

@@ -1,0 +1,3 @@
+module github.com/tributary-project/tributary/timestream
+
+go 1.26.0
