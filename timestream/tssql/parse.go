@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tssql
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxDepth bounds how deep expressions and queries nest. A chain of one of AND and OR counts as one level, because planners
+// write long ones. The service's own bound is not documented.
+const maxDepth = 400
+
+// Error is a statement that cannot be read: broken syntax when Message is empty, else something that the dialect has
+// or might have and this package does not follow, or a literal out of range.
+type Error struct {
+	Pos
+	Message string
+}
+
+// Error returns the service's text: `The query syntax is invalid at line 1:8`, or `line 1:8: ` and the message.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("The query syntax is invalid at line %d:%d", e.Line, e.Col)
+	}
+	return fmt.Sprintf("line %d:%d: %s", e.Line, e.Col, e.Message)
+}
+
+// Parse reads one statement, with at most one semicolon after it. Every error is an *Error.
+func Parse(text string) (s Statement, err error) {
+	p := &parser{tokens: lex(text)}
+	defer func() {
+		// The parser gives up by panicking with its own error type; anything else is a bug and goes on.
+		if r := recover(); r != nil {
+			e, ok := r.(*Error)
+			if !ok {
+				panic(r)
+			}
+			s, err = nil, e
+		}
+	}()
+	s = p.statement()
+	p.accept(";")
+	if p.peek().kind != kEOF {
+		p.fail()
+	}
+	return s, nil
+}
+
+type parser struct {
+	tokens []token
+	i      int
+	depth  int
+}
+
+func (p *parser) peek() token { return p.ahead(0) }
+
+func (p *parser) ahead(n int) token {
+	if p.i+n < len(p.tokens) {
+		return p.tokens[p.i+n]
+	}
+	return p.tokens[len(p.tokens)-1]
+}
+
+func (p *parser) next() token {
+	t := p.peek()
+	if p.i < len(p.tokens)-1 {
+		p.i++
+	}
+	return t
+}
+
+// fail reports the syntax as wrong at the next token.
+func (p *parser) fail() { panic(&Error{Pos: p.peek().pos}) }
+
+// unsupported reports something that this package does not follow.
+func (p *parser) unsupported(at Pos, what string) {
+	panic(&Error{Pos: at, Message: what + " not supported"})
+}
+
+func (p *parser) accept(s string) bool {
+	if p.peek().is(s) {
+		p.next()
+		return true
+	}
+	return false
+}
+
+func (p *parser) expect(s string) token {
+	t := p.peek()
+	if !t.is(s) {
+		p.fail()
+	}
+	return p.next()
+}
+
+// enter guards recursion; leave undoes it.
+func (p *parser) enter() {
+	if p.depth++; p.depth > maxDepth {
+		panic(&Error{Pos: p.peek().pos, Message: "statement is nested too deeply"})
+	}
+}
+
+func (p *parser) leave() { p.depth-- }
+
+// isName tells whether t can be an identifier.
+func isName(t token) bool { return t.kind == kQuoted || (t.kind == kWord && !reserved(t.text)) }
+
+func (p *parser) name() token {
+	if !isName(p.peek()) {
+		p.fail()
+	}
+	return p.next()
+}
+
+func (p *parser) statement() Statement {
+	t := p.peek()
+	switch {
+	case t.is("DESCRIBE"), t.is("DESC"):
+		p.next()
+		return &Describe{Pos: t.pos, Table: p.table()}
+	case t.is("SHOW"):
+		return p.show()
+	case t.is("UNLOAD"):
+		p.unsupported(t.pos, "UNLOAD is")
+	}
+	return p.query()
+}
+
+func (p *parser) show() *Show {
+	s := &Show{Pos: p.next().pos}
+	switch {
+	case p.accept("DATABASES"):
+		s.What = ShowDatabases
+	case p.accept("TABLES"):
+		s.What = ShowTables
+		if p.accept("FROM") || p.accept("IN") {
+			t := p.name()
+			s.From = Table{Pos: t.pos, Database: t.text}
+		}
+	case p.accept("MEASURES"):
+		s.What = ShowMeasures
+		if !p.accept("IN") {
+			p.expect("FROM")
+		}
+		s.From = p.table()
+	default:
+		p.fail()
+	}
+	if p.accept("LIKE") {
+		s.Like = p.stringLiteral()
+		if p.accept("ESCAPE") {
+			s.Escape = p.stringLiteral()
+		}
+	}
+	return s
+}
+
+func (p *parser) stringLiteral() *string {
+	if p.peek().kind != kString {
+		p.fail()
+	}
+	s := p.next().text
+	return &s
+}
+
+func (p *parser) table() Table {
+	first := p.name()
+	if !p.accept(".") {
+		return Table{Pos: first.pos, Name: first.text}
+	}
+	return Table{Pos: first.pos, Database: first.text, Name: p.name().text}
+}
+
+func (p *parser) query() *Query {
+	p.enter()
+	defer p.leave()
+	q := &Query{Pos: p.peek().pos}
+	if p.accept("WITH") {
+		if t := p.peek(); t.is("RECURSIVE") {
+			p.unsupported(t.pos, "WITH RECURSIVE is")
+		}
+		for more := true; more; more = p.accept(",") {
+			name := p.name()
+			if t := p.peek(); t.is("(") {
+				p.unsupported(t.pos, "Column aliases of a common table expression are")
+			}
+			p.expect("AS")
+			p.expect("(")
+			q.With = append(q.With, CTE{Pos: name.pos, Name: name.text, Query: p.query()})
+			p.expect(")")
+		}
+	}
+	p.body(q)
+	if t := p.peek(); t.is("UNION") || t.is("INTERSECT") || t.is("EXCEPT") {
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	}
+	if t := p.peek(); (t.is("ORDER") || t.is("LIMIT")) && (q.OrderBy != nil || q.Limit != nil) {
+		p.unsupported(t.pos, "Sorting or limiting a sorted or limited query in parentheses is")
+	}
+	if p.accept("ORDER") {
+		p.expect("BY")
+		for more := true; more; more = p.accept(",") {
+			q.OrderBy = append(q.OrderBy, p.orderItem())
+		}
+	}
+	if t := p.peek(); t.is("OFFSET") || t.is("FETCH") || t.is("WINDOW") {
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	}
+	if p.accept("LIMIT") && !p.accept("ALL") {
+		t := p.peek()
+		if t.kind != kInt {
+			p.fail()
+		}
+		n := p.count(p.next())
+		q.Limit = &n
+	}
+	return q
+}
+
+// body reads a SELECT, or a query in parentheses, which is the same as the query itself.
+func (p *parser) body(q *Query) {
+	t := p.peek()
+	switch {
+	case t.is("SELECT"):
+		q.Body = p.selectBody()
+	case t.is("VALUES"), t.is("TABLE"):
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	case t.is("("):
+		p.next()
+		inner := p.query()
+		p.expect(")")
+		if len(q.With) > 0 && len(inner.With) > 0 {
+			p.unsupported(inner.Pos, "WITH inside WITH is")
+		}
+		q.Body, q.OrderBy, q.Limit = inner.Body, inner.OrderBy, inner.Limit
+		if len(inner.With) > 0 {
+			q.With = inner.With
+		}
+	default:
+		p.fail()
+	}
+}
+
+func (p *parser) orderItem() OrderItem {
+	o := OrderItem{Expr: p.expr()}
+	if !p.accept("ASC") {
+		o.Desc = p.accept("DESC")
+	}
+	if p.accept("NULLS") {
+		switch {
+		case p.accept("FIRST"):
+			o.Nulls = "FIRST"
+		case p.accept("LAST"):
+			o.Nulls = "LAST"
+		default:
+			p.fail()
+		}
+	}
+	return o
+}
+
+func (p *parser) selectBody() *Select {
+	s := &Select{Pos: p.next().pos}
+	if p.accept("DISTINCT") {
+		s.Distinct = true
+	} else if t := p.ahead(1); p.peek().is("ALL") && !t.is(",") && !t.is("FROM") && t.kind != kEOF {
+		p.next()
+	}
+	for more := true; more; more = p.accept(",") {
+		s.Items = append(s.Items, p.item())
+	}
+	if p.accept("FROM") {
+		s.From = p.fromItem()
+	}
+	if p.accept("WHERE") {
+		s.Where = p.expr()
+	}
+	if p.accept("GROUP") {
+		p.expect("BY")
+		if p.peek().is("DISTINCT") || (p.peek().is("ALL") && startsOperand(p.ahead(1))) {
+			p.next()
+		}
+		for more := true; more; more = p.accept(",") {
+			p.noGroupingSets()
+			s.GroupBy = append(s.GroupBy, p.expr())
+		}
+	}
+	if p.accept("HAVING") {
+		s.Having = p.expr()
+	}
+	return s
+}
+
+// startsOperand tells whether t can begin an expression that follows a quantifier.
+func startsOperand(t token) bool {
+	return isName(t) || t.kind == kInt || t.is("(") || t.is("CASE") || t.is("CAST")
+}
+
+func (p *parser) noGroupingSets() {
+	t, after := p.peek(), p.ahead(1)
+	switch {
+	case t.is("ROLLUP"), t.is("CUBE"), t.is("GROUPING") && after.is("SETS"):
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	case t.is("(") && after.is(")"):
+		p.unsupported(t.pos, "The empty grouping set is")
+	}
+}
+
+func (p *parser) item() Item {
+	t := p.peek()
+	if p.accept("*") {
+		return Item{Pos: t.pos, Star: true}
+	}
+	if isName(t) && p.ahead(1).is(".") && p.ahead(2).is("*") {
+		p.i += 3
+		return Item{Pos: t.pos, Star: true, Qualifier: t.text}
+	}
+	it := Item{Pos: t.pos, Expr: p.expr()}
+	if p.accept("AS") || (isName(p.peek()) && !p.atTail()) {
+		it.Alias = p.name().text
+	}
+	return it
+}
+
+// atTail tells whether the next words end the query, as in `SELECT 1 LIMIT 5`: LIMIT and its like are no reserved words
+// and could be names.
+func (p *parser) atTail() bool {
+	t, after := p.peek(), p.ahead(1)
+	switch {
+	case t.is("LIMIT"):
+		return after.kind == kInt || after.is("ALL")
+	case t.is("OFFSET"):
+		return after.kind == kInt
+	case t.is("FETCH"):
+		return after.is("FIRST") || after.is("NEXT")
+	case t.is("WINDOW"), t.is("TABLESAMPLE"):
+		return isName(after)
+	}
+	return false
+}
+
+func (p *parser) fromItem() FromItem {
+	t := p.peek()
+	var from FromItem
+	switch {
+	case t.is("("):
+		p.next()
+		if inner := p.peek(); !inner.is("SELECT") && !inner.is("WITH") && !inner.is("(") {
+			if inner.is("VALUES") {
+				p.unsupported(inner.pos, "VALUES is")
+			}
+			if isName(inner) {
+				p.unsupported(inner.pos, "A table or join in parentheses is")
+			}
+			p.fail()
+		}
+		sub := &Subquery{Pos: t.pos, Query: p.query()}
+		p.expect(")")
+		sub.Alias = p.tableAlias()
+		from = sub
+	case t.is("UNNEST"):
+		p.unsupported(t.pos, "UNNEST is")
+	default:
+		ref := &TableRef{Table: p.table()}
+		if after := p.peek(); after.is("(") {
+			p.unsupported(ref.Pos, "A table function is")
+		}
+		ref.Alias = p.tableAlias()
+		from = ref
+	}
+	switch t := p.peek(); {
+	case t.is(","), t.is("JOIN"), t.is("CROSS"), t.is("INNER"), t.is("LEFT"), t.is("RIGHT"), t.is("FULL"), t.is("NATURAL"):
+		p.unsupported(t.pos, "JOIN is")
+	case t.is("TABLESAMPLE"):
+		p.unsupported(t.pos, "TABLESAMPLE is")
+	}
+	return from
+}
+
+// tableAlias reads `[AS] name`.
+func (p *parser) tableAlias() string {
+	switch {
+	case p.accept("AS"):
+	case !isName(p.peek()), p.atTail():
+		return ""
+	}
+	alias := p.name()
+	if t := p.peek(); t.is("(") {
+		p.unsupported(t.pos, "Column aliases of a table are")
+	}
+	return alias.text
+}
+
+// count reads an integer token.
+func (p *parser) count(t token) int64 {
+	n, ok := parseCount(t.text)
+	if !ok {
+		panic(&Error{Pos: t.pos, Message: "Invalid numeric literal: " + t.text})
+	}
+	return n
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tssql
+
+import "strings"
+
+// expr reads a whole expression of a clause and checks how deep it got; or reads a part of one.
+func (p *parser) expr() Expr {
+	at := p.peek().pos
+	e := p.or()
+	if p.depth+exprDepth(e) > maxDepth {
+		panic(&Error{Pos: at, Message: "statement is nested too deeply"})
+	}
+	return e
+}
+
+// or reads the loosest level; the levels are those of the printer, and the position of an operator's node is the
+// operator's, as Trino reports it.
+func (p *parser) or() Expr {
+	p.enter()
+	defer p.leave()
+	e := p.and()
+	for p.peek().is("OR") {
+		t := p.next()
+		e = &Binary{Pos: t.pos, Op: "OR", L: e, R: p.and()}
+	}
+	return e
+}
+
+func (p *parser) and() Expr {
+	e := p.not()
+	for p.peek().is("AND") {
+		t := p.next()
+		e = &Binary{Pos: t.pos, Op: "AND", L: e, R: p.not()}
+	}
+	return e
+}
+
+func (p *parser) not() Expr {
+	if t := p.peek(); p.accept("NOT") {
+		p.enter()
+		defer p.leave()
+		return &Unary{Pos: t.pos, Op: "NOT", X: p.not()}
+	}
+	return p.predicate()
+}
+
+// predicate reads a value and at most one comparison or predicate on it: `a = b = c` is no expression.
+func (p *parser) predicate() Expr {
+	x := p.concat()
+	t := p.peek()
+	if t.kind == kOp {
+		op := t.text
+		switch op {
+		case "!=":
+			op = "<>"
+		case "=", "<>", "<", "<=", ">", ">=":
+		case "->":
+			p.unsupported(t.pos, "A lambda expression is")
+		default:
+			return x
+		}
+		p.next()
+		if q := p.peek(); (q.is("ALL") || q.is("ANY") || q.is("SOME")) && p.ahead(1).is("(") {
+			p.unsupported(q.pos, "A quantified comparison is")
+		}
+		return &Binary{Pos: t.pos, Op: op, L: x, R: p.concat()}
+	}
+	if p.accept("IS") {
+		n := &IsNull{Pos: t.pos, X: x, Not: p.accept("NOT")}
+		if d := p.peek(); d.is("DISTINCT") {
+			p.unsupported(d.pos, "IS DISTINCT FROM is")
+		}
+		p.expect("NULL")
+		return n
+	}
+	not := p.peek().is("NOT")
+	if not {
+		t := p.ahead(1)
+		if !t.is("IN") && !t.is("BETWEEN") && !t.is("LIKE") {
+			return x
+		}
+		p.next()
+	}
+	switch {
+	case p.accept("BETWEEN"):
+		b := &Between{Pos: t.pos, X: x, Not: not, Lo: p.concat()}
+		p.expect("AND")
+		b.Hi = p.concat()
+		return b
+	case p.accept("IN"):
+		in := &In{Pos: t.pos, X: x, Not: not}
+		p.expect("(")
+		p.noSubquery()
+		in.List = p.list()
+		p.expect(")")
+		return in
+	case p.accept("LIKE"):
+		l := &Like{Pos: t.pos, X: x, Not: not, Pattern: p.concat()}
+		if p.accept("ESCAPE") {
+			l.Escape = p.concat()
+		}
+		return l
+	}
+	return x
+}
+
+func (p *parser) noSubquery() {
+	if t := p.peek(); t.is("SELECT") || t.is("WITH") || t.is("VALUES") {
+		p.unsupported(t.pos, "A subquery in an expression is")
+	}
+}
+
+func (p *parser) list() []Expr {
+	var out []Expr
+	for more := true; more; more = p.accept(",") {
+		out = append(out, p.or())
+	}
+	return out
+}
+
+func (p *parser) concat() Expr {
+	e := p.sum()
+	for p.peek().is("||") {
+		t := p.next()
+		e = &Binary{Pos: t.pos, Op: "||", L: e, R: p.sum()}
+	}
+	return e
+}
+
+func (p *parser) sum() Expr {
+	e := p.product()
+	for p.peek().is("+") || p.peek().is("-") {
+		t := p.next()
+		e = &Binary{Pos: t.pos, Op: t.text, L: e, R: p.product()}
+	}
+	return e
+}
+
+func (p *parser) product() Expr {
+	e := p.unary()
+	for p.peek().is("*") || p.peek().is("/") || p.peek().is("%") {
+		t := p.next()
+		e = &Binary{Pos: t.pos, Op: t.text, L: e, R: p.unary()}
+	}
+	return e
+}
+
+// unary reads signs. A minus right before a number belongs to the number, so that the smallest bigint can be written; a
+// plus has no meaning and no node.
+func (p *parser) unary() Expr {
+	t := p.peek()
+	if !t.is("-") && !t.is("+") {
+		return p.primary()
+	}
+	p.next()
+	p.enter()
+	defer p.leave()
+	if t.text == "-" {
+		switch n := p.peek(); n.kind {
+		case kInt, kNumber, kInterval:
+			p.next()
+			n.pos, n.text = t.pos, "-"+n.text
+			return p.postfix(p.numeric(n))
+		}
+		return &Unary{Pos: t.pos, Op: "-", X: p.unary()}
+	}
+	return p.unary()
+}
+
+func (p *parser) numeric(t token) Expr {
+	switch t.kind {
+	case kInt:
+		return &Int{Pos: t.pos, Value: p.count(t)}
+	case kInterval:
+		return &Interval{Pos: t.pos, Count: p.count(t), Unit: t.unit}
+	}
+	return &Number{Pos: t.pos, Text: t.text}
+}
+
+func (p *parser) primary() Expr {
+	t := p.peek()
+	switch t.kind {
+	case kInt, kNumber, kInterval:
+		return p.postfix(p.numeric(p.next()))
+	case kString:
+		p.next()
+		return p.postfix(&String{Pos: t.pos, Value: t.text})
+	case kQuoted:
+		return p.postfix(p.reference())
+	case kWord:
+		return p.postfix(p.word())
+	}
+	if !p.accept("(") {
+		p.fail()
+	}
+	p.noSubquery()
+	e := p.or()
+	if c := p.peek(); c.is(",") {
+		p.unsupported(t.pos, "A row constructor is")
+	}
+	p.expect(")")
+	return p.postfix(e)
+}
+
+// postfix refuses what may follow an operand in the dialect and is not followed here.
+func (p *parser) postfix(e Expr) Expr {
+	switch t := p.peek(); {
+	case t.is("["):
+		p.unsupported(t.pos, "A subscript is")
+	case t.is("."):
+		p.unsupported(t.pos, "A row field reference is")
+	case t.is("AT") && p.ahead(1).is("TIME"):
+		p.unsupported(t.pos, "AT TIME ZONE is")
+	}
+	return e
+}
+
+// word reads what begins with an unquoted word: a keyword's construct, a typed constant, a call or a column.
+func (p *parser) word() Expr {
+	t, after := p.peek(), p.ahead(1)
+	switch strings.ToUpper(t.text) {
+	case "TRUE", "FALSE":
+		p.next()
+		return &Bool{Pos: t.pos, Value: t.is("TRUE")}
+	case "NULL":
+		p.next()
+		return &Null{Pos: t.pos}
+	case "CASE":
+		return p.caseExpr()
+	case "CAST":
+		return p.cast()
+	case "TRY_CAST":
+		if after.is("(") {
+			return p.cast()
+		}
+	case "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP":
+		p.next()
+		return &Call{Pos: t.pos, Name: t.text}
+	case "EXISTS":
+		p.unsupported(t.pos, "A subquery in an expression is")
+	case "EXTRACT":
+		p.unsupported(t.pos, "EXTRACT is")
+	case "INTERVAL":
+		if after.kind == kString {
+			p.i += 2
+			unit := p.name()
+			if unit.kind != kWord {
+				p.fail()
+			}
+			if to := p.peek(); to.is("TO") {
+				p.unsupported(to.pos, "An interval of several fields is")
+			}
+			return &Typed{Pos: t.pos, Type: "INTERVAL " + strings.ToUpper(unit.text), Text: after.text}
+		}
+	case "ARRAY", "ROW":
+		if after.is("[") || after.is("(") {
+			p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+		}
+	case "POSITION":
+		if after.is("(") {
+			p.unsupported(t.pos, "POSITION is")
+		}
+	}
+	if after.kind == kString && isName(t) {
+		p.i += 2
+		return &Typed{Pos: t.pos, Type: t.text, Text: after.text}
+	}
+	return p.reference()
+}
+
+// reference reads a column, a qualified column or a call.
+func (p *parser) reference() Expr {
+	t := p.name()
+	if p.peek().is("(") {
+		return p.call(t)
+	}
+	if p.peek().is("->") {
+		p.unsupported(t.pos, "A lambda expression is")
+	}
+	if !p.accept(".") {
+		return &Column{Pos: t.pos, Name: t.text}
+	}
+	second := p.name()
+	if p.peek().is(".") {
+		p.unsupported(t.pos, "A column name of three parts is")
+	}
+	return &Column{Pos: t.pos, Qualifier: t.text, Name: second.text}
+}
+
+func (p *parser) call(name token) Expr {
+	p.expect("(")
+	c := &Call{Pos: name.pos, Name: name.text}
+	switch {
+	case p.accept("*"):
+		c.Star = true
+	case p.peek().is(")"):
+	default:
+		c.Distinct = p.accept("DISTINCT")
+		p.noSubquery()
+		c.Args = p.list()
+		if t := p.peek(); t.is("ORDER") {
+			p.unsupported(t.pos, "ORDER BY in an aggregation is")
+		}
+	}
+	p.expect(")")
+	switch t := p.peek(); {
+	case (t.is("OVER") || t.is("FILTER")) && p.ahead(1).is("("):
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	case (t.is("IGNORE") || t.is("RESPECT")) && p.ahead(1).is("NULLS"):
+		p.unsupported(t.pos, strings.ToUpper(t.text)+" NULLS is")
+	}
+	return c
+}
+
+func (p *parser) caseExpr() Expr {
+	c := &Case{Pos: p.next().pos}
+	if !p.peek().is("WHEN") {
+		c.Operand = p.or()
+	}
+	for more := true; more; more = p.peek().is("WHEN") {
+		p.expect("WHEN")
+		w := When{Cond: p.or()}
+		p.expect("THEN")
+		w.Then = p.or()
+		c.Whens = append(c.Whens, w)
+	}
+	if p.accept("ELSE") {
+		c.Else = p.or()
+	}
+	p.expect("END")
+	return c
+}
+
+func (p *parser) cast() Expr {
+	t := p.next()
+	p.expect("(")
+	c := &Cast{Pos: t.pos, Try: t.is("TRY_CAST"), X: p.or()}
+	p.expect("AS")
+	c.Type = p.typeName()
+	p.expect(")")
+	return c
+}
+
+// typeName reads a type: words (`interval day to second`) and arguments in parentheses. The text is as it was written,
+// with one space between words and none elsewhere.
+func (p *parser) typeName() string {
+	p.enter()
+	defer p.leave()
+	var b strings.Builder
+	if p.peek().kind != kWord {
+		p.fail()
+	}
+	for p.peek().kind == kWord && !p.peek().is("AS") {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(p.next().text)
+	}
+	if p.accept("(") {
+		for sep := "("; ; sep = "," {
+			b.WriteString(sep)
+			if p.peek().kind == kInt {
+				b.WriteString(p.next().text)
+			} else {
+				b.WriteString(p.typeName())
+			}
+			if !p.accept(",") {
+				break
+			}
+		}
+		p.expect(")")
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// exprDepth returns how many levels e has; a chain of one of AND and OR is one level.
+func exprDepth(e Expr) int {
+	d := 0
+	deeper := func(es ...Expr) {
+		for _, x := range es {
+			if x != nil {
+				d = max(d, exprDepth(x))
+			}
+		}
+	}
+	switch e := e.(type) {
+	case *Binary:
+		if e.Op == "AND" || e.Op == "OR" {
+			var l Expr = e
+			for {
+				b, ok := l.(*Binary)
+				if !ok || b.Op != e.Op {
+					break
+				}
+				deeper(b.R)
+				l = b.L
+			}
+			deeper(l)
+			return d + 1
+		}
+		deeper(e.L, e.R)
+	case *Unary:
+		deeper(e.X)
+	case *IsNull:
+		deeper(e.X)
+	case *In:
+		deeper(e.X)
+		deeper(e.List...)
+	case *Between:
+		deeper(e.X, e.Lo, e.Hi)
+	case *Like:
+		deeper(e.X, e.Pattern, e.Escape)
+	case *Case:
+		deeper(e.Operand, e.Else)
+		for _, w := range e.Whens {
+			deeper(w.Cond, w.Then)
+		}
+	case *Call:
+		deeper(e.Args...)
+	case *Cast:
+		deeper(e.X)
+	}
+	return d + 1
+}
