@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tributary-project/tributary/gateway/internal/httperr"
+	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
+	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
+	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
+)
+
+// jsonHandler offers the services as JSON. Status codes are those of the Prometheus paths: a sender that looks at them
+// alone is told the truth, also about a write that was only accounted for.
+func (g *Gateway) jsonHandler() (http.Handler, error) {
+	refused := g.metrics.refusedFor(jsonPrefix)
+	mux := runtime.NewServeMux(
+		// No header of a caller reaches a service.
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithErrorHandler(func(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+			refusal := httperr.From(err)
+			refused(refusal.Reason)
+			refusal.SetHeaders(w.Header())
+			runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: refusal.Status, Err: err})
+		}),
+		runtime.WithForwardResponseOption(func(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+			res, ok := m.(*ingestv1.WriteResponse)
+			if !ok {
+				return nil
+			}
+			if refusal := remotewrite.Refusal(res); refusal != nil {
+				refused(refusal.Reason)
+				refusal.SetHeaders(w.Header())
+				w.WriteHeader(refusal.Status)
+			}
+			return nil
+		}),
+	)
+	ctx := context.Background()
+	if err := ingestv1.RegisterIngestServiceHandlerServer(ctx, mux, jsonIngest{server: g.ingest}); err != nil {
+		return nil, fmt.Errorf("JSON mapping: %w", err)
+	}
+	if err := queryv1.RegisterQueryServiceHandlerClient(ctx, mux, jsonQuery{g.query.client}); err != nil {
+		return nil, fmt.Errorf("JSON mapping: %w", err)
+	}
+	if err := statusv1.RegisterStatusServiceHandlerServer(ctx, mux, g.status); err != nil {
+		return nil, fmt.Errorf("JSON mapping: %w", err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.serveJSON(mux, refused, w, r)
+	}), nil
+}
+
+// serveJSON lets a call in and reads its body, within the limits of all bodies, before anything is decoded.
+func (g *Gateway) serveJSON(mux *runtime.ServeMux, refused func(string), w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callerKey{}, httpCaller(r)), max(g.cfg.ReadTimeout, g.cfg.WriteTimeout))
+	defer cancel()
+	r = r.Clone(ctx)
+	r.Header.Del("Authorization") // the one header that grpc-gateway passes on unasked
+	if r.Method == http.MethodPost {
+		free, err := g.readJSONBody(w, r)
+		if err != nil {
+			refusal := httperr.From(err)
+			refused(refusal.Reason)
+			refusal.Write(w)
+			return
+		}
+		defer free()
+	}
+	mux.ServeHTTP(w, r)
+}
+
+// readJSONBody replaces the body of r by one in memory; free ends the request.
+func (g *Gateway) readJSONBody(w http.ResponseWriter, r *http.Request) (free func(), err error) {
+	ticket, err := g.gate.Enter()
+	if err != nil {
+		return nil, payload.Overloaded(err)
+	}
+	body, err := g.reader.Read(w, r, ticket)
+	if err != nil {
+		ticket.Leave()
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body.Bytes))
+	return func() { body.Free(); ticket.Leave() }, nil
+}
+
+// callerKey is the context key under which the JSON mapping finds the caller's name.
+type callerKey struct{}
+
+func jsonCaller(ctx context.Context) string {
+	caller, _ := ctx.Value(callerKey{}).(string)
+	return caller
+}
+
+// jsonIngest is the ingest service for calls that serveJSON has let in.
+type jsonIngest struct {
+	ingestv1.UnsafeIngestServiceServer
+	server *ingestServer
+}
+
+// Write implements ingestv1.IngestServiceServer.
+func (s jsonIngest) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+	return s.server.write(ctx, req, jsonCaller(ctx))
+}
+
+// jsonQuery is a client of the query service for calls that serveJSON has let in.
+type jsonQuery struct{ client queryv1.QueryServiceClient }
+
+// Read implements queryv1.QueryServiceClient. It waits for the first message, so that a read which fails at once is
+// answered with a status code instead of an error inside a 200.
+func (q jsonQuery) Read(ctx context.Context, req *queryv1.ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.ReadResponse], error) {
+	req.CallerId = jsonCaller(ctx)
+	stream, err := q.client.Read(ctx, req, opts...)
+	if err != nil {
+		return nil, err
+	}
+	first, err := stream.Recv()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return &peekedStream{ServerStreamingClient: stream, first: first, err: err}, nil
+}
+
+// peekedStream is a stream whose first message was taken already.
+type peekedStream struct {
+	grpc.ServerStreamingClient[queryv1.ReadResponse]
+	first *queryv1.ReadResponse // nil once it was given out
+	err   error                 // io.EOF when there was no message
+}
+
+// Recv implements grpc.ServerStreamingClient.
+func (s *peekedStream) Recv() (*queryv1.ReadResponse, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if m := s.first; m != nil {
+		s.first = nil
+		return m, nil
+	}
+	return s.ServerStreamingClient.Recv()
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tributary-project/tributary/gateway/internal/remoteread"
+	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
+	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/proto/openapi"
+)
+
+// jsonPrefix is where the services are offered as JSON.
+const jsonPrefix = "/api/tributary/v1/"
+
+// routes builds the handler of all paths.
+func (g *Gateway) routes() (http.Handler, error) {
+	mux := http.NewServeMux()
+	for _, path := range []string{"/api/v1/write", "/write"} { // the second is the connector's
+		g.handle(mux, path, &remotewrite.Handler{
+			Ingest:   g.ingest.client,
+			Gate:     g.gate,
+			Reader:   g.reader,
+			Timeout:  g.cfg.WriteTimeout,
+			Refused:  g.metrics.refusedFor(path),
+			Logger:   g.logger,
+			CallerID: httpCaller,
+		})
+	}
+	for _, path := range []string{"/api/v1/read", "/read"} {
+		g.handle(mux, path, &remoteread.Handler{
+			Query:   g.query.client,
+			Gate:    g.gate,
+			Buffers: g.buffers,
+			Reader:  g.reader,
+			Limits: remoteread.Limits{
+				Timeout:    g.cfg.ReadTimeout,
+				MaxQueries: g.cfg.MaxReadQueries, MaxQueriesFlag: maxReadQueriesFlag,
+				Concurrency:      g.cfg.ReadConcurrency,
+				MaxResponseBytes: int64(g.cfg.MaxReadResponseBytes), MaxResponseBytesFlag: maxReadResponseBytesFlag,
+			},
+			Refused:  g.metrics.refusedFor(path),
+			Logger:   g.logger,
+			CallerID: httpCaller,
+		})
+	}
+	json, err := g.jsonHandler()
+	if err != nil {
+		return nil, err
+	}
+	g.handle(mux, jsonPrefix, json)
+	mux.HandleFunc("GET "+jsonPrefix+"openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi.Document) //nolint:errcheck // the client went away
+	})
+	mux.Handle("GET /{$}", g.statusPage())
+	admin.Register(mux, g.cfg.TelemetryPath, g.deps.Registry, g.Ready)
+	return g.perConnection(mux), nil
+}
+
+func (g *Gateway) handle(mux *http.ServeMux, path string, h http.Handler) {
+	mux.Handle(path, g.metrics.instrument(path, g.logger, h))
+}
+
+// perConnection undoes what an earlier request left behind on a kept connection, and ends the connection when the
+// gateway is about to.
+func (g *Gateway) perConnection(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) //nolint:errcheck // a test's recorder has none
+		if g.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
