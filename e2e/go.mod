@@ -5,6 +5,8 @@ go 1.26.0
 require (
 	github.com/golang/snappy v1.0.0
 	github.com/prometheus/prometheus v0.313.5
+	go.uber.org/goleak v1.3.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
@@ -14,5 +16,4 @@ require (
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.69.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
-	google.golang.org/protobuf v1.36.11 // indirect
 )
