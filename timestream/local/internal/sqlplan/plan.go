@@ -99,8 +99,6 @@ type Plan struct {
 	// Tables are the tables the statement reads, each once, in order of appearance. For SHOW TABLES FROM db the one
 	// entry has an empty Name.
 	Tables []Table
-
-	readers []reader
 }
 
 // Compile parses one statement, binds it to the catalog and translates it. The catalog is asked only during the call.

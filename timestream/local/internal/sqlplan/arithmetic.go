@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlplan
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/tributary-project/tributary/timestream/tssql"
+)
+
+// arithmetic binds + - * / %. Whole numbers overflow with an error in DuckDB as in Trino, doubles follow IEEE 754 in both.
+func arithmetic(at tssql.Pos, op string, l, r bound) bound {
+	lt, rt := l.typ.Scalar, r.typ.Scalar
+	switch {
+	case lt == Unknown && rt == Unknown:
+		return l
+	case lt == Unknown && rt != Varchar && rt != Boolean:
+		return coerce(l, arithmeticNull(r.typ), at)
+	case rt == Unknown && lt != Varchar && lt != Boolean:
+		return coerce(r, arithmeticNull(l.typ), at)
+	case rank(l.typ) > 0 && rank(r.typ) > 0:
+		t, _ := common(l, r)
+		return numeric(at, op, coerce(l, t, at), coerce(r, t, at))
+	case op == "+" && (rt == Timestamp || rt == Date) && (lt == DayTime || lt == YearMonth):
+		return shift(at, op, r, l)
+	case (op == "+" || op == "-") && (lt == Timestamp || lt == Date) && (rt == DayTime || rt == YearMonth):
+		return shift(at, op, l, r)
+	case (op == "+" || op == "-") && lt == rt && (lt == DayTime || lt == YearMonth):
+		return whole(at, op, l, r)
+	case op == "*" && rank(l.typ) > 0 && (rt == DayTime || rt == YearMonth):
+		return scale(at, op, r, l)
+	case (op == "*" || op == "/") && (lt == DayTime || lt == YearMonth) && rank(r.typ) > 0:
+		return scale(at, op, l, r)
+	}
+	fail(at, "'%s' cannot be applied to %s, %s", op, l.typ, r.typ)
+	return bound{}
+}
+
+// arithmeticNull is the type of an operation of a t with NULL.
+func arithmeticNull(t Type) Type {
+	if t.Scalar == "" {
+		return ScalarOf(Unknown)
+	}
+	return t
+}
+
+func numeric(at tssql.Pos, op string, l, r bound) bound {
+	if !l.typ.isScalar(Double) {
+		return whole(at, op, l, r)
+	}
+	return bound{sql: "(" + l.sql + " " + op + " " + r.sql + ")", typ: l.typ}
+}
+
+// whole is an operation on whole numbers of one type; division truncates.
+func whole(at tssql.Pos, op string, l, r bound) bound {
+	a, aOK := l.k.(int64)
+	c, cOK := r.k.(int64)
+	if aOK && cOK {
+		if v, ok := fold(op, a, c); ok && (duckType(l.typ) == "BIGINT" || (v >= math.MinInt32 && v <= math.MaxInt32)) {
+			return constant(l.typ.Scalar, v)
+		}
+	}
+	x := bound{typ: l.typ}
+	switch op {
+	case "/", "%":
+		x.sql = quotient(l.sql, op, r)
+	default:
+		x.sql = "(" + l.sql + " " + op + " " + r.sql + ")"
+	}
+	return x
+}
+
+// quotient divides whole numbers. DuckDB answers NULL for a division by zero, Trino an error.
+func quotient(l, op string, r bound) string {
+	if op == "/" {
+		op = "//"
+	}
+	sql := "(" + l + " " + op + " " + r.sql + ")"
+	if v, ok := r.k.(int64); ok && v != 0 {
+		return sql
+	}
+	return fmt.Sprintf("(CASE WHEN %s = 0 THEN error('Division by zero') ELSE %s END)", r.sql, sql)
+}
+
+// fold computes an operation on constants; false where it has no result.
+func fold(op string, a, c int64) (int64, bool) {
+	switch op {
+	case "+":
+		return addInt64(a, c)
+	case "-":
+		if c == math.MinInt64 {
+			return 0, false
+		}
+		return addInt64(a, -c)
+	case "*":
+		return mulInt64(a, c)
+	case "/":
+		if c == 0 || (a == math.MinInt64 && c == -1) {
+			return 0, false
+		}
+		return a / c, true
+	case "%":
+		if c == 0 || c == -1 {
+			return 0, c == -1
+		}
+		return a % c, true
+	}
+	return 0, false
+}
+
+// shift moves a timestamp or a date by an interval.
+func shift(at tssql.Pos, op string, t, by bound) bound {
+	if op == "-" {
+		if v, ok := by.k.(int64); ok && v != math.MinInt64 {
+			by, op = constant(by.typ.Scalar, -v), "+"
+		}
+	}
+	n, isConst := by.k.(int64)
+	v, known := t.k.(int64)
+	date := t.typ.isScalar(Date)
+	switch {
+	case by.typ.isScalar(DayTime) && date:
+		if !isConst || n%nsDay != 0 {
+			fail(at, "Cannot add hour, minutes or seconds to a date")
+		}
+		if known {
+			return constant(Date, v+n/nsDay)
+		}
+		return bound{sql: "(" + t.sql + " + " + constant(Integer, n/nsDay).sql + ")", typ: t.typ}
+	case by.typ.isScalar(DayTime):
+		if known && isConst {
+			if ns, ok := addInt64(v, n); ok {
+				return constant(Timestamp, ns)
+			}
+			fail(at, "Timestamp is out of range")
+		}
+		return bound{sql: "(" + t.sql + " " + op + " " + by.sql + ")", typ: t.typ}
+	}
+	sign := ""
+	if op == "-" {
+		sign = "-"
+	}
+	months := "to_months(" + sign + by.sql + ")"
+	if date {
+		if known && isConst {
+			if ns, ok := addMonths(v*nsDay, n); ok {
+				return constant(Date, floorDiv(ns, nsDay))
+			}
+			fail(at, "Date is out of range")
+		}
+		return bound{sql: "CAST(CAST(DATE '1970-01-01' + " + t.sql + " + " + months + " AS DATE) - DATE '1970-01-01' AS INTEGER)", typ: t.typ}
+	}
+	if known && isConst {
+		if ns, ok := addMonths(v, n); ok {
+			return constant(Timestamp, ns)
+		}
+		fail(at, "Timestamp is out of range")
+	}
+	// DuckDB moves microseconds by months; the nanoseconds below them are carried past it.
+	return bound{sql: "(epoch_us(make_timestamp(" + floorQuotient(t.sql, 1000) + ") + " + months + ") * 1000 + " +
+		floorRemainder(t.sql, "1000") + ")", typ: t.typ}
+}
+
+// scale multiplies or divides an interval by a number.
+func scale(at tssql.Pos, op string, i, n bound) bound {
+	if n.typ.isScalar(Double) {
+		return bound{sql: "CAST(round(" + i.sql + " " + op + " " + n.sql + ") AS " + duckType(i.typ) + ")", typ: i.typ}
+	}
+	if v, ok := n.k.(int64); ok {
+		n = constant(i.typ.Scalar, v)
+	} else {
+		n.sql, n.typ = "CAST("+n.sql+" AS "+duckType(i.typ)+")", i.typ
+	}
+	return whole(at, op, i, n)
+}
+
+// bin rounds a timestamp down to a multiple of an interval since 1970-01-01 (Timestream Developer Guide,
+// date-time-functions, bin).
+func (b *binder) bin(c *tssql.Call, t, length bound) bound {
+	n, ok := length.k.(int64)
+	if ok && n <= 0 {
+		fail(c.Pos, "bin: the interval must be greater than zero")
+	}
+	if v, known := t.k.(int64); known && ok {
+		return constant(Timestamp, floorDiv(v, n)*n)
+	}
+	width := length.sql
+	if ok {
+		width = strconv.FormatInt(n, 10)
+	} else {
+		width = "(CASE WHEN " + width + " <= 0 THEN error('bin: the interval must be greater than zero') ELSE " + width + " END)"
+	}
+	return bound{sql: "(" + t.sql + " - " + floorRemainder(t.sql, width) + ")", typ: ScalarOf(Timestamp)}
+}
+
+// dateTrunc is date_trunc(unit, timestamp). Weeks begin on Monday.
+func (b *binder) dateTrunc(c *tssql.Call, unit, t bound) bound {
+	name, ok := unit.k.(string)
+	if !ok {
+		fail(c.Pos, "date_trunc: the unit must be a literal")
+	}
+	width, offset, calendar := int64(0), int64(0), ""
+	switch name {
+	case "nanosecond":
+		return t
+	case "microsecond":
+		width = 1e3
+	case "millisecond":
+		width = 1e6
+	case "second":
+		width = nsSecond
+	case "minute":
+		width = nsMinute
+	case "hour":
+		width = nsHour
+	case "day":
+		width = nsDay
+	case "week":
+		// 1970-01-01 was a Thursday.
+		width, offset = nsWeek, 3*nsDay
+	case "month", "quarter", "year":
+		calendar = name
+	default:
+		fail(c.Pos, "'%s' is not a valid Timestamp field", name)
+	}
+	if calendar != "" {
+		return bound{sql: "epoch_ns(date_trunc('" + calendar + "', make_timestamp(" + floorQuotient(t.sql, 1000) + ")))", typ: t.typ}
+	}
+	if v, ok := t.k.(int64); ok {
+		return constant(Timestamp, floorDiv(v+offset, width)*width-offset)
+	}
+	shifted := t.sql
+	if offset != 0 {
+		shifted = "(" + t.sql + " + " + strconv.FormatInt(offset, 10) + ")"
+	}
+	return bound{sql: "(" + t.sql + " - " + floorRemainder(shifted, strconv.FormatInt(width, 10)) + ")", typ: t.typ}
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlplan
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/tributary-project/tributary/timestream/tssql"
+)
+
+// rank orders the numeric types by width; 0 is not numeric.
+func rank(t Type) int {
+	switch t.Scalar {
+	case Integer:
+		return 1
+	case Bigint:
+		return 2
+	case Double:
+		return 3
+	}
+	return 0
+}
+
+// coercible tells whether a value of one type may stand where another is expected: numbers widen, dates become timestamps,
+// NULL becomes anything, and a varchar becomes a timestamp (Timestream's own rule: `time BETWEEN '2023-09-19' AND …`).
+func coercible(from, to Type) bool {
+	switch {
+	case from.equal(to), from.isScalar(Unknown):
+		return true
+	case rank(from) > 0 && rank(to) > 0:
+		return rank(from) <= rank(to)
+	}
+	return to.isScalar(Timestamp) && (from.isScalar(Date) || from.isScalar(Varchar))
+}
+
+// common returns the type that all operands can take.
+func common(xs ...bound) (Type, bool) {
+	t := ScalarOf(Unknown)
+	for _, x := range xs {
+		switch {
+		case coercible(x.typ, t):
+		case coercible(t, x.typ):
+			t = x.typ
+		default:
+			return t, false
+		}
+	}
+	return t, true
+}
+
+// comparison is common for operands that are compared: time series and arrays are not.
+func comparison(xs ...bound) (Type, bool) {
+	t, ok := common(xs...)
+	return t, ok && t.Scalar != ""
+}
+
+// coerce converts x to t, to which it is coercible.
+func coerce(x bound, t Type, at tssql.Pos) bound {
+	from := x.typ.Scalar
+	switch {
+	case x.typ.equal(t):
+		return x
+	case from == Unknown:
+		if t.Scalar == "" {
+			return bound{sql: "NULL", typ: t}
+		}
+		return bound{sql: "CAST(NULL AS " + duckType(t) + ")", typ: t, noNaN: true}
+	case t.Scalar == Timestamp && from == Varchar:
+		return castTimestamp(x, at, false)
+	case t.Scalar == Timestamp && from == Date:
+		if day, ok := x.k.(int64); ok {
+			if ns, ok := instant(day, 0); ok {
+				return constant(Timestamp, ns)
+			}
+		}
+		return bound{sql: "(CAST(" + x.sql + " AS BIGINT) * " + strconv.FormatInt(nsDay, 10) + ")", typ: t}
+	}
+	if v, ok := x.k.(int64); ok {
+		if t.Scalar == Double {
+			return constant(Double, float64(v))
+		}
+		return constant(t.Scalar, v)
+	}
+	return bound{sql: "CAST(" + x.sql + " AS " + duckType(t) + ")", typ: t, noNaN: true}
+}
+
+// castTimestamp reads a varchar as a timestamp. A literal is read here, so that comparisons of the time column stay
+// comparisons with a constant.
+func castTimestamp(x bound, at tssql.Pos, try bool) bound {
+	if s, ok := x.k.(string); ok {
+		ns, ok := parseTimestamp(s)
+		switch {
+		case ok:
+			return constant(Timestamp, ns)
+		case try:
+			return bound{sql: "CAST(NULL AS BIGINT)", typ: ScalarOf(Timestamp)}
+		}
+		fail(at, "Value cannot be cast to timestamp: %s", s)
+	}
+	return bound{sql: "epoch_ns(" + castWord(try) + "(" + x.sql + " AS TIMESTAMP_NS))", typ: ScalarOf(Timestamp)}
+}
+
+func castWord(try bool) string {
+	if try {
+		return "TRY_CAST"
+	}
+	return "CAST"
+}
+
+// interval reads an interval literal such as 5m.
+func interval(at tssql.Pos, count int64, unit string) bound {
+	length := int64(0)
+	months := int64(0)
+	switch strings.ToLower(unit) {
+	case "ns", "nanosecond":
+		length = 1
+	case "us", "microsecond":
+		length = 1e3
+	case "ms", "millisecond":
+		length = 1e6
+	case "s", "second":
+		length = nsSecond
+	case "m", "minute":
+		length = nsMinute
+	case "h", "hour":
+		length = nsHour
+	case "d", "day":
+		length = nsDay
+	case "week":
+		length = nsWeek
+	case "month":
+		months = 1
+	case "quarter":
+		months = 3
+	case "y", "year":
+		months = 12
+	default:
+		fail(at, "Invalid interval unit: %s", unit)
+	}
+	if months > 0 {
+		n, ok := mulInt64(count, months)
+		if !ok || n > math.MaxInt32 || n < math.MinInt32 {
+			fail(at, "Interval is out of range")
+		}
+		return constant(YearMonth, n)
+	}
+	n, ok := mulInt64(count, length)
+	if !ok {
+		fail(at, "Interval is out of range")
+	}
+	return constant(DayTime, n)
+}
+
+// typed reads a typed constant.
+func typed(e *tssql.Typed) bound {
+	if unit, ok := strings.CutPrefix(e.Type, "INTERVAL "); ok {
+		count, err := strconv.ParseInt(strings.TrimSpace(e.Text), 10, 64)
+		if err != nil {
+			fail(e.Pos, "Invalid interval literal: %s", e.Text)
+		}
+		return interval(e.Pos, count, unit)
+	}
+	t, _ := parseType(e.Pos, e.Type)
+	x := castTo(constant(Varchar, e.Text), t, e.Pos, false)
+	if x.k == nil {
+		fail(e.Pos, "'%s' is not a valid %s literal", e.Text, t)
+	}
+	return x
+}
+
+// parseType reads the name of a scalar type; the length of varchar(n) comes second, -1 without one.
+func parseType(at tssql.Pos, name string) (Type, int) {
+	base, rest, hasArgs := strings.Cut(strings.ToLower(name), "(")
+	length := -1
+	if hasArgs {
+		n, ok := digits(strings.TrimSuffix(rest, ")"))
+		if base != "varchar" || !ok {
+			fail(at, "Unknown type: %s", name)
+		}
+		length = n
+	}
+	switch base {
+	case "varchar":
+		return ScalarOf(Varchar), length
+	case "bigint":
+		return ScalarOf(Bigint), -1
+	case "integer", "int":
+		return ScalarOf(Integer), -1
+	case "double":
+		return ScalarOf(Double), -1
+	case "boolean":
+		return ScalarOf(Boolean), -1
+	case "timestamp":
+		return ScalarOf(Timestamp), -1
+	case "date":
+		return ScalarOf(Date), -1
+	case "time":
+		return ScalarOf(TimeOfDay), -1
+	case "interval day to second":
+		return ScalarOf(DayTime), -1
+	case "interval year to month":
+		return ScalarOf(YearMonth), -1
+	}
+	fail(at, "Unknown type: %s", name)
+	return Type{}, 0
+}
+
+func (b *binder) cast(e *tssql.Cast) bound {
+	t, length := parseType(e.Pos, e.Type)
+	x := castTo(b.expr(e.X), t, e.Pos, e.Try)
+	if length >= 0 {
+		// Trino cuts to the length.
+		x = bound{sql: "left(" + x.sql + ", " + strconv.Itoa(length) + ")", typ: x.typ}
+	}
+	return x
+}
+
+// castTo converts by CAST or TRY_CAST. Constants are converted here where that is simple.
+func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
+	from, to := x.typ.Scalar, t.Scalar
+	out := bound{typ: t, noNaN: x.noNaN && from != Varchar}
+	cast := castWord(try) + "(" + x.sql + " AS " + duckType(t) + ")"
+	switch {
+	case x.typ.equal(t):
+		return x
+	case from == Unknown:
+		return coerce(x, t, at)
+	case x.typ.Scalar == "":
+	case to == Varchar:
+		if v, ok := x.k.(int64); ok {
+			if b, err := appendInteger(nil, &clock{}, &x.typ, v); err == nil {
+				return constant(Varchar, string(b))
+			}
+		}
+		if v, ok := x.k.(float64); ok {
+			return constant(Varchar, string(appendDouble(nil, v)))
+		}
+		switch from {
+		case Integer, Bigint, Boolean:
+			out.sql = cast
+		case Double:
+			out.sql = doubleText(x.sql)
+		case Timestamp:
+			out.sql = "strftime(make_timestamp_ns(" + x.sql + "), '%Y-%m-%d %H:%M:%S.%n')"
+		case Date:
+			out.sql = "strftime(DATE '1970-01-01' + " + x.sql + ", '%Y-%m-%d')"
+		}
+	case from == Varchar:
+		return castText(x, t, at, try)
+	case rank(x.typ) > 0 && rank(t) > 0:
+		if rank(x.typ) < rank(t) {
+			return coerce(x, t, at)
+		}
+		if v, ok := x.k.(int64); ok && v >= math.MinInt32 && v <= math.MaxInt32 {
+			return constant(Integer, v)
+		}
+		if from == Double {
+			// Trino rounds half away from zero, DuckDB's cast half to even.
+			cast = castWord(try) + "(round(" + x.sql + ") AS " + duckType(t) + ")"
+		}
+		out.sql = cast
+	case rank(x.typ) > 0 && to == Boolean, from == Boolean && rank(t) > 0:
+		out.noNaN = true
+		out.sql = cast
+	case to == Timestamp && from == Date:
+		return coerce(x, t, at)
+	case to == Date && from == Timestamp:
+		if v, ok := x.k.(int64); ok {
+			return constant(Date, floorDiv(v, nsDay))
+		}
+		out.sql = "CAST(" + floorQuotient(x.sql, nsDay) + " AS INTEGER)"
+	case to == TimeOfDay && from == Timestamp:
+		if v, ok := x.k.(int64); ok {
+			return constant(TimeOfDay, v-floorDiv(v, nsDay)*nsDay)
+		}
+		out.sql = floorRemainder(x.sql, strconv.FormatInt(nsDay, 10))
+	}
+	if out.sql == "" {
+		fail(at, "Cannot cast %s to %s", x.typ, t)
+	}
+	return out
+}
+
+// castText converts a varchar. Java's parsers, which the service uses, are stricter than DuckDB's.
+func castText(x bound, t Type, at tssql.Pos, try bool) bound {
+	s, isConst := x.k.(string)
+	bad := "error('Cannot cast value to " + strings.ToUpper(t.String()) + "')"
+	if try {
+		bad = "NULL"
+	}
+	refuse := func() bound {
+		if !try {
+			fail(at, "Cannot cast '%s' to %s", s, t)
+		}
+		return coerce(bound{sql: "NULL", typ: ScalarOf(Unknown)}, t, at)
+	}
+	out := bound{typ: t}
+	switch t.Scalar {
+	case Timestamp:
+		return castTimestamp(x, at, try)
+	case Integer, Bigint:
+		bits := 64
+		if t.Scalar == Integer {
+			bits = 32
+		}
+		if isConst {
+			v, err := strconv.ParseInt(s, 10, bits)
+			if err != nil {
+				return refuse()
+			}
+			return constant(t.Scalar, v)
+		}
+		out.sql = "(CASE WHEN " + x.sql + " IS NULL THEN NULL WHEN regexp_full_match(" + x.sql + ", '[+-]?[0-9]+') THEN " +
+			castWord(try) + "(" + x.sql + " AS " + duckType(t) + ") ELSE " + bad + " END)"
+	case Double:
+		if isConst {
+			v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+			if err != nil && !math.IsInf(v, 0) {
+				return refuse()
+			}
+			return constant(Double, v)
+		}
+		out.sql = castWord(try) + "(" + x.sql + " AS DOUBLE)"
+	case Boolean:
+		if isConst {
+			switch strings.ToLower(s) {
+			case "t", "true", "1":
+				return constant(Boolean, true)
+			case "f", "false", "0":
+				return constant(Boolean, false)
+			}
+			return refuse()
+		}
+		out.sql = "(CASE WHEN " + x.sql + " IS NULL THEN NULL WHEN lower(" + x.sql + ") IN ('t', 'true', '1') THEN TRUE WHEN lower(" +
+			x.sql + ") IN ('f', 'false', '0') THEN FALSE ELSE " + bad + " END)"
+	case Date:
+		if isConst {
+			day, ok := parseDate(strings.TrimSpace(s))
+			if !ok {
+				return refuse()
+			}
+			return constant(Date, day)
+		}
+		out.sql = "CAST(" + castWord(try) + "(" + x.sql + " AS DATE) - DATE '1970-01-01' AS INTEGER)"
+	case TimeOfDay:
+		if isConst {
+			ns, ok := parseTimeOfDay(strings.TrimSpace(s))
+			if !ok {
+				return refuse()
+			}
+			return constant(TimeOfDay, ns)
+		}
+	}
+	if out.sql == "" {
+		fail(at, "Cannot cast %s to %s", x.typ, t)
+	}
+	return out
+}
+
+// doubleText prints a double as Java does (see appendDouble) from DuckDB's text, which has the same digits: plain
+// between 1e-4 and 1e16, `d[.ddd]e±dd` elsewhere.
+func doubleText(sql string) string {
+	return "list_transform([CAST(" + sql + " AS VARCHAR)], lambda s: CASE" +
+		" WHEN s IS NULL THEN NULL" +
+		" WHEN s = 'nan' OR s = '-nan' THEN 'NaN' WHEN s = 'inf' THEN 'Infinity' WHEN s = '-inf' THEN '-Infinity'" +
+		" WHEN contains(s, 'e') THEN split_part(s, 'e', 1) || CASE WHEN contains(split_part(s, 'e', 1), '.') THEN '' ELSE '.0' END ||" +
+		" 'E' || CAST(CAST(split_part(s, 'e', 2) AS INTEGER) AS VARCHAR)" +
+		" WHEN abs(CAST(s AS DOUBLE)) >= 1e7 THEN regexp_extract(s, '^-?[0-9]') || '.' ||" +
+		" coalesce(nullif(rtrim(replace(regexp_replace(s, '^-?[0-9]', ''), '.', ''), '0'), ''), '0') ||" +
+		" 'E' || CAST(length(ltrim(split_part(s, '.', 1), '-')) - 1 AS VARCHAR)" +
+		" WHEN CAST(s AS DOUBLE) <> 0 AND abs(CAST(s AS DOUBLE)) < 1e-3 THEN" +
+		" regexp_replace(regexp_replace(s, '0\\.000([1-9])', '\\1.'), '\\.$', '.0') || 'E-4'" +
+		" ELSE s END)[1]"
+}
+
+// floorQuotient divides a BIGINT by a positive length, rounding towards minus infinity; DuckDB's // rounds towards zero.
+func floorQuotient(sql string, length int64) string {
+	n := strconv.FormatInt(length, 10)
+	return "((" + sql + " - " + floorRemainder(sql, n) + ") // " + n + ")"
+}
+
+// floorRemainder is what floorQuotient leaves, never below zero.
+func floorRemainder(sql, length string) string {
+	return "(((" + sql + " % " + length + ") + " + length + ") % " + length + ")"
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlplan
+
+import (
+	"fmt"
+	"regexp/syntax"
+	"strings"
+)
+
+// translateRegexp turns a pattern of the service's regular expressions, which are Java's (Timestream Developer Guide,
+// regex-functions), into one of RE2, which DuckDB has. Named groups are respelled. What RE2 does not have is refused
+// (look-around, back references, possessive quantifiers, \R, \h, \X, flags d, x and u), and so is what both have with
+// another meaning: nested classes and && in a class, POSIX names in brackets, (?U), (?P<name>).
+//
+// These differences remain, all of them rare in label values:
+//   - `$` matches only at the end; Java also takes the place before a final line terminator. `\z` is the same in both.
+//   - `.` without (?s) stops at \n; Java's also at \r, \u0085, \u2028 and \u2029.
+//   - (?i) folds case for all letters; Java's for ASCII unless (?u) is set.
+//   - `\s` does not take the vertical tab.
+func translateRegexp(pattern string) (string, error) {
+	var out strings.Builder
+	depth := 0 // inside [...]
+	classStart := false
+	for i := 0; i < len(pattern); i++ {
+		c := pattern[i]
+		rest := pattern[i:]
+		start := classStart
+		classStart = false
+		switch {
+		case c == '\\' && i+1 < len(pattern):
+			if rest[1] == 'Q' {
+				end := strings.Index(rest, `\E`)
+				if end < 0 {
+					end = len(rest) - 2
+				}
+				out.WriteString(rest[:end+2])
+				i += end + 1
+				continue
+			}
+			if rest[1] == 'C' || rest[1] == 'Z' || rest[1] == 'G' {
+				return "", notServed(rest[:2])
+			}
+			out.WriteString(rest[:2])
+			i++
+			continue
+		case depth > 0 && c == '[':
+			return "", notServed("a class inside a class")
+		case depth > 0 && strings.HasPrefix(rest, "&&"):
+			return "", notServed("&& inside a class")
+		case depth > 0 && c == ']' && !start:
+			depth--
+		case depth > 0 && c == '^' && start && pattern[i-1] == '[':
+			classStart = true
+		case depth == 0 && c == '[':
+			depth, classStart = 1, true
+		case depth == 0 && (strings.HasPrefix(rest, "(?P<") || strings.HasPrefix(rest, "(?P=")):
+			return "", notServed("(?P")
+		case depth == 0 && strings.HasPrefix(rest, "(?<") && !strings.HasPrefix(rest, "(?<=") && !strings.HasPrefix(rest, "(?<!"):
+			out.WriteString("(?P<")
+			i += 2
+			continue
+		case depth == 0 && strings.HasPrefix(rest, "(?"):
+			flags := rest[2:]
+			if end := strings.IndexAny(flags, ":)<=!>"); end >= 0 && strings.ContainsRune(flags[:end], 'U') {
+				return "", notServed("(?U)")
+			}
+		}
+		out.WriteByte(c)
+	}
+	translated := out.String()
+	// Go's syntax is RE2's, so what it refuses DuckDB would refuse while the query runs.
+	if _, err := syntax.Parse(translated, syntax.Perl); err != nil {
+		return "", fmt.Errorf("Invalid regular expression: %s", pattern) //nolint:staticcheck // the service's texts begin with a capital
+	}
+	return translated, nil
+}
+
+func notServed(what string) error {
+	return fmt.Errorf("regular expressions with %s are not supported", what)
+}
