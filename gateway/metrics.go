@@ -74,6 +74,7 @@ func (m *metrics) instrument(path string, logger *slog.Logger, h http.Handler) h
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		body := &countingBody{ReadCloser: r.Body}
+		r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own when it ends a connection
 		r.Body = body
 		defer func() {
 			p := recover()

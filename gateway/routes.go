@@ -4,7 +4,6 @@ package gateway
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/tributary-project/tributary/gateway/internal/remoteread"
 	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
@@ -57,18 +56,16 @@ func (g *Gateway) routes() (http.Handler, error) {
 	})
 	mux.Handle("GET /{$}", g.statusPage())
 	admin.Register(mux, g.cfg.TelemetryPath, g.deps.Registry, g.Ready)
-	return g.perConnection(mux), nil
+	return g.closeWhileDraining(mux), nil
 }
 
 func (g *Gateway) handle(mux *http.ServeMux, path string, h http.Handler) {
 	mux.Handle(path, g.metrics.instrument(path, g.logger, h))
 }
 
-// perConnection undoes what an earlier request left behind on a kept connection, and ends the connection when the
-// gateway is about to.
-func (g *Gateway) perConnection(next http.Handler) http.Handler {
+// closeWhileDraining ends kept connections while their clients can still find another gateway.
+func (g *Gateway) closeWhileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) //nolint:errcheck // a test's recorder has none
 		if g.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}

@@ -133,9 +133,16 @@ func (r *Refusal) SetHeaders(h http.Header) {
 	}
 }
 
+// lingerTimeout bounds how long net/http looks for the end of a body that nobody read, once the answer is out. Without
+// it a body that never ends would keep its goroutine.
+const lingerTimeout = time.Second
+
 // Write answers with plain text, as Prometheus does for write and read errors.
 func (r *Refusal) Write(w http.ResponseWriter) {
 	r.SetHeaders(w.Header())
+	if r.Close {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTimeout)) //nolint:errcheck // a test's recorder has none
+	}
 	http.Error(w, r.Text, r.Status)
 }
 
