@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package proc runs the real binaries as processes and reads what they cost from /proc (Linux). What they do is left to
+// the callers.
+package proc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is a running binary.
+type Process struct {
+	// Name is for people.
+	Name string
+	// Log is the path of the file with its output.
+	Log string
+
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start starts a binary whose output goes to dir/name.log and waits until readyURL answers 200. The context bounds
+// the waiting only.
+func Start(ctx context.Context, name, dir, binary, readyURL string, args ...string) (*Process, error) {
+	log, err := os.Create(filepath.Join(dir, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &Process{Name: name, Log: log.Name(), cmd: cmd, done: make(chan struct{})}
+	go func() { _ = cmd.Wait(); close(p.done) }()
+	if err := p.waitReady(ctx, readyURL); err != nil {
+		p.Kill()
+		text, _ := os.ReadFile(p.Log)
+		return nil, fmt.Errorf("%s: %w; its log ends with:\n%s", name, err, text[max(0, len(text)-2000):])
+	}
+	return p, nil
+}
+
+func (p *Process) waitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	client := &http.Client{Timeout: 2 * time.Second}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if res, err := client.Do(req); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-p.done:
+			return errors.New("ended before it was ready")
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer 200: %w", url, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// clockTicks is USER_HZ, in which /proc counts CPU time: 100 on every Linux that Go runs on.
+const clockTicks = 100
+
+// CPU is the CPU time that the process has taken, user and system.
+func (p *Process) CPU() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the name in parentheses and may hold spaces; utime and stime are fields 14 and 15.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%s: unexpected /proc stat", p.Name)
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * time.Second / clockTicks, errors.Join(err1, err2)
+}
+
+// PeakRSS is the most resident memory that the process has had, in bytes.
+func (p *Process) PeakRSS() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("%s: no VmHWM in /proc status", p.Name)
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop sends SIGTERM and waits; after half a minute it kills.
+func (p *Process) Stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		p.Kill()
+		return fmt.Errorf("%s did not end within 30 s of SIGTERM", p.Name)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("%s ended with exit code %d; its log is %s", p.Name, code, p.Log)
+	}
+	return nil
+}
+
+// Kill sends SIGKILL and waits.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
