@@ -1,0 +1,586 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/record"
+)
+
+// tableTx is what one transaction does to one table. The decisions are taken in memory first (decide), then the rows are
+// written, then the records that are not newer than their series' mark are looked up and decided (late).
+type tableTx struct {
+	t *table
+	// before is the schema to go back to, oldMarks the number of series there were.
+	before        schema
+	oldMarks      int
+	oldSid        int64
+	newKeys       []seriesKey
+	undo          []markUndo
+	schemaChanged bool
+
+	series []newSeries
+	rows   [sampleKinds][]row
+	late   []lateRow
+	// pending holds the records of this transaction that replace stored ones, and the late ones already decided.
+	pending map[recordKey]*pendingRow
+}
+
+type markUndo struct {
+	slot uint32
+	mark mark
+}
+
+type newSeries struct {
+	sid int64
+	rec *prepared
+}
+
+type row struct {
+	sid int64
+	rec *prepared
+}
+
+// lateRow waits for the look-up: which record of which request.
+type lateRow struct {
+	job  *writeJob
+	i    int
+	slot uint32
+}
+
+// recordKey is the identity of a record within a table: a series has one kind.
+type recordKey struct{ sid, time int64 }
+
+// pendingRow is a record that has been looked up or decided in this transaction.
+type pendingRow struct {
+	kind kind
+	// stored tells that the table holds a row for the key, write that rec has to be written.
+	stored, write bool
+	known         bool
+	ver           int64
+	bits          uint64
+	rec           *prepared
+}
+
+func (w *writer) tx(t *table) *tableTx {
+	tx := w.tables[t]
+	if tx == nil {
+		tx = &tableTx{
+			t:        t,
+			before:   t.own.schema,
+			oldMarks: len(t.own.marks),
+			oldSid:   t.own.nextSid,
+		}
+		w.tables[t] = tx
+	}
+	return tx
+}
+
+func (tx *tableTx) dirty() bool {
+	if tx.schemaChanged || len(tx.series) > 0 || len(tx.late) > 0 {
+		return true
+	}
+	for _, r := range tx.rows {
+		if len(r) > 0 {
+			return true
+		}
+	}
+	for _, p := range tx.pending {
+		if p.write {
+			return true
+		}
+	}
+	return false
+}
+
+// rollback makes memory what it was before the transaction.
+func (tx *tableTx) rollback() {
+	own := &tx.t.own
+	for i := len(tx.undo) - 1; i >= 0; i-- {
+		own.marks[tx.undo[i].slot] = tx.undo[i].mark
+	}
+	own.marks = own.marks[:tx.oldMarks]
+	for _, k := range tx.newKeys {
+		delete(own.series, k)
+	}
+	own.nextSid = tx.oldSid
+	for i, name := range own.schema.dims[len(tx.before.dims):] {
+		delete(own.dims, name)
+		for _, m := range tx.before.measures {
+			m.forgetDimension(len(tx.before.dims) + i)
+		}
+	}
+	for _, a := range own.schema.attrs[len(tx.before.attrs):] {
+		delete(own.attrs, a.name)
+	}
+	for _, m := range own.schema.measures[len(tx.before.measures):] {
+		delete(own.measures, m.name)
+	}
+	own.schema = tx.before
+}
+
+// end lets go of the requests' memory.
+func (tx *tableTx) end() { *tx = tableTx{} }
+
+// decide takes one request's records in order. Nothing is written yet.
+func (w *writer) decide(j *writeJob) {
+	if j.table.dropped.Load() {
+		j.err = notFound("The table %s does not exist.", j.table.name)
+		return
+	}
+	tx := w.tx(j.table)
+	own := &j.table.own
+	newDims := 0
+	var names map[string]bool
+	for i := range j.recs {
+		p := &j.recs[i]
+		if p.reason != "" {
+			continue
+		}
+		p.slot = -1
+		if slot, ok := own.series[p.key]; ok {
+			p.slot = int64(slot)
+			continue
+		}
+		for _, dims := range [2][]record.Dimension{p.common, p.own} {
+			for k := range dims {
+				name := dims[k].Name
+				if _, ok := own.dims[name]; ok || names[name] {
+					continue
+				}
+				if names == nil {
+					names = map[string]bool{}
+				}
+				names[name] = true
+				newDims++
+			}
+		}
+	}
+	if len(own.schema.dims)+newDims > timestream.MaxDimensionsPerTable {
+		// What the service answers to the 129th dimension is not known; that the whole call fails is.
+		j.err = writeInvalid("The request would give the table more than %d dimensions.", timestream.MaxDimensionsPerTable)
+		return
+	}
+	for i := range j.recs {
+		tx.decideRecord(j, i)
+	}
+}
+
+func (tx *tableTx) decideRecord(j *writeJob, i int) {
+	p := &j.recs[i]
+	if p.reason != "" {
+		j.reject(i, p.reason, 0)
+		return
+	}
+	own := &tx.t.own
+	slot := uint32(p.slot)
+	if p.slot < 0 {
+		if known, ok := own.series[p.key]; ok { // created by an earlier record of the group
+			slot = known
+		} else {
+			var reason string
+			if slot, reason = tx.createSeries(p); reason != "" {
+				j.reject(i, reason, 0)
+				return
+			}
+		}
+	}
+	m := &own.marks[slot]
+	if m.kind != p.kind {
+		j.reject(i, typeBound(p.measure, m.kind), 0)
+		return
+	}
+	if p.kind == kindMulti {
+		if reason := tx.bindAttributes(p); reason != "" {
+			j.reject(i, reason, 0)
+			return
+		}
+	}
+	switch {
+	case p.time > m.time:
+		tx.undo = append(tx.undo, markUndo{slot, *m})
+		m.time, m.ver, m.bits, m.known = p.time, p.ver, p.bits, true
+		tx.rows[p.kind] = append(tx.rows[p.kind], row{m.sid, p})
+		j.stored(p)
+	case p.time == m.time && m.known:
+		j.settle(i, m.ver, m.bits, func() {
+			tx.undo = append(tx.undo, markUndo{slot, *m})
+			m.ver, m.bits = p.ver, p.bits
+			tx.replace(recordKey{m.sid, p.time}, p)
+		})
+	default:
+		key := recordKey{m.sid, p.time}
+		if have := tx.pending[key]; have != nil && have.known {
+			tx.settleLate(j, i, slot, have)
+			return
+		}
+		if tx.pending == nil {
+			tx.pending = map[recordKey]*pendingRow{}
+		}
+		if tx.pending[key] == nil {
+			tx.pending[key] = &pendingRow{kind: p.kind}
+		}
+		tx.late = append(tx.late, lateRow{j, i, slot})
+	}
+}
+
+// replace notes that p takes the place of the record with the same key, stored or about to be.
+func (tx *tableTx) replace(key recordKey, p *prepared) {
+	if tx.pending == nil {
+		tx.pending = map[recordKey]*pendingRow{}
+	}
+	tx.pending[key] = &pendingRow{kind: p.kind, stored: true, write: true, known: true, ver: p.ver, bits: p.bits, rec: p}
+}
+
+// settleLate decides a record for whose key it is known what is there.
+func (tx *tableTx) settleLate(j *writeJob, i int, slot uint32, have *pendingRow) {
+	p := &j.recs[i]
+	write := func() {
+		have.write, have.ver, have.bits, have.rec = true, p.ver, p.bits, p
+		if m := &tx.t.own.marks[slot]; m.time == p.time {
+			tx.undo = append(tx.undo, markUndo{slot, *m})
+			m.ver, m.bits, m.known = p.ver, p.bits, true
+		}
+	}
+	if !have.stored && !have.write {
+		write()
+		j.stored(p)
+		return
+	}
+	j.settle(i, have.ver, have.bits, write)
+}
+
+// settle decides a record against the one with the same key by versions (Developer Guide, writes; API reference,
+// RejectedRecord). A lower version is rejected also when the value is the same, as data-modeling says. The magnetic
+// store reports no conflicts in its answers: the record is counted as taken, and dropped.
+func (j *writeJob) settle(i int, ver int64, bits uint64, replace func()) {
+	p := &j.recs[i]
+	switch {
+	case p.ver > ver:
+		replace()
+		j.accept(p)
+		j.counts.updated++
+	case p.ver == ver && p.bits == bits:
+		j.accept(p)
+		j.counts.duplicate++
+	case p.late:
+		j.accept(p)
+		j.counts.hiddenConflict++
+	case p.ver == ver:
+		j.reject(i, textSameVersion, 0)
+	default:
+		j.reject(i, fmt.Sprintf("The record version %d is lower than the existing version %d. A higher version is required to update the measure value.", p.ver, ver), ver)
+	}
+}
+
+func (j *writeJob) stored(p *prepared) {
+	j.accept(p)
+	j.counts.stored++
+}
+
+func (j *writeJob) accept(p *prepared) {
+	if p.late {
+		j.magnetic++
+	} else {
+		j.memory++
+	}
+}
+
+func (j *writeJob) reject(i int, reason string, existing int64) {
+	r := wtypes.RejectedRecord{RecordIndex: int32(i), Reason: &reason}
+	if existing > 0 {
+		r.ExistingVersion = &existing
+	}
+	j.rejected = append(j.rejected, r)
+	j.counts.rejected++
+}
+
+// The texts of the rejections below are our own: what the service says is not known.
+
+func typeBound(name string, k kind) string {
+	return "The measure name '" + name + "' already has the type " + kindInfo[k].api + " in the table."
+}
+
+// createSeries adds a series, and with it the dimensions and the measure name that are new to the table.
+func (tx *tableTx) createSeries(p *prepared) (uint32, string) {
+	own := &tx.t.own
+	mi, ok := own.measures[p.measure]
+	if ok {
+		if m := own.schema.measures[mi]; m.kind != p.kind {
+			return 0, typeBound(p.measure, m.kind)
+		}
+	} else if len(own.schema.measures) >= timestream.MaxMeasureNamesPerTable {
+		return 0, "The table has the maximum of " + strconv.Itoa(timestream.MaxMeasureNamesPerTable) + " measure names."
+	}
+	for _, dims := range [2][]record.Dimension{p.common, p.own} {
+		for i := range dims {
+			if _, ok := own.attrs[dims[i].Name]; ok {
+				return 0, "The dimension '" + dims[i].Name + "' has the name of a multi-measure attribute of the table."
+			}
+		}
+	}
+	if p.kind == kindMulti {
+		// Checked before anything is added, so that a rejected record leaves no trace.
+		if reason := tx.checkAttributes(p); reason != "" {
+			return 0, reason
+		}
+	}
+	if !ok {
+		mi = len(own.schema.measures)
+		m := &measure{name: strings.Clone(p.measure), kind: p.kind}
+		own.schema.measures = append(own.schema.measures, m)
+		own.measures[m.name] = mi
+		tx.schemaChanged = true
+	}
+	if !own.schema.hasKind(p.kind) {
+		own.schema.kinds = append(own.schema.kinds, p.kind)
+		tx.schemaChanged = true
+	}
+	for _, dims := range [2][]record.Dimension{p.common, p.own} {
+		for i := range dims {
+			di, ok := own.dims[dims[i].Name]
+			if !ok {
+				di = len(own.schema.dims)
+				name := strings.Clone(dims[i].Name)
+				own.schema.dims = append(own.schema.dims, name)
+				own.dims[name] = di
+				tx.schemaChanged = true
+			}
+			own.schema.measures[mi].dimensionSeen(di)
+		}
+	}
+	slot := uint32(len(own.marks))
+	own.marks = append(own.marks, mark{sid: own.nextSid, time: noTime, kind: p.kind})
+	own.nextSid++
+	own.series[p.key] = slot
+	tx.newKeys = append(tx.newKeys, p.key)
+	tx.series = append(tx.series, newSeries{own.marks[slot].sid, p})
+	return slot, ""
+}
+
+// checkAttributes tells why a record's attributes do not fit the table.
+func (tx *tableTx) checkAttributes(p *prepared) string {
+	own := &tx.t.own
+	added := 0
+	for i := range p.values {
+		v := &p.values[i]
+		if ai, ok := own.attrs[v.name]; ok {
+			if k := own.schema.attrs[ai].kind; k != v.kind {
+				return "The attribute '" + v.name + "' already has the type " + kindInfo[k].api + " in the table."
+			}
+			continue
+		}
+		if _, ok := own.dims[v.name]; ok || hasDimension(p.own, v.name) || hasDimension(p.common, v.name) {
+			return "The attribute '" + v.name + "' has the name of a dimension of the table."
+		}
+		added++
+	}
+	if added > 0 && len(own.schema.attrs)+added > timestream.MaxAttributesPerTable {
+		return "The record would give the table more than " + strconv.Itoa(timestream.MaxAttributesPerTable) + " multi-measure attributes."
+	}
+	return ""
+}
+
+// bindAttributes finds the columns of a record's attributes and adds those that are new.
+func (tx *tableTx) bindAttributes(p *prepared) string {
+	if reason := tx.checkAttributes(p); reason != "" {
+		return reason
+	}
+	own := &tx.t.own
+	for i := range p.values {
+		v := &p.values[i]
+		ai, ok := own.attrs[v.name]
+		if !ok {
+			ai = len(own.schema.attrs)
+			name := strings.Clone(v.name)
+			own.schema.attrs = append(own.schema.attrs, attribute{name, v.kind})
+			own.attrs[name] = ai
+			tx.schemaChanged = true
+		}
+		v.column = ai
+	}
+	return ""
+}
+
+// write brings the decisions into the open transaction.
+func (tx *tableTx) write(w *writer) error {
+	if tx.schemaChanged {
+		if err := tx.writeSchema(w.conn); err != nil {
+			return err
+		}
+	}
+	if err := tx.writeSeries(w.conn); err != nil {
+		return err
+	}
+	for k := range tx.rows {
+		if err := tx.writeRows(w.conn, kind(k), tx.rows[k]); err != nil {
+			return err
+		}
+	}
+	if len(tx.late) > 0 {
+		if err := tx.lookUp(w); err != nil {
+			return err
+		}
+		for _, l := range tx.late {
+			p := &l.job.recs[l.i]
+			tx.settleLate(l.job, l.i, l.slot, tx.pending[recordKey{tx.t.own.marks[l.slot].sid, p.time}])
+		}
+	}
+	return tx.writePending(w)
+}
+
+func (t *table) seriesTable() string { return "t" + strconv.FormatInt(t.id, 10) + "_series" }
+func (t *table) marksTable() string  { return "t" + strconv.FormatInt(t.id, 10) + "_marks" }
+func (t *table) sampleTable(k kind) string {
+	return "t" + strconv.FormatInt(t.id, 10) + "_" + kindInfo[k].lower
+}
+func dimColumn(i int) string  { return "d" + strconv.Itoa(i+1) }
+func attrColumn(i int) string { return "a" + strconv.Itoa(i+1) }
+
+// writeSchema adds what is new in the schema to the catalogue and to the physical tables.
+func (tx *tableTx) writeSchema(c *duck.Conn) error {
+	t, now, old := tx.t, &tx.t.own.schema, &tx.before
+	var sql strings.Builder
+	for i := len(old.dims); i < len(now.dims); i++ {
+		fmt.Fprintf(&sql, "ALTER TABLE %s ADD COLUMN %s VARCHAR;", t.seriesTable(), dimColumn(i))
+		writeColumn(&sql, t.id, "dimension", i, now.dims[i], "varchar")
+	}
+	for i := len(old.kinds); i < len(now.kinds); i++ {
+		k := now.kinds[i]
+		value := ""
+		if k != kindMulti {
+			value = ", v " + kindInfo[k].duck
+		}
+		fmt.Fprintf(&sql, "CREATE TABLE %s (sid BIGINT, t BIGINT, ver BIGINT%s);", t.sampleTable(k), value)
+		writeColumn(&sql, t.id, "kind", i, "", kindInfo[k].lower)
+	}
+	for i := len(old.attrs); i < len(now.attrs); i++ {
+		a := now.attrs[i]
+		fmt.Fprintf(&sql, "ALTER TABLE %s ADD COLUMN %s %s;", t.sampleTable(kindMulti), attrColumn(i), kindInfo[a.kind].duck)
+		writeColumn(&sql, t.id, "attribute", i, a.name, kindInfo[a.kind].lower)
+	}
+	if sql.Len() > 0 {
+		if err := c.Exec(sql.String()); err != nil {
+			return err
+		}
+	}
+	if len(now.measures) == len(old.measures) {
+		return nil
+	}
+	app, err := duck.NewAppender(c, "cat_measures")
+	if err != nil {
+		return err
+	}
+	for i := len(old.measures); i < len(now.measures); i++ {
+		app.SetInt64(0, t.id)
+		app.SetInt32(1, int32(i))
+		app.SetString(2, now.measures[i].name)
+		app.SetString(3, kindInfo[now.measures[i].kind].lower)
+		if err := app.EndRow(); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+func writeColumn(sql *strings.Builder, table int64, role string, i int, name, typ string) {
+	fmt.Fprintf(sql, "INSERT INTO cat_columns VALUES (%d, '%s', %d, %s, '%s');", table, role, i, literal(name), typ)
+}
+
+// literal quotes a string for DuckDB: the one way by which a text of a user reaches SQL.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func (tx *tableTx) writeSeries(c *duck.Conn) error {
+	if len(tx.series) == 0 {
+		return nil
+	}
+	own := &tx.t.own
+	app, err := duck.NewAppender(c, tx.t.seriesTable())
+	if err != nil {
+		return err
+	}
+	set := make([]int64, len(own.schema.dims)) // the series that last set the column
+	for _, s := range tx.series {
+		app.SetInt64(0, s.sid)
+		app.SetString(1, s.rec.measure)
+		for _, dims := range [2][]record.Dimension{s.rec.common, s.rec.own} {
+			for i := range dims {
+				di := own.dims[dims[i].Name]
+				app.SetString(2+di, dims[i].Value)
+				set[di] = s.sid
+			}
+		}
+		for di, sid := range set {
+			if sid != s.sid {
+				app.SetNull(2 + di)
+			}
+		}
+		if err := app.EndRow(); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+func (tx *tableTx) writeRows(c *duck.Conn, k kind, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	app, err := duck.NewAppender(c, tx.t.sampleTable(k))
+	if err != nil {
+		return err
+	}
+	var set []int
+	if k == kindMulti {
+		set = make([]int, len(tx.t.own.schema.attrs))
+	}
+	for n, r := range rows {
+		p := r.rec
+		app.SetInt64(0, r.sid)
+		app.SetInt64(1, p.time)
+		app.SetInt64(2, p.ver)
+		switch k {
+		case kindMulti:
+			for i := range p.values {
+				v := &p.values[i]
+				setValue(app, 3+v.column, v.kind, v.bits, v.str)
+				set[v.column] = n + 1
+			}
+			for i := range set {
+				if set[i] != n+1 {
+					app.SetNull(3 + i)
+				}
+			}
+		default:
+			setValue(app, 3, k, p.bits, p.str)
+		}
+		if err := app.EndRow(); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+func setValue(app *duck.Appender, column int, k kind, bits uint64, str string) {
+	switch k {
+	case kindDouble:
+		app.SetFloat64(column, math.Float64frombits(bits))
+	case kindVarchar:
+		app.SetString(column, str)
+	case kindBoolean:
+		app.SetBool(column, bits == 1)
+	default:
+		app.SetInt64(column, int64(bits))
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command timestream-local serves the Write and Query APIs of Amazon Timestream for LiveAnalytics from one directory. All
+// of it is in packages local and wire; here are only its flags and its listener.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/logging"
+	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/internal/tlsconfig"
+	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/wire"
+)
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(process.Main(run)) }
+
+// drain is how long requests in flight may take after the process was told to end.
+const drain = 10 * time.Second
+
+// config is what the flags say about the process.
+type config struct {
+	address string
+	maxBody flags.Bytes
+	tls     tlsconfig.Server
+	local   local.Config
+	logging logging.Config
+}
+
+func defaultConfig() config {
+	c := config{address: "127.0.0.1:9231", maxBody: 16 << 20, local: local.DefaultConfig(), logging: logging.DefaultConfig()}
+	c.local.Dir = "./data"
+	return c
+}
+
+func (c *config) registerFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
+	fs.Var(&c.maxBody, "max-body-size", "Largest request body, compressed or not.")
+	fs.StringVar(&c.local.DefaultDatabase, "default-database", c.local.DefaultDatabase, "Database to create at start when it is missing; empty, with --default-table, for none.")
+	fs.StringVar(&c.local.DefaultTable, "default-table", c.local.DefaultTable, "Table to create at start when it is missing, with magnetic-store writes on.")
+	fs.StringVar(&c.local.Region, "region", c.local.Region, "AWS Region that appears in ARNs.")
+	c.tls.RegisterFlags(fs, "", "API")
+	c.local.RegisterFlags(fs)
+	c.logging.RegisterFlags(fs)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	cfg := defaultConfig()
+	if len(args) > 0 && args[0] == "healthcheck" {
+		return process.Healthcheck(ctx, args[1:], "http://"+cfg.address+"/-/healthy", stderr)
+	}
+	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
+	fs.SetOutput(stdout) // help was asked for
+	cfg.registerFlags(fs)
+	if err := flags.Parse(fs, args, flags.Options{
+		Prefix: "TIMESTREAM_LOCAL",
+		About:  "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck [--url=…]` asks a running server for its health and exits 0 or 1.",
+	}); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return process.UsageError{Err: err}
+	}
+	if err := errors.Join(cfg.local.Validate(), cfg.logging.Validate()); err != nil {
+		return process.UsageError{Err: err}
+	}
+	tls, err := cfg.tls.Config()
+	if err != nil {
+		return process.UsageError{Err: err}
+	}
+
+	logger, reg := logging.New(cfg.logging, stderr), admin.NewRegistry()
+	process.ReadBuild(version).Register(reg, "timestream_local")
+	cfg.local.Logger, cfg.local.Registerer = logger, reg
+	db, err := local.Open(ctx, cfg.local)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	mux := http.NewServeMux()
+	admin.Register(mux, "/metrics", reg, func(string) error { return db.Ready() })
+	mux.Handle("POST /{$}", wire.New(db, wire.Options{MaxBodyBytes: int64(cfg.maxBody), Logger: logger, Registerer: reg}))
+	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("serving Timestream", "url", server.URL(), "database", cfg.local.DefaultDatabase, "table", cfg.local.DefaultTable)
+	if err := process.Run(ctx, server.Serve); err != nil {
+		return err
+	}
+	logger.Info("stopped")
+	return nil
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/timestream"
+)
+
+// Limits chooses how the size of a record is read, which the Developer Guide leaves open (ts-limits: "Maximum record
+// size: 2 kilobytes").
+type Limits string
+
+const (
+	// LimitsStrict is the narrowest reading: dimension names and values sum to at most 2,048 bytes, measure values too.
+	LimitsStrict Limits = "strict"
+	// LimitsObserved allows what tests against the service were seen to succeed with: 2,048 bytes for each pair of
+	// dimension name and value, and for each measure value.
+	LimitsObserved Limits = "observed"
+)
+
+// Config is what a DB is opened with. The zero value is not usable; start from DefaultConfig.
+type Config struct {
+	// Dir holds the database file; it is created when it is missing. One process at a time may have it open.
+	Dir string
+	// Region and AccountID appear in ARNs only.
+	Region, AccountID string
+	// DefaultDatabase and DefaultTable are created by Open when they are missing, with magnetic-store writes on; empty
+	// means none.
+	DefaultDatabase, DefaultTable string
+	// MemoryRetentionHours and MagneticRetentionDays are what a table gets that is created without retention properties.
+	MemoryRetentionHours, MagneticRetentionDays int64
+	// MemoryLimit bounds DuckDB's buffers in bytes; larger queries spill to Dir.
+	MemoryLimit flags.Bytes
+	// Threads is the number of threads that DuckDB may use.
+	Threads int
+	// Limits chooses the reading of the record size.
+	Limits Limits
+	// PastGrace and FutureGrace widen the ingestion window (Developer Guide, ts-limits: 15 minutes into the future; the
+	// windows that the service prints in rejections are 40 minutes wider than the retention).
+	PastGrace, FutureGrace time.Duration
+	// AllowActions are the IAM actions that are granted, without the prefix `timestream:`; empty grants all. For tests
+	// of clients that run under a narrow policy.
+	AllowActions []string
+	// WriteQueue is the number of WriteRecords requests that may wait for the writer; more are throttled.
+	WriteQueue int
+	// QueryConcurrency is the number of statements that run at one time, OpenResults the number of results whose
+	// pages are still being fetched, and ResultIdle how long a result waits for the next page.
+	QueryConcurrency, OpenResults int
+	ResultIdle                    time.Duration
+	// RetentionEvery is how often expired rows are deleted; they are invisible at once.
+	RetentionEvery time.Duration
+
+	// Logger, Registerer and Now may be nil: silence, no metrics, time.Now.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+// DefaultConfig returns the defaults: the service's own where it has some.
+func DefaultConfig() Config {
+	return Config{
+		Dir:                   "data",
+		Region:                "us-east-1",
+		AccountID:             "000000000000",
+		DefaultDatabase:       "PrometheusDatabase",
+		DefaultTable:          "PrometheusMetricsTable",
+		MemoryRetentionHours:  defaultMemoryHours,
+		MagneticRetentionDays: defaultMagneticDays,
+		MemoryLimit:           256 << 20,
+		Threads:               min(runtime.GOMAXPROCS(0), 8),
+		Limits:                LimitsStrict,
+		PastGrace:             25 * time.Minute,
+		FutureGrace:           15 * time.Minute,
+		WriteQueue:            4096,
+		QueryConcurrency:      16,
+		OpenResults:           64,
+		ResultIdle:            5 * time.Minute,
+		RetentionEvery:        10 * time.Minute,
+	}
+}
+
+// The service's retention limits (Developer Guide, ts-limits).
+const (
+	defaultMemoryHours  = 6
+	defaultMagneticDays = 73000
+	maxMemoryHours      = 8766
+	maxMagneticDays     = 73000
+)
+
+// RegisterFlags registers one flag per setting, with the present values as defaults, except those that other parts of a
+// process may share: Region, DefaultDatabase and DefaultTable are the caller's to register.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.Dir, "data-dir", c.Dir, "Directory of the database; created when missing. One process at a time.")
+	fs.StringVar(&c.AccountID, "account-id", c.AccountID, "AWS account number that appears in ARNs.")
+	fs.Int64Var(&c.MemoryRetentionHours, "memory-retention-hours", c.MemoryRetentionHours, "Memory-store retention of tables created without one, in hours (1 to 8766).")
+	fs.Int64Var(&c.MagneticRetentionDays, "magnetic-retention-days", c.MagneticRetentionDays, "Magnetic-store retention of tables created without one, in days (1 to 73000).")
+	fs.Var(&c.MemoryLimit, "memory-limit", "Memory for DuckDB's buffers; larger queries spill to the data directory.")
+	fs.IntVar(&c.Threads, "threads", c.Threads, "Threads that DuckDB may use.")
+	fs.Var((*limitsFlag)(&c.Limits), "limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
+	fs.DurationVar(&c.PastGrace, "window.past-grace", c.PastGrace, "How much older than the retention a record may be.")
+	fs.DurationVar(&c.FutureGrace, "window.future-grace", c.FutureGrace, "How far in the future a record may be.")
+	fs.Var((*listFlag)(&c.AllowActions), "allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")
+	fs.IntVar(&c.WriteQueue, "write-queue", c.WriteQueue, "WriteRecords requests that may wait for the writer; more are throttled.")
+	fs.IntVar(&c.QueryConcurrency, "query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
+	fs.IntVar(&c.OpenResults, "query.open-results", c.OpenResults, "Results of several pages that are open at one time.")
+	fs.DurationVar(&c.ResultIdle, "query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
+	fs.DurationVar(&c.RetentionEvery, "retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
+}
+
+var (
+	namePattern   = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
+	actionPattern = regexp.MustCompile(`^[A-Za-z]+$`)
+)
+
+// Validate names everything that is wrong with the configuration, by flag.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Dir == "" {
+		bad("--data-dir: must not be empty")
+	}
+	if (c.DefaultDatabase == "") != (c.DefaultTable == "") {
+		bad("--default-database and --default-table: both or neither")
+	}
+	for _, n := range []struct{ flag, name string }{{"default-database", c.DefaultDatabase}, {"default-table", c.DefaultTable}} {
+		if n.name != "" && !validResourceName(n.name) {
+			bad("--%s=%q: want 3 to %d of the characters a-z A-Z 0-9 _ . -", n.flag, n.name, timestream.MaxNameBytes)
+		}
+	}
+	if c.MemoryRetentionHours < 1 || c.MemoryRetentionHours > maxMemoryHours {
+		bad("--memory-retention-hours=%d: want 1 to %d", c.MemoryRetentionHours, maxMemoryHours)
+	}
+	if c.MagneticRetentionDays < 1 || c.MagneticRetentionDays > maxMagneticDays {
+		bad("--magnetic-retention-days=%d: want 1 to %d", c.MagneticRetentionDays, maxMagneticDays)
+	}
+	if c.MemoryLimit < 64<<20 {
+		bad("--memory-limit=%v: want at least 64MiB", &c.MemoryLimit)
+	}
+	if c.Threads < 1 {
+		bad("--threads=%d: want at least 1", c.Threads)
+	}
+	if c.Limits != LimitsStrict && c.Limits != LimitsObserved {
+		bad("--limits=%q: want %s or %s", c.Limits, LimitsStrict, LimitsObserved)
+	}
+	if c.PastGrace < 0 || c.FutureGrace < 0 {
+		bad("--window.past-grace=%v, --window.future-grace=%v: must not be negative", c.PastGrace, c.FutureGrace)
+	}
+	for _, a := range c.AllowActions {
+		if !actionPattern.MatchString(a) {
+			bad("--allow-actions: %q is not an action name such as WriteRecords", a)
+		}
+	}
+	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
+		bad("--write-queue=%d, --query.concurrency=%d, --query.open-results=%d: want at least 1", c.WriteQueue, c.QueryConcurrency, c.OpenResults)
+	}
+	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
+		bad("--query.result-idle=%v, --retention-interval=%v: must be positive", c.ResultIdle, c.RetentionEvery)
+	}
+	return errors.Join(errs...)
+}
+
+// Allowed tells whether an IAM action (without prefix) is granted.
+func (c *Config) Allowed(action string) bool {
+	return len(c.AllowActions) == 0 || slices.Contains(c.AllowActions, action)
+}
+
+// validResourceName checks a database or table name: pattern and length of the API reference, CreateDatabase.
+func validResourceName(name string) bool {
+	return len(name) >= 3 && len(name) <= timestream.MaxNameBytes && namePattern.MatchString(name)
+}
+
+type limitsFlag Limits
+
+func (l *limitsFlag) String() string { return string(*l) }
+
+func (l *limitsFlag) Set(s string) error {
+	if s != string(LimitsStrict) && s != string(LimitsObserved) {
+		return fmt.Errorf("want %s or %s", LimitsStrict, LimitsObserved)
+	}
+	*l = limitsFlag(s)
+	return nil
+}
+
+// listFlag is a comma-separated list. The prefix `timestream:`, as policies write it, is dropped.
+type listFlag []string
+
+func (l *listFlag) String() string { return strings.Join(*l, ",") }
+
+func (l *listFlag) Set(s string) error {
+	*l = nil
+	for _, item := range strings.Split(s, ",") {
+		if item = strings.TrimPrefix(strings.TrimSpace(item), "timestream:"); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package duck is a thin layer over DuckDB's C interface: a database, its connections, results read chunk by chunk and
+// column by column, and a columnar appender. It exists beside the database/sql driver because that one materialises
+// results and boxes every value, and the store lives in those two loops.
+// It knows nothing of Timestream; what tables there are and what the SQL means is the caller's.
+//
+// A Conn and what comes from it belong to one goroutine at a time, Conn.Interrupt excepted.
+package duck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	bindings "github.com/duckdb/duckdb-go-bindings"
+)
+
+// Error is what DuckDB said. Kind is DuckDB's error class, ErrorTypeInvalid when it gave none.
+type Error struct {
+	Kind bindings.ErrorType
+	Text string
+}
+
+func (e *Error) Error() string { return "duckdb: " + e.Text }
+
+// Database is one open DuckDB database.
+type Database struct{ db bindings.Database }
+
+// Open opens or creates the database file at path; an empty path is a database in memory. options are DuckDB's
+// configuration options.
+func Open(path string, options map[string]string) (*Database, error) {
+	var config bindings.Config
+	if bindings.CreateConfig(&config) == bindings.StateError {
+		return nil, errors.New("duckdb: no configuration")
+	}
+	defer bindings.DestroyConfig(&config)
+	for name, value := range options {
+		if bindings.SetConfig(config, name, value) == bindings.StateError {
+			return nil, fmt.Errorf("duckdb: refused option %s=%s", name, value)
+		}
+	}
+	d := &Database{}
+	var text string
+	if bindings.OpenExt(path, &d.db, config, &text) == bindings.StateError {
+		bindings.Close(&d.db)
+		return nil, &Error{Text: text}
+	}
+	return d, nil
+}
+
+// Close closes the database. Every Conn has to be closed before.
+func (d *Database) Close() { bindings.Close(&d.db) }
+
+// Connect opens a connection: a session with transactions of its own.
+func (d *Database) Connect() (*Conn, error) {
+	c := &Conn{}
+	if bindings.Connect(d.db, &c.conn) == bindings.StateError {
+		return nil, errors.New("duckdb: cannot connect")
+	}
+	return c, nil
+}
+
+// Conn is one connection.
+type Conn struct{ conn bindings.Connection }
+
+// Close ends the connection; an open transaction is rolled back.
+func (c *Conn) Close() { bindings.Disconnect(&c.conn) }
+
+// Interrupt makes the statement that runs on the connection fail soon. It may be called by any goroutine.
+func (c *Conn) Interrupt() { bindings.Interrupt(c.conn) }
+
+// Exec runs one or more statements and drops what they return.
+func (c *Conn) Exec(sql string) error {
+	var res bindings.Result
+	defer bindings.DestroyResult(&res)
+	if bindings.Query(c.conn, sql, &res) == bindings.StateError {
+		return resultError(&res)
+	}
+	return nil
+}
+
+// Query starts one statement. Its rows are produced while they are read, so the result is never whole in memory, but
+// the statement's snapshot stays open until Rows.Close. The context governs the whole life of the Rows.
+func (c *Conn) Query(ctx context.Context, sql string) (*Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var stmt bindings.PreparedStatement
+	if bindings.Prepare(c.conn, sql, &stmt) == bindings.StateError {
+		err := &Error{Text: bindings.PrepareError(stmt)}
+		bindings.DestroyPrepare(&stmt)
+		return nil, err
+	}
+	rows := &Rows{conn: c, ctx: ctx, stmt: stmt}
+	var pending bindings.PendingResult
+	err := rows.guard(func() error {
+		defer bindings.DestroyPending(&pending)
+		if bindings.PendingPreparedStreaming(stmt, &pending) == bindings.StateError {
+			return &Error{Text: bindings.PendingError(pending)}
+		}
+		rows.hasResult = true
+		if bindings.ExecutePending(pending, &rows.res) == bindings.StateError {
+			return resultError(&rows.res)
+		}
+		return nil
+	})
+	if err != nil {
+		rows.Close()
+		return nil, err
+	}
+	return rows, nil
+}
+
+func resultError(res *bindings.Result) error {
+	return &Error{Kind: bindings.ResultErrorType(res), Text: bindings.ResultError(res)}
+}
+
+// interruptEvery is how often a statement is interrupted again after its context ended: DuckDB clears the mark when a
+// statement's next phase begins.
+const interruptEvery = 50 * time.Millisecond
+
+// Rows is a result being read.
+//
+//	for rows.Next() { … rows.Size(), rows.Column(i) … }
+//	err := rows.Err()
+type Rows struct {
+	conn      *Conn
+	ctx       context.Context
+	stmt      bindings.PreparedStatement
+	res       bindings.Result
+	hasResult bool
+	chunk     bindings.DataChunk
+	size      int
+	cols      []Column
+	err       error
+	closed    bool
+}
+
+// guard runs f and interrupts it when the context ends.
+func (r *Rows) guard(f func() error) error {
+	if r.ctx.Done() == nil {
+		return f()
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	stop := context.AfterFunc(r.ctx, func() {
+		defer wg.Done()
+		t := time.NewTicker(interruptEvery)
+		defer t.Stop()
+		for {
+			r.conn.Interrupt()
+			select {
+			case <-done:
+				return
+			case <-t.C:
+			}
+		}
+	})
+	wg.Add(1)
+	err := f()
+	close(done)
+	if stop() {
+		wg.Done()
+	}
+	// A late interrupt would hit the connection's next statement.
+	wg.Wait()
+	if err != nil && r.ctx.Err() != nil {
+		return errors.Join(r.ctx.Err(), err)
+	}
+	return err
+}
+
+// Next fetches the next chunk of rows. The previous chunk's columns are invalid after it.
+func (r *Rows) Next() bool {
+	if r.err != nil || r.closed {
+		return false
+	}
+	if r.chunk.Ptr != nil {
+		bindings.DestroyDataChunk(&r.chunk)
+	}
+	for {
+		if err := r.ctx.Err(); err != nil {
+			r.err = err
+			return false
+		}
+		r.err = r.guard(func() error {
+			r.chunk = bindings.FetchChunk(r.res)
+			if r.chunk.Ptr == nil {
+				if text := bindings.ResultError(&r.res); text != "" {
+					return resultError(&r.res)
+				}
+			}
+			return nil
+		})
+		if r.err != nil || r.chunk.Ptr == nil {
+			return false
+		}
+		if r.size = int(bindings.DataChunkGetSize(r.chunk)); r.size > 0 {
+			break
+		}
+		bindings.DestroyDataChunk(&r.chunk)
+	}
+	n := int(bindings.DataChunkGetColumnCount(r.chunk))
+	if r.cols == nil {
+		r.cols = make([]Column, n)
+	}
+	for i := range r.cols {
+		if err := r.cols[i].init(bindings.DataChunkGetVector(r.chunk, bindings.IdxT(i))); err != nil {
+			r.err = fmt.Errorf("duckdb: column %d: %w", i, err)
+			return false
+		}
+	}
+	return true
+}
+
+// Size is the number of rows in the current chunk.
+func (r *Rows) Size() int { return r.size }
+
+// Columns returns the current chunk's columns. They are valid until the next Next or Close.
+func (r *Rows) Columns() []Column { return r.cols }
+
+// Err returns what ended the rows early, nil at their regular end.
+func (r *Rows) Err() error { return r.err }
+
+// Close frees the result and ends its snapshot. It may be called twice.
+func (r *Rows) Close() {
+	if r.closed {
+		return
+	}
+	r.closed = true
+	if r.chunk.Ptr != nil {
+		bindings.DestroyDataChunk(&r.chunk)
+	}
+	if r.hasResult {
+		bindings.DestroyResult(&r.res)
+	}
+	bindings.DestroyPrepare(&r.stmt)
+}

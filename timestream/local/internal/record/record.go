@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package record is the body of a WriteRecords request in the form that the store works on: plain strings instead of the
+// SDK's pointers, and memory that is used again. It decodes the wire's JSON and converts the SDK's input; what is
+// valid is left to the store.
+package record
+
+import (
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+)
+
+// Dimension is a name and a value. Type is empty when the request had none.
+type Dimension struct{ Name, Value, Type string }
+
+// Attribute is one value of a multi-measure record.
+type Attribute struct{ Name, Value, Type string }
+
+// Field is a set of the scalar members that a Record has: absent and empty are different things.
+type Field uint8
+
+// The scalar members of a Record.
+const (
+	MeasureName Field = 1 << iota
+	MeasureValue
+	MeasureValueType
+	Time
+	TimeUnit
+	Version
+)
+
+// Record is one record, or the common attributes of a request.
+type Record struct {
+	Dimensions       []Dimension
+	Attributes       []Attribute
+	MeasureName      string
+	MeasureValue     string
+	MeasureValueType string
+	Time             string
+	TimeUnit         string
+	Version          int64
+	Has              Field
+}
+
+// Request is a WriteRecords request. Its strings may point into the body that it was decoded from, and all of it is
+// overwritten after Release.
+type Request struct {
+	Database, Table string
+	Common          Record
+	Records         []Record
+
+	dims  []Dimension
+	attrs []Attribute
+	text  []byte
+}
+
+// Pool hands out requests whose memory is used again. The zero value is ready.
+type Pool struct{ pool sync.Pool }
+
+// Get returns an empty request.
+func (p *Pool) Get() *Request {
+	if r, ok := p.pool.Get().(*Request); ok {
+		return r
+	}
+	return &Request{}
+}
+
+// Put takes a request back. Nothing that came from it may be used any more.
+func (p *Pool) Put(r *Request) {
+	r.reset()
+	p.pool.Put(r)
+}
+
+func (r *Request) reset() {
+	clear(r.Records)
+	clear(r.dims)
+	clear(r.attrs)
+	*r = Request{Records: r.Records[:0], dims: r.dims[:0], attrs: r.attrs[:0], text: r.text[:0]}
+}
+
+// FromSDK converts the SDK's input.
+func FromSDK(in *timestreamwrite.WriteRecordsInput) *Request {
+	r := &Request{Database: value(in.DatabaseName), Table: value(in.TableName)}
+	if in.CommonAttributes != nil {
+		r.Common = fromSDK(in.CommonAttributes)
+	}
+	r.Records = make([]Record, len(in.Records))
+	for i := range in.Records {
+		r.Records[i] = fromSDK(&in.Records[i])
+	}
+	return r
+}
+
+func fromSDK(in *wtypes.Record) Record {
+	out := Record{MeasureValueType: string(in.MeasureValueType), TimeUnit: string(in.TimeUnit)}
+	// The SDK leaves out what is empty, so empty enumerations are absent ones.
+	set := func(f Field, present bool) {
+		if present {
+			out.Has |= f
+		}
+	}
+	set(MeasureValueType, in.MeasureValueType != "")
+	set(TimeUnit, in.TimeUnit != "")
+	set(MeasureName, in.MeasureName != nil)
+	set(MeasureValue, in.MeasureValue != nil)
+	set(Time, in.Time != nil)
+	set(Version, in.Version != nil)
+	out.MeasureName, out.MeasureValue, out.Time = value(in.MeasureName), value(in.MeasureValue), value(in.Time)
+	if in.Version != nil {
+		out.Version = *in.Version
+	}
+	if len(in.Dimensions) > 0 {
+		out.Dimensions = make([]Dimension, len(in.Dimensions))
+		for i, d := range in.Dimensions {
+			out.Dimensions[i] = Dimension{value(d.Name), value(d.Value), string(d.DimensionValueType)}
+		}
+	}
+	if len(in.MeasureValues) > 0 {
+		out.Attributes = make([]Attribute, len(in.MeasureValues))
+		for i, a := range in.MeasureValues {
+			out.Attributes[i] = Attribute{value(a.Name), value(a.Value), string(a.Type)}
+		}
+	}
+	return out
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

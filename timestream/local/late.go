@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+)
+
+// fillProbe puts record keys into a temporary table on the writer's connection. Joined with a table of samples it looks
+// many keys up, or deletes their rows, in one statement; the joins prune by the ranges of both columns, so recent keys
+// touch recent row groups only.
+func fillProbe(c *duck.Conn, keys []recordKey) error {
+	if err := c.Exec("CREATE OR REPLACE TEMP TABLE probe (sid BIGINT, t BIGINT)"); err != nil {
+		return err
+	}
+	app, err := duck.NewTempAppender(c, "probe")
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		app.SetInt64(0, k.sid)
+		app.SetInt64(1, k.time)
+		if err := app.EndRow(); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+// lookUp finds what the table holds for the keys of the late records.
+func (tx *tableTx) lookUp(w *writer) error {
+	for k := range sampleKinds {
+		var keys []recordKey
+		for key, have := range tx.pending {
+			if have.kind == k && !have.known {
+				keys = append(keys, key)
+			}
+		}
+		if len(keys) == 0 {
+			continue
+		}
+		if err := fillProbe(w.conn, keys); err != nil {
+			return err
+		}
+		if err := tx.fetch(w, k); err != nil {
+			return err
+		}
+		for _, key := range keys {
+			tx.pending[key].known = true
+		}
+	}
+	return nil
+}
+
+func (tx *tableTx) fetch(w *writer, k kind) error {
+	sql := fmt.Sprintf("SELECT v.* FROM temp.probe p JOIN %s v ON v.sid = p.sid AND v.t = p.t", tx.t.sampleTable(k))
+	rows, err := w.conn.Query(context.Background(), sql)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		cols := rows.Columns()
+		for i := range rows.Size() {
+			have := tx.pending[recordKey{cols[0].Int64(i), cols[1].Int64(i)}]
+			have.stored = true
+			have.ver = cols[2].Int64(i)
+			if k == kindMulti {
+				have.bits = tx.storedAttributes(w.db, cols[3:], i)
+			} else {
+				have.bits = w.db.storedBits(&cols[3], k, i)
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// storedBits is the value of a stored record as a mark holds it.
+func (db *DB) storedBits(c *duck.Column, k kind, i int) uint64 {
+	switch k {
+	case kindDouble:
+		return math.Float64bits(c.Float64(i))
+	case kindVarchar:
+		key, _ := db.hash.sum(nil, tagAttribute, "", c.String(i))
+		return key[0]
+	case kindBoolean:
+		if c.Bool(i) {
+			return 1
+		}
+		return 0
+	}
+	return uint64(c.Int64(i))
+}
+
+func (tx *tableTx) storedAttributes(db *DB, cols []duck.Column, i int) uint64 {
+	var sum seriesKey
+	var buf []byte
+	for a := range cols {
+		if cols[a].IsNull(i) {
+			continue
+		}
+		v := attrValue{name: tx.t.own.schema.attrs[a].name, kind: tx.t.own.schema.attrs[a].kind}
+		if v.kind == kindVarchar {
+			v.str = cols[a].String(i)
+		} else {
+			v.bits = db.storedBits(&cols[a], v.kind, i)
+		}
+		buf = db.addValue(&sum, &v, buf)
+	}
+	return sum[0]
+}
+
+// writePending writes the late records, and those that replace stored ones after deleting these.
+func (tx *tableTx) writePending(w *writer) error {
+	var replaced [sampleKinds][]recordKey
+	var rows [sampleKinds][]row
+	for key, have := range tx.pending {
+		if !have.write {
+			continue
+		}
+		if have.stored {
+			replaced[have.kind] = append(replaced[have.kind], key)
+		}
+		rows[have.kind] = append(rows[have.kind], row{key.sid, have.rec})
+	}
+	for k := range sampleKinds {
+		if len(replaced[k]) > 0 {
+			if err := fillProbe(w.conn, replaced[k]); err != nil {
+				return err
+			}
+			if err := w.conn.Exec(fmt.Sprintf("DELETE FROM %s v USING temp.probe p WHERE v.sid = p.sid AND v.t = p.t", tx.t.sampleTable(k))); err != nil {
+				return err
+			}
+		}
+		if err := tx.writeRows(w.conn, k, rows[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+)
+
+// The catalogue's tables. Times are nanoseconds since 1970. Every Timestream table with number N has
+//
+//	tN_series    sid, m (measure name), d1, d2, … (one column per dimension, in cat_columns)
+//	tN_<kind>    sid, t, ver, v: one per kind of single-measure record that was written
+//	tN_multi     sid, t, ver, a1, a2, … (one column per attribute, in cat_columns)
+//	tN_marks     the high-water marks, between a clean end and the next start
+const catalogueSQL = `
+CREATE TABLE IF NOT EXISTS cat_meta (k VARCHAR, v VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_databases (name VARCHAR, kms VARCHAR, created BIGINT, updated BIGINT);
+CREATE TABLE IF NOT EXISTS cat_tables (id BIGINT, db VARCHAR, name VARCHAR, created BIGINT, updated BIGINT,
+	memory_hours BIGINT, magnetic_days BIGINT, magnetic_writes BOOLEAN, rejected_to VARCHAR, partition_key VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
+`
+
+// each calls f for every row of a query on the writer's connection.
+func (db *DB) each(ctx context.Context, sql string, f func(cols []duck.Column, i int) error) error {
+	rows, err := db.writer.conn.Query(ctx, sql)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		for i := range rows.Size() {
+			if err := f(rows.Columns(), i); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// load reads the catalogue, the series and their marks. It runs before the writer starts.
+func (db *DB) load(ctx context.Context) error {
+	conn := db.writer.conn
+	if err := conn.Exec(catalogueSQL); err != nil {
+		return err
+	}
+	meta := map[string]string{}
+	err := db.each(ctx, "SELECT k, v FROM cat_meta", func(c []duck.Column, i int) error {
+		meta[c[0].String(i)] = c[1].String(i)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	switch v, ok := meta["format"]; {
+	case !ok:
+		if err := conn.Exec("INSERT INTO cat_meta VALUES ('format', '" + formatVersion + "')"); err != nil {
+			return err
+		}
+	case v != formatVersion:
+		return fmt.Errorf("the file has format %s, this program reads %s", v, formatVersion)
+	}
+	if err := db.loadCatalogue(ctx); err != nil {
+		return err
+	}
+	clean := meta["marks"] == "saved"
+	if _, old := meta["format"]; old && !clean {
+		db.log.Info("the database was not closed cleanly; reading the newest record of every series")
+	}
+	for _, d := range db.cat.databases {
+		for _, t := range d.tables {
+			if err := db.loadTable(ctx, t, clean); err != nil {
+				return fmt.Errorf("table %s.%s: %w", t.database, t.name, err)
+			}
+		}
+	}
+	return db.dropMarks()
+}
+
+func (db *DB) loadCatalogue(ctx context.Context) error {
+	db.cat.databases = map[string]*database{}
+	err := db.each(ctx, "SELECT name, kms, created, updated FROM cat_databases", func(c []duck.Column, i int) error {
+		d := &database{
+			name: c[0].String(i), kmsKey: c[1].String(i),
+			created: time.Unix(0, c[2].Int64(i)), updated: time.Unix(0, c[3].Int64(i)),
+			tables: map[string]*table{},
+		}
+		db.cat.databases[d.name] = d
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	byID := map[int64]*table{}
+	err = db.each(ctx, "SELECT id, db, name, created, updated, memory_hours, magnetic_days, magnetic_writes, rejected_to, partition_key FROM cat_tables", func(c []duck.Column, i int) error {
+		t := newTable(c[0].Int64(i), c[1].String(i), c[2].String(i), time.Unix(0, c[3].Int64(i)))
+		p := &properties{
+			updated: time.Unix(0, c[4].Int64(i)), memoryHours: c[5].Int64(i), magneticDays: c[6].Int64(i), magneticWrites: c[7].Bool(i),
+		}
+		if text := c[8].Bytes(i); len(text) > 0 {
+			p.rejectedTo = &wtypes.MagneticStoreRejectedDataLocation{}
+			if err := json.Unmarshal(text, p.rejectedTo); err != nil {
+				return err
+			}
+		}
+		if err := json.Unmarshal(c[9].Bytes(i), &p.partitionKey); err != nil {
+			return err
+		}
+		t.props.Store(p)
+		byID[t.id] = t
+		db.cat.databases[t.database].tables[t.name] = t
+		db.cat.nextID = max(db.cat.nextID, t.id)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = db.each(ctx, "SELECT table_id, role, name, type FROM cat_columns ORDER BY table_id, role, ord", func(c []duck.Column, i int) error {
+		own, name := &byID[c[0].Int64(i)].own, c[2].String(i)
+		k, _ := kindFromLower(c[3].String(i))
+		switch role := c[1].String(i); role {
+		case "dimension":
+			own.dims[name] = len(own.schema.dims)
+			own.schema.dims = append(own.schema.dims, name)
+		case "attribute":
+			own.attrs[name] = len(own.schema.attrs)
+			own.schema.attrs = append(own.schema.attrs, attribute{name, k})
+		case "kind":
+			own.schema.kinds = append(own.schema.kinds, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return db.each(ctx, "SELECT table_id, name, type FROM cat_measures ORDER BY table_id, ord", func(c []duck.Column, i int) error {
+		own := &byID[c[0].Int64(i)].own
+		k, _ := kindFromLower(c[2].String(i))
+		m := &measure{name: c[1].String(i), kind: k}
+		own.measures[m.name] = len(own.schema.measures)
+		own.schema.measures = append(own.schema.measures, m)
+		return nil
+	})
+}
+
+// loadTable reads a table's series and marks.
+func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
+	own := &t.own
+	slots := map[int64]uint32{}
+	dims := len(own.schema.dims)
+	var buf []byte
+	err := db.each(ctx, "SELECT * FROM "+t.seriesTable()+" ORDER BY sid", func(c []duck.Column, i int) error {
+		sid, name := c[0].Int64(i), c[1].String(i)
+		mi, ok := own.measures[name]
+		if !ok {
+			return fmt.Errorf("series %d has the unknown measure %q", sid, name)
+		}
+		m := own.schema.measures[mi]
+		var key, part seriesKey
+		key, buf = db.hash.sum(buf, tagMeasure, name, "")
+		for d := range dims {
+			if col := &c[2+d]; !col.IsNull(i) {
+				part, buf = db.hash.sum(buf, tagDimension, own.schema.dims[d], col.String(i))
+				key.add(part)
+				m.dimensionSeen(d)
+			}
+		}
+		slot := uint32(len(own.marks))
+		slots[sid] = slot
+		own.series[key] = slot
+		own.marks = append(own.marks, mark{sid: sid, time: noTime, kind: m.kind})
+		own.nextSid = sid + 1
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if clean {
+		err = db.each(ctx, "SELECT sid, t, ver, bits, known FROM "+t.marksTable(), func(c []duck.Column, i int) error {
+			if slot, ok := slots[c[0].Int64(i)]; ok {
+				m := &own.marks[slot]
+				m.time, m.ver, m.bits, m.known = c[1].Int64(i), c[2].Int64(i), uint64(c[3].Int64(i)), c[4].Bool(i)
+			}
+			return nil
+		})
+	} else {
+		err = db.scanMarks(ctx, t, slots)
+	}
+	t.publish()
+	return err
+}
+
+// scanMarks finds every series' newest record in the samples.
+func (db *DB) scanMarks(ctx context.Context, t *table, slots map[int64]uint32) error {
+	for _, k := range t.own.schema.kinds {
+		value := ""
+		if bitsLast(k) {
+			value = ", arg_max(v, t)"
+		}
+		sql := fmt.Sprintf("SELECT sid, max(t), arg_max(ver, t)%s FROM %s GROUP BY sid", value, t.sampleTable(k))
+		err := db.each(ctx, sql, func(c []duck.Column, i int) error {
+			slot, ok := slots[c[0].Int64(i)]
+			if !ok {
+				return fmt.Errorf("samples of the unknown series %d", c[0].Int64(i))
+			}
+			m := &t.own.marks[slot]
+			m.time, m.ver = c[1].Int64(i), c[2].Int64(i)
+			if bitsLast(k) {
+				m.bits, m.known = db.storedBits(&c[3], k, i), true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bitsLast tells whether a mark's bits are the value itself, and so outlive the process.
+func bitsLast(k kind) bool { return k == kindDouble || k == kindBigint || k == kindBoolean }
+
+// saveMarks writes the marks down at the end, so that the next start need not scan the samples. It runs after the writer
+// has ended.
+func (db *DB) saveMarks() error {
+	w := db.writer
+	return w.inTx(func() error {
+		for _, d := range db.cat.databases {
+			for _, t := range d.tables {
+				if err := t.saveMarks(w.conn); err != nil {
+					return err
+				}
+			}
+		}
+		return w.conn.Exec("INSERT INTO cat_meta VALUES ('marks', 'saved')")
+	})
+}
+
+func (t *table) saveMarks(c *duck.Conn) error {
+	if err := c.Exec("CREATE OR REPLACE TABLE " + t.marksTable() + " (sid BIGINT, t BIGINT, ver BIGINT, bits BIGINT, known BOOLEAN)"); err != nil {
+		return err
+	}
+	app, err := duck.NewAppender(c, t.marksTable())
+	if err != nil {
+		return err
+	}
+	for i := range t.own.marks {
+		m := &t.own.marks[i]
+		app.SetInt64(0, m.sid)
+		app.SetInt64(1, m.time)
+		app.SetInt64(2, m.ver)
+		app.SetInt64(3, int64(m.bits))
+		app.SetBool(4, m.known && bitsLast(m.kind))
+		if err := app.EndRow(); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+// dropMarks forgets the saved marks, which the first write makes stale.
+func (db *DB) dropMarks() error {
+	var sql strings.Builder
+	sql.WriteString("BEGIN; DELETE FROM cat_meta WHERE k = 'marks';")
+	for _, d := range db.cat.databases {
+		for _, t := range d.tables {
+			fmt.Fprintf(&sql, "DROP TABLE IF EXISTS %s;", t.marksTable())
+		}
+	}
+	sql.WriteString("COMMIT")
+	return db.writer.conn.Exec(sql.String())
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package local is Amazon Timestream for LiveAnalytics on one machine: the Write and Query APIs, with the SDK's types,
+// over a DuckDB file. It keeps the service's limits, ingestion window, versions and texts, and answers with the
+// service's own errors where it cannot follow. What is supported is listed in README.md, how the code is laid out in
+// INTERNALS.md.
+//
+// It leaves the wire protocol to package wire, and the meaning of SQL to internal/sqlplan.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/record"
+)
+
+// DB is an open database. Its methods may be called by many goroutines at once; their errors are the SDK's types. What a
+// WriteRecords acknowledged is on disk, and every Query that begins later sees it.
+type DB struct {
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	hash    hasher
+	duck    *duck.Database
+	lock    *os.File
+	cat     catalogue
+	writer  *writer
+	queries *queries
+	metrics *metrics
+	// broken is set when DuckDB says that it must be opened anew.
+	broken atomic.Pointer[error]
+	jobs   sync.Pool
+	reqs   record.Pool
+
+	// background ends when Close begins; its goroutines are counted in running.
+	background context.Context
+	stop       context.CancelFunc
+	running    sync.WaitGroup
+	closeOnce  sync.Once
+	closeErr   error
+}
+
+const (
+	fileName = "timestream.duckdb"
+	lockName = "timestream.lock"
+	// formatVersion is the version of the tables below; a file with a higher one is refused.
+	formatVersion = "1"
+	// checkpointThreshold is the size of the write-ahead log at which DuckDB folds it into the file. What is in the log is
+	// in memory uncompressed as well, and is read again after a crash.
+	checkpointThreshold = "64MB"
+)
+
+// Open opens or creates the database in cfg.Dir and creates the default database and table. One process at a time can
+// have a directory open. Metrics stay registered until Close.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	db := &DB{cfg: cfg, log: cfg.Logger, now: cfg.Now, hash: newHasher()}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.now == nil {
+		db.now = time.Now
+	}
+	db.background, db.stop = context.WithCancel(context.Background())
+	db.jobs.New = func() any { return &writeScratch{prep: preparer{db: db}} }
+	if err := db.open(ctx); err != nil {
+		db.stop()
+		db.release()
+		return nil, fmt.Errorf("open %s: %w", cfg.Dir, err)
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context) error {
+	dir, err := filepath.Abs(db.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	if db.lock, err = lockDir(dir); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, fileName)
+	db.duck, err = duck.Open(file, map[string]string{
+		"memory_limit":         strconv.FormatInt(int64(db.cfg.MemoryLimit), 10) + "B",
+		"threads":              strconv.Itoa(db.cfg.Threads),
+		"checkpoint_threshold": checkpointThreshold,
+		"temp_directory":       filepath.Join(dir, "tmp"),
+		// Answers without ORDER BY have no order, as in Timestream; keeping one costs memory.
+		"preserve_insertion_order":     "false",
+		"autoinstall_known_extensions": "false",
+		"autoload_known_extensions":    "false",
+	})
+	if err != nil {
+		return err
+	}
+	conn, err := db.duck.Connect()
+	if err != nil {
+		return err
+	}
+	db.writer = newWriter(db, conn)
+	// Statements are compiled from Timestream's SQL and name no files; this is the second lock on that door. DuckDB wants
+	// its own directory named, or its checkpoints fail.
+	err = conn.Exec(fmt.Sprintf("SET allowed_directories=[%s]; SET enable_external_access=false; SET lock_configuration=true",
+		literal(dir+string(filepath.Separator))))
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := db.load(ctx); err != nil {
+		return err
+	}
+	db.log.Info("database open", "file", file, "took", time.Since(start).Round(time.Millisecond))
+	db.queries = newQueries(db)
+	db.metrics = newMetrics(db)
+	db.writer.start()
+	if db.cfg.DefaultDatabase != "" {
+		if err := db.createDefaults(ctx); err != nil {
+			return err
+		}
+	}
+	db.running.Add(1)
+	go func() {
+		defer db.running.Done()
+		db.housekeeping(db.background)
+	}()
+	return nil
+}
+
+// lockDir makes sure that one DB has the directory. DuckDB's own lock holds between processes only, and its text names a
+// library.
+func lockDir(dir string) (*os.File, error) {
+	name := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		f.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		}
+		return nil, fmt.Errorf("another process has this directory open (process %s, by %s): one process at a time can use a data directory (--data-dir)",
+			strings.TrimSpace(string(holder)), lockName)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Close finishes what waits to be written, ends open results, folds the log into the file and closes it. Calls that are
+// in flight fail. It may be called more than once.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() {
+		db.stop()
+		db.running.Wait()
+		db.writer.shut()
+		db.queries.close()
+		err := db.saveMarks()
+		if err != nil {
+			// The next start scans the samples instead.
+			db.log.Warn("high-water marks not saved", "err", err)
+		}
+		if cerr := db.writer.conn.Exec("CHECKPOINT"); cerr != nil {
+			db.log.Warn("last checkpoint failed; the log will be replayed", "err", cerr)
+		}
+		db.metrics.unregister()
+		db.release()
+	})
+	return db.closeErr
+}
+
+// release frees what open took, in the opposite order.
+func (db *DB) release() {
+	if db.writer != nil {
+		db.writer.shut()
+		db.writer.conn.Close()
+	}
+	if db.duck != nil {
+		db.duck.Close()
+	}
+	if db.lock != nil {
+		db.closeErr = db.lock.Close()
+	}
+}
+
+// Allowed tells whether an IAM action, without the prefix `timestream:`, is granted by Config.AllowActions.
+func (db *DB) Allowed(action string) bool { return db.cfg.Allowed(action) }
+
+// Ready tells why the database cannot serve, nil when it can.
+func (db *DB) Ready() error {
+	if err := db.background.Err(); err != nil {
+		return errClosed
+	}
+	if err := db.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// housekeeping closes idle results and deletes expired rows until ctx ends.
+func (db *DB) housekeeping(ctx context.Context) {
+	idle := time.NewTicker(max(db.cfg.ResultIdle/4, time.Millisecond))
+	defer idle.Stop()
+	retention := time.NewTicker(db.cfg.RetentionEvery)
+	defer retention.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-idle.C:
+			db.queries.closeIdle(db.cfg.ResultIdle)
+		case <-retention.C:
+			if err := db.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
+				db.log.Warn("deleting expired rows", "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the store's own; the wire counts requests.
+type metrics struct {
+	reg        prometheus.Registerer
+	collectors []prometheus.Collector
+
+	recordsBy  *prometheus.CounterVec
+	stored     prometheus.Counter
+	duplicate  prometheus.Counter
+	updated    prometheus.Counter
+	rejected   prometheus.Counter
+	hidden     prometheus.Counter
+	throttled  prometheus.Counter
+	groupSize  prometheus.Histogram
+	groupTime  prometheus.Histogram
+	queryTime  prometheus.Histogram
+	queryError prometheus.Counter
+}
+
+func newMetrics(db *DB) *metrics {
+	m := &metrics{reg: db.cfg.Registerer}
+	const ns = "timestream_local"
+	m.recordsBy = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "records_total",
+		Help: "Records of WriteRecords requests by what became of them: stored, duplicate (same value again), updated (higher version), rejected, hidden_conflict (a conflict in the magnetic store, which is not reported)."}, []string{"outcome"})
+	m.stored = m.recordsBy.WithLabelValues("stored")
+	m.duplicate = m.recordsBy.WithLabelValues("duplicate")
+	m.updated = m.recordsBy.WithLabelValues("updated")
+	m.rejected = m.recordsBy.WithLabelValues("rejected")
+	m.hidden = m.recordsBy.WithLabelValues("hidden_conflict")
+	m.throttled = prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "writes_throttled_total",
+		Help: "WriteRecords requests refused because the writer's queue was full (--write-queue)."})
+	m.groupSize = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "commit_requests",
+		Help: "WriteRecords requests in one transaction.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)})
+	m.groupTime = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "commit_duration_seconds",
+		Help: "Time from taking requests from the queue to their answer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)})
+	m.queryTime = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "query_duration_seconds",
+		Help: "Time of one page of a query.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})
+	m.queryError = prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "query_errors_total",
+		Help: "Query requests that failed."})
+	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "write_queue_requests",
+		Help: "WriteRecords requests that wait for the writer."}, func() float64 { return float64(len(db.writer.queue)) })
+	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "query_open_results",
+		Help: "Results of several pages that are open."}, func() float64 { return float64(db.queries.open()) })
+	m.collectors = []prometheus.Collector{m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open}
+	if m.reg != nil {
+		m.reg.MustRegister(m.collectors...)
+	}
+	return m
+}
+
+func (m *metrics) unregister() {
+	if m.reg == nil {
+		return
+	}
+	for _, c := range m.collectors {
+		m.reg.Unregister(c)
+	}
+}
+
+func (m *metrics) group(requests int, took time.Duration) {
+	m.groupSize.Observe(float64(requests))
+	m.groupTime.Observe(took.Seconds())
+}
+
+func (m *metrics) records(c *outcomeCounts) {
+	add := func(counter prometheus.Counter, n int) {
+		if n > 0 {
+			counter.Add(float64(n))
+		}
+	}
+	add(m.stored, c.stored)
+	add(m.duplicate, c.duplicate)
+	add(m.updated, c.updated)
+	add(m.rejected, c.rejected)
+	add(m.hidden, c.hiddenConflict)
+}

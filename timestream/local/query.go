@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+
+	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
+)
+
+// QueryOption is the type of the options that the SDK's client methods take; a DB ignores them.
+type QueryOption = func(*timestreamquery.Options)
+
+const (
+	// tokenUses and tokenLife bound the use of one NextToken (API reference, Query).
+	tokenUses = 5
+	tokenLife = time.Hour
+	// clientTokenLife is how long a ClientToken stands for the same request (API reference, Query).
+	clientTokenLife = 5 * time.Minute
+	// minMeteredBytes is what a query is charged for at least (captured answers; 10 MB).
+	minMeteredBytes = 10_000_000
+	// reusableAfter is how long an open result has to be idle before a new one may take its place.
+	reusableAfter = 10 * time.Second
+	maxRemembered = 10_000
+)
+
+// queries runs statements and keeps the results whose pages are still being fetched.
+type queries struct {
+	db   *DB
+	gate chan struct{}
+	seed maphash.Seed
+
+	mu sync.Mutex
+	// results by query id.
+	results map[string]*result
+	// cancelled remembers query ids, and clientTokens what each stood for.
+	cancelled    map[string]time.Time
+	clientTokens map[string]clientToken
+	closed       bool
+	// calls counts those that may still touch the database.
+	calls sync.WaitGroup
+}
+
+type clientToken struct {
+	params uint64
+	at     time.Time
+}
+
+// result is one open result. The page that was handed out last is kept, for a client that asks again.
+type result struct {
+	id      string
+	params  uint64
+	plan    *sqlplan.Plan
+	conn    *duck.Conn
+	rows    *duck.Rows
+	cancel  context.CancelFunc
+	enc     rowEncoder
+	maxRows int
+	metered int64
+
+	// mu is held while a page is made.
+	mu   sync.Mutex
+	page Page
+	// seq is the number of the page that the current token stands for, uses how often it was used.
+	seq, uses int
+	issued    time.Time
+	// chunk position, and the row that did not fit the last page.
+	at      int
+	inChunk bool
+	carry   []byte
+	// inPage is the number of rows in the page, done tells that no more follow it.
+	inPage int
+	done   bool
+
+	// used is guarded by queries.mu.
+	used time.Time
+	busy bool
+}
+
+// Page is one answer of Query, with the rows as they go over the wire.
+type Page struct {
+	QueryID string
+	// NextToken is empty on the last page.
+	NextToken string
+	Columns   []qtypes.ColumnInfo
+	// Rows is the JSON of the rows, separated by commas, without brackets. It belongs to the page.
+	Rows   []byte
+	Status qtypes.QueryStatus
+}
+
+func newQueries(db *DB) *queries {
+	return &queries{
+		db:           db,
+		gate:         make(chan struct{}, db.cfg.QueryConcurrency),
+		seed:         maphash.MakeSeed(),
+		results:      map[string]*result{},
+		cancelled:    map[string]time.Time{},
+		clientTokens: map[string]clientToken{},
+	}
+}
+
+// Query runs a statement, or fetches the next page of one (API reference, Query). A result that does not fit one page is
+// answered first by an empty page with a NextToken. The query sees every record that was acknowledged before it began.
+func (db *DB) Query(ctx context.Context, in *timestreamquery.QueryInput, _ ...QueryOption) (*timestreamquery.QueryOutput, error) {
+	p, err := db.QueryPage(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	out := &timestreamquery.QueryOutput{ColumnInfo: p.Columns, QueryId: &p.QueryID, QueryStatus: &p.Status, Rows: []qtypes.Row{}}
+	if p.NextToken != "" {
+		out.NextToken = &p.NextToken
+	}
+	// The SDK's types have the names of the JSON members, so what the wire gets is read back.
+	if err := json.Unmarshal(append(append([]byte{'['}, p.Rows...), ']'), &out.Rows); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// QueryPage is Query for package wire: the rows come as JSON.
+func (db *DB) QueryPage(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
+	start := time.Now()
+	p, err := db.queries.query(ctx, in)
+	db.metrics.queryTime.Observe(time.Since(start).Seconds())
+	if err != nil {
+		db.metrics.queryError.Inc()
+		return nil, db.queryError(err)
+	}
+	return p, nil
+}
+
+// queryError makes sure that what leaves is an error of the API or of the context.
+func (db *DB) queryError(err error) error {
+	var api interface{ ErrorCode() string }
+	if errors.As(err, &api) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var de *duck.Error
+	if errors.As(err, &de) {
+		if message, ok := executionError(de.Text); ok {
+			return &qtypes.QueryExecutionException{Message: &message}
+		}
+	}
+	db.log.Error("query failed", "err", err)
+	return queryInternal()
+}
+
+// executionError tells whether a failure is the statement's own, by the class that DuckDB's text begins with, and words it
+// without DuckDB's suggestions.
+func executionError(text string) (string, bool) {
+	class, rest, _ := strings.Cut(text, " Error: ")
+	rest, _, _ = strings.Cut(rest, "\n")
+	switch class {
+	case "Conversion", "Out of Range", "Invalid Input", "Mismatch Type":
+		return rest, true
+	case "Out of Memory":
+		return "The query needs more memory than it may use (--memory-limit).", true
+	case "Catalog":
+		return "A table of the query was deleted while it ran.", true
+	}
+	return "", false
+}
+
+func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
+	if err := checkQuery(in); err != nil {
+		return nil, err
+	}
+	if err := q.enter(); err != nil {
+		return nil, err
+	}
+	defer q.calls.Done()
+	select {
+	case q.gate <- struct{}{}:
+		defer func() { <-q.gate }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	params := maphash.String(q.seed, *in.QueryString)
+	if token := str(in.NextToken); token != "" {
+		return q.next(ctx, token, params, maxRows(in))
+	}
+	if err := q.checkClientToken(str(in.ClientToken), params); err != nil {
+		return nil, err
+	}
+	now := q.db.now()
+	plan, err := sqlplan.Compile(*in.QueryString, view{q.db, now}, now)
+	if err != nil {
+		return nil, err
+	}
+	if !q.db.Allowed(plan.Action) {
+		return nil, &qtypes.AccessDeniedException{Message: q.db.cfg.denied(plan.Action)}
+	}
+	return q.run(ctx, plan, params, maxRows(in))
+}
+
+// enter counts a call that may touch the database, unless it is closing.
+func (q *queries) enter() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return queryInternal()
+	}
+	q.calls.Add(1)
+	return nil
+}
+
+func checkQuery(in *timestreamquery.QueryInput) error {
+	shape := func(value, member, constraint string) error {
+		return queryInvalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, member, constraint)
+	}
+	switch n := len(str(in.QueryString)); {
+	case in.QueryString == nil:
+		return queryInvalid("1 validation error detected: Value null at 'queryString' failed to satisfy constraint: Member must not be null")
+	case n == 0:
+		return shape("", "queryString", atLeastOne)
+	case n > timestream.MaxQueryBytes:
+		return shape("...", "queryString", "have length less than or equal to "+strconv.Itoa(timestream.MaxQueryBytes))
+	}
+	if in.MaxRows != nil && (*in.MaxRows < 1 || *in.MaxRows > timestream.MaxRowsPerPage) {
+		return shape(strconv.Itoa(int(*in.MaxRows)), "maxRows", "have value between 1 and "+strconv.Itoa(timestream.MaxRowsPerPage))
+	}
+	if n := len(str(in.ClientToken)); in.ClientToken != nil && (n < 32 || n > 128) {
+		return shape(*in.ClientToken, "clientToken", "have length between 32 and 128")
+	}
+	if n := len(str(in.NextToken)); in.NextToken != nil && (n < 1 || n > 2048) {
+		return shape("...", "nextToken", "have length between 1 and 2048")
+	}
+	return nil
+}
+
+func maxRows(in *timestreamquery.QueryInput) int {
+	if in.MaxRows != nil {
+		return int(*in.MaxRows)
+	}
+	return 0
+}
+
+// checkClientToken remembers what a token stood for. The SDKs send one of their own with every call and repeat it when
+// they retry: the statement then runs again, which for a read is the same.
+func (q *queries) checkClientToken(token string, params uint64) error {
+	if token == "" {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.db.now()
+	if have, ok := q.clientTokens[token]; ok && now.Sub(have.at) < clientTokenLife && have.params != params {
+		return queryInvalid("The ClientToken was used before with other parameters.")
+	}
+	if len(q.clientTokens) >= maxRemembered {
+		for t, c := range q.clientTokens {
+			if now.Sub(c.at) >= clientTokenLife || len(q.clientTokens) >= maxRemembered {
+				delete(q.clientTokens, t)
+			}
+		}
+	}
+	q.clientTokens[token] = clientToken{params, now}
+	return nil
+}
+
+// run starts a plan and makes the first answer.
+func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int) (*Page, error) {
+	r := &result{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, enc: newRowEncoder(plan), cancel: func() {}}
+	kept := false
+	defer func() {
+		if !kept {
+			r.close()
+		}
+	}()
+	if plan.SQL != "" {
+		var err error
+		if r.conn, err = q.db.duck.Connect(); err != nil {
+			return nil, err
+		}
+		// The statement outlives the call when there are more pages, so its context is its own; while the call lasts, the
+		// caller's end is its end.
+		var life context.Context
+		life, r.cancel = context.WithCancel(q.db.background)
+		detach := context.AfterFunc(ctx, r.cancel)
+		defer detach()
+		if r.rows, err = r.conn.Query(life, plan.SQL); err != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+	rows, last, err := r.fill()
+	if err != nil {
+		return nil, errors.Join(ctx.Err(), err)
+	}
+	r.page = Page{QueryID: r.id, Columns: plan.ColumnInfo(), Rows: rows}
+	if last && (maxRows == 0 || r.inPage < maxRows) {
+		r.page.Status = r.status(100)
+		return &r.page, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// The result does not fit, which one of just MaxRows rows does not either (API reference, Query): the rows wait for the
+	// first token.
+	r.done = last
+	first := r.page
+	first.Rows = nil
+	first.Status = r.status(0)
+	r.seq, r.issued = 1, q.db.now()
+	first.NextToken = r.token()
+	if err := q.keep(r); err != nil {
+		return nil, err
+	}
+	kept = true
+	return &first, nil
+}
+
+func (r *result) token() string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(r.id + ":" + strconv.Itoa(r.seq)))
+}
+
+func parseToken(token string) (id string, seq int, ok bool) {
+	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(token)
+	if err != nil {
+		return "", 0, false
+	}
+	id, n, ok := strings.Cut(string(b), ":")
+	seq, err = strconv.Atoi(n)
+	return id, seq, ok && err == nil
+}
+
+// newQueryID looks like the service's: upper-case base32.
+func newQueryID() string {
+	var b [15]byte
+	rand.Read(b[:])
+	return "AE" + base32.StdEncoding.EncodeToString(b[:])
+}
+
+func (r *result) status(progress float64) qtypes.QueryStatus {
+	s := qtypes.QueryStatus{ProgressPercentage: progress}
+	if r.plan.Metered {
+		// What DuckDB scanned is not known; what it returned is.
+		s.CumulativeBytesScanned = r.metered
+		s.CumulativeBytesMetered = max(minMeteredBytes, r.metered)
+	}
+	return s
+}
+
+// keep takes a result in among the open ones. When there are too many, the one that has been idle longest makes room.
+func (q *queries) keep(r *result) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return queryInternal()
+	}
+	if len(q.results) >= q.db.cfg.OpenResults {
+		var oldest *result
+		for _, o := range q.results {
+			if !o.busy && (oldest == nil || o.used.Before(oldest.used)) {
+				oldest = o
+			}
+		}
+		if oldest == nil || time.Since(oldest.used) < reusableAfter {
+			return &qtypes.ThrottlingException{Message: text("%s: %d results are open (--query.open-results)", textRateExceeded, len(q.results))}
+		}
+		delete(q.results, oldest.id)
+		oldest.close()
+	}
+	r.used = time.Now()
+	q.results[r.id] = r
+	return nil
+}
+
+// next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
+// takes its place.
+func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int) (*Page, error) {
+	id, seq, ok := parseToken(token)
+	if !ok {
+		return nil, queryInvalid(textBadToken)
+	}
+	r, err := q.take(id)
+	if err != nil {
+		return nil, err
+	}
+	defer q.giveBack(r)
+	if r.params != params || seq < r.seq || seq > r.seq+1 || q.db.now().Sub(r.issued) > tokenLife {
+		return nil, queryInvalid(textBadToken)
+	}
+	if seq == r.seq && r.uses > 0 {
+		if r.uses >= tokenUses {
+			return nil, queryInvalid(textBadToken)
+		}
+		r.uses++
+		p := r.page
+		return &p, nil
+	}
+	if seq == r.seq+1 {
+		if r.page.NextToken == "" {
+			return nil, queryInvalid(textBadToken)
+		}
+		if maxRows > 0 {
+			r.maxRows = maxRows
+		}
+		detach := context.AfterFunc(ctx, r.cancel)
+		rows, last, err := r.fill()
+		if !detach() || err != nil {
+			// A page half made cannot be made again.
+			if q.drop(r) {
+				return nil, &qtypes.ConflictException{Message: text(textQueryCanceled)}
+			}
+			return nil, errors.Join(ctx.Err(), err)
+		}
+		r.seq, r.issued = seq, q.db.now()
+		r.page.Rows, r.done = rows, last
+	}
+	r.uses = 1
+	r.page.Status = r.status(99)
+	r.page.NextToken = ""
+	if r.done {
+		r.page.Status.ProgressPercentage = 100
+	} else {
+		r.seq++
+		r.page.NextToken = r.token()
+		r.seq--
+	}
+	p := r.page
+	return &p, nil
+}
+
+// take locks an open result for a call.
+func (q *queries) take(id string) (*result, error) {
+	q.mu.Lock()
+	if _, cancelled := q.cancelled[id]; cancelled {
+		q.mu.Unlock()
+		return nil, &qtypes.ConflictException{Message: text(textQueryCanceled)}
+	}
+	r := q.results[id]
+	if r == nil || r.busy {
+		q.mu.Unlock()
+		return nil, queryInvalid(textBadToken)
+	}
+	r.busy = true
+	q.mu.Unlock()
+	r.mu.Lock()
+	return r, nil
+}
+
+func (q *queries) giveBack(r *result) {
+	r.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r.busy = false
+	r.used = time.Now()
+	if q.results[r.id] != r { // cancelled while the page was made
+		r.close()
+	}
+}
+
+// drop ends a result and tells whether it was cancelled before.
+func (q *queries) drop(r *result) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.results, r.id)
+	r.close()
+	_, cancelled := q.cancelled[r.id]
+	return cancelled
+}
+
+// close frees the statement; the page that was handed out stays.
+func (r *result) close() {
+	r.cancel()
+	if r.rows != nil {
+		r.rows.Close()
+		r.rows = nil
+	}
+	if r.conn != nil {
+		r.conn.Close()
+		r.conn = nil
+	}
+}
+
+// fill makes a page: rows up to the limits, and whether they were the last. The row that no longer fits is carried to the
+// next page.
+func (r *result) fill() (page []byte, last bool, err error) {
+	limit := r.maxRows
+	if limit == 0 {
+		limit = timestream.MaxRowsPerPage
+	}
+	r.inPage = 0
+	add := func(row []byte) {
+		if r.inPage > 0 {
+			page = append(page, ',')
+		}
+		page = append(page, row...)
+		r.inPage++
+	}
+	if r.carry != nil {
+		add(r.carry)
+		r.carry = nil
+	}
+	for {
+		row, err := r.row()
+		if err != nil {
+			return nil, false, err
+		}
+		if row == nil {
+			r.metered += int64(len(page))
+			r.close()
+			return page, true, nil
+		}
+		if len(row) > timestream.MaxPageBytes {
+			return nil, false, &qtypes.QueryExecutionException{Message: text(textRowTooLarge)}
+		}
+		if r.inPage >= limit || len(page)+len(row)+1 > timestream.MaxPageBytes {
+			r.carry = append([]byte(nil), row...)
+			r.metered += int64(len(page))
+			return page, false, nil
+		}
+		add(row)
+	}
+}
+
+// row returns the JSON of the next row, nil at the end. It is valid until the next call.
+func (r *result) row() ([]byte, error) {
+	if r.plan.SQL == "" {
+		if r.at >= len(r.plan.Static) {
+			return nil, nil
+		}
+		r.at++
+		return r.enc.static(r.plan.Static[r.at-1]), nil
+	}
+	if r.rows == nil {
+		return nil, nil
+	}
+	for !r.inChunk || r.at >= r.rows.Size() {
+		if !r.rows.Next() {
+			return nil, r.rows.Err()
+		}
+		r.inChunk, r.at = true, 0
+	}
+	r.at++
+	return r.enc.row(r.rows.Columns(), r.at-1)
+}
+
+// rowEncoder renders rows as JSON.
+type rowEncoder struct {
+	plan   *sqlplan.Plan
+	values []driver.Value
+	buf    []byte
+}
+
+func newRowEncoder(plan *sqlplan.Plan) rowEncoder {
+	return rowEncoder{plan: plan, values: make([]driver.Value, len(plan.Columns))}
+}
+
+func (e *rowEncoder) static(row []qtypes.Datum) []byte {
+	e.buf = appendRow(e.buf[:0], row)
+	return e.buf
+}
+
+func (e *rowEncoder) row(cols []duck.Column, i int) ([]byte, error) {
+	if len(cols) < len(e.values) {
+		return nil, fmt.Errorf("the statement gave %d columns instead of %d", len(cols), len(e.values))
+	}
+	for k := range e.values {
+		e.values[k] = cols[k].Value(i)
+	}
+	row, err := e.plan.Row(e.values)
+	if err != nil {
+		return nil, err
+	}
+	e.buf = appendRow(e.buf[:0], row.Data)
+	return e.buf, nil
+}
+
+// CancelQuery ends a query whose pages are still being fetched (API reference, query_CancelQuery). It may be repeated.
+func (db *DB) CancelQuery(_ context.Context, in *timestreamquery.CancelQueryInput, _ ...QueryOption) (*timestreamquery.CancelQueryOutput, error) {
+	if !db.Allowed("CancelQuery") {
+		return nil, &qtypes.AccessDeniedException{Message: db.cfg.denied("CancelQuery")}
+	}
+	id := str(in.QueryId)
+	if id == "" || len(id) > 64 {
+		return nil, queryInvalid("1 validation error detected: Value '%s' at 'queryId' failed to satisfy constraint: Member must have length between 1 and 64", id)
+	}
+	q := db.queries
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, ok := q.cancelled[id]; ok {
+		return &timestreamquery.CancelQueryOutput{CancellationMessage: text("The query %s is already cancelled.", id)}, nil
+	}
+	r := q.results[id]
+	if r == nil {
+		return nil, queryInvalid("The query %s is not running.", id)
+	}
+	now := db.now()
+	if len(q.cancelled) >= maxRemembered {
+		for k, at := range q.cancelled {
+			if now.Sub(at) > tokenLife || len(q.cancelled) >= maxRemembered {
+				delete(q.cancelled, k)
+			}
+		}
+	}
+	q.cancelled[id] = now
+	delete(q.results, id)
+	r.cancel()
+	if !r.busy {
+		r.close()
+	}
+	return &timestreamquery.CancelQueryOutput{CancellationMessage: text("The query %s was cancelled.", id)}, nil
+}
+
+// closeIdle ends results that nobody has asked a page of for so long.
+func (q *queries) closeIdle(idle time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, r := range q.results {
+		if !r.busy && time.Since(r.used) > idle {
+			delete(q.results, id)
+			r.close()
+		}
+	}
+}
+
+func (q *queries) open() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.results)
+}
+
+// close refuses new calls, waits for those that run (the background context has ended, so they do) and frees all.
+func (q *queries) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.calls.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, r := range q.results {
+		delete(q.results, id)
+		r.close()
+	}
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"hash/maphash"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
+)
+
+// kind is the type of a measure or of one attribute.
+type kind uint8
+
+const (
+	kindDouble kind = iota
+	kindBigint
+	kindVarchar
+	kindBoolean
+	kindMulti
+	// kindTimestamp is a type of attributes only.
+	kindTimestamp
+	sampleKinds = kindTimestamp
+)
+
+// kindInfo is what each kind is called: by the API, by SHOW and DESCRIBE and our tables, and as a DuckDB column.
+var kindInfo = [...]struct {
+	api, lower, duck string
+	scalar           sqlplan.Scalar
+}{
+	kindDouble:    {"DOUBLE", "double", "DOUBLE", sqlplan.Double},
+	kindBigint:    {"BIGINT", "bigint", "BIGINT", sqlplan.Bigint},
+	kindVarchar:   {"VARCHAR", "varchar", "VARCHAR", sqlplan.Varchar},
+	kindBoolean:   {"BOOLEAN", "boolean", "BOOLEAN", sqlplan.Boolean},
+	kindMulti:     {"MULTI", "multi", "", ""},
+	kindTimestamp: {"TIMESTAMP", "timestamp", "BIGINT", sqlplan.Timestamp},
+}
+
+func parseKind(api string) (kind, bool) {
+	for k := range kindInfo {
+		if kindInfo[k].api == api {
+			return kind(k), true
+		}
+	}
+	return 0, false
+}
+
+func kindFromLower(s string) (kind, bool) {
+	for k := range kindInfo {
+		if kindInfo[k].lower == s {
+			return kind(k), true
+		}
+	}
+	return 0, false
+}
+
+// seriesKey identifies a series within a table: the sum of 128-bit hashes of its dimensions and its measure name, under
+// seeds of this process. A sum needs no sorting, so what the dimensions of CommonAttributes add is worked out once per
+// request. Two of a billion series meet by chance with a probability of 10^-21.
+type seriesKey [2]uint64
+
+func (k *seriesKey) add(o seriesKey) {
+	k[0] += o[0]
+	k[1] += o[1]
+}
+
+// hasher makes series keys.
+type hasher struct{ a, b maphash.Seed }
+
+func newHasher() hasher { return hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
+
+// sum hashes tag, x, NUL, y. Names hold no control characters, so that is unambiguous.
+func (h *hasher) sum(buf []byte, tag byte, x, y string) (seriesKey, []byte) {
+	buf = append(buf[:0], tag)
+	buf = append(buf, x...)
+	buf = append(buf, 0)
+	buf = append(buf, y...)
+	return seriesKey{maphash.Bytes(h.a, buf), maphash.Bytes(h.b, buf)}, buf
+}
+
+const (
+	tagDimension = 'd'
+	tagMeasure   = 'm'
+	tagAttribute = 'a'
+)
+
+// mark is a series and its newest record, the high-water mark: what is newer is new without a look into the database.
+type mark struct {
+	sid  int64
+	time int64
+	ver  int64
+	// bits are the value: a double's bits, a bigint, 0 or 1, and for texts and multi-measure records a hash under
+	// seeds of this process, which is known only while the process lives.
+	bits  uint64
+	kind  kind
+	known bool
+}
+
+// noTime is the mark of a series without records.
+const noTime = math.MinInt64
+
+// schema is the shape of a table. Its slices only grow; a published schema sees a prefix of them.
+type schema struct {
+	dims     []string
+	attrs    []attribute
+	measures []*measure
+	// kinds are the sample tables that exist, in order of appearance.
+	kinds []kind
+}
+
+type attribute struct {
+	name string
+	kind kind
+}
+
+type measure struct {
+	name string
+	kind kind
+	// dims has a bit for each dimension that was seen with the measure.
+	dims [2]atomic.Uint64
+}
+
+func (m *measure) dimensionSeen(i int)     { m.dims[i/64].Or(1 << (i % 64)) }
+func (m *measure) forgetDimension(i int)   { m.dims[i/64].And(^(uint64(1) << (i % 64))) }
+func (m *measure) hasDimension(i int) bool { return m.dims[i/64].Load()>>(i%64)&1 == 1 }
+
+func (s *schema) hasKind(k kind) bool {
+	for _, have := range s.kinds {
+		if have == k {
+			return true
+		}
+	}
+	return false
+}
+
+// properties are a table's settings; a change makes a new value.
+type properties struct {
+	updated        time.Time
+	memoryHours    int64
+	magneticDays   int64
+	magneticWrites bool
+	rejectedTo     *wtypes.MagneticStoreRejectedDataLocation
+	partitionKey   wtypes.PartitionKey
+}
+
+// retention is how long a row is kept: the two are added (Developer Guide, storage).
+func (p *properties) memory() time.Duration   { return time.Duration(p.memoryHours) * time.Hour }
+func (p *properties) magnetic() time.Duration { return time.Duration(p.magneticDays) * 24 * time.Hour }
+
+// oldest is the time, in nanoseconds, before which rows are expired.
+func (p *properties) oldest(now time.Time) int64 {
+	return max(0, now.UnixNano()-int64(p.memory())-int64(p.magnetic()))
+}
+
+// table is one Timestream table. What the writer goroutine alone may touch is behind own.
+type table struct {
+	id             int64
+	database, name string
+	created        time.Time
+
+	props   atomic.Pointer[properties]
+	schema  atomic.Pointer[schema]
+	dropped atomic.Bool
+
+	own tableState
+}
+
+// tableState is the writer's view of a table, which runs ahead of the published one by the transaction in hand.
+type tableState struct {
+	schema   schema
+	dims     map[string]int
+	attrs    map[string]int
+	measures map[string]int
+	// series finds a series' place in marks.
+	series  map[seriesKey]uint32
+	marks   []mark
+	nextSid int64
+}
+
+func newTable(id int64, database, name string, created time.Time) *table {
+	t := &table{id: id, database: database, name: name, created: created}
+	t.own = tableState{
+		dims:     map[string]int{},
+		attrs:    map[string]int{},
+		measures: map[string]int{},
+		series:   map[seriesKey]uint32{},
+		nextSid:  1,
+	}
+	t.publish()
+	return t
+}
+
+// publish shows the writer's schema to readers.
+func (t *table) publish() {
+	s := t.own.schema
+	t.schema.Store(&s)
+}
+
+// database is one Timestream database; its fields are guarded by catalogue.mu.
+type database struct {
+	name, kmsKey     string
+	created, updated time.Time
+	tables           map[string]*table
+}
+
+// catalogue is all databases. The writer goroutine changes it, under mu.
+type catalogue struct {
+	mu        sync.RWMutex
+	databases map[string]*database
+	nextID    int64
+}
+
+func (c *catalogue) database(name string) *database {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.databases[name]
+}
+
+// table returns a table; the second result tells whether its database exists.
+func (c *catalogue) table(db, name string) (*table, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	d := c.databases[db]
+	if d == nil {
+		return nil, false
+	}
+	return d.tables[name], true
+}
+
+// prepared is a valid record with its values read, on its way to the writer.
+type prepared struct {
+	key  seriesKey
+	slot int64
+	time int64
+	ver  int64
+	bits uint64
+	kind kind
+	// late tells that the record belongs in the magnetic store.
+	late    bool
+	measure string
+	// common and own are the dimensions.
+	common, own []record.Dimension
+	// str is a VARCHAR value.
+	str string
+	// values are those of a multi-measure record.
+	values []attrValue
+	// reason is why the record is rejected before it reaches the writer.
+	reason string
+}
+
+// attrValue is one value of a multi-measure record.
+type attrValue struct {
+	name string
+	kind kind
+	bits uint64
+	str  string
+	// column is the attribute's place in the schema, set by the writer.
+	column int
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local"
+)
+
+// operations maps the names of the operations to what serves them. The SDK's input types have the names of the JSON
+// members, so encoding/json reads them; its output types do not write themselves, which the functions below do.
+func operations(db *local.DB) map[string]operation {
+	return map[string]operation{
+		"CreateDatabase": call(db.CreateDatabase, func(o *timestreamwrite.CreateDatabaseOutput) any {
+			return object{"Database": database(o.Database)}
+		}),
+		"DescribeDatabase": call(db.DescribeDatabase, func(o *timestreamwrite.DescribeDatabaseOutput) any {
+			return object{"Database": database(o.Database)}
+		}),
+		"UpdateDatabase": call(db.UpdateDatabase, func(o *timestreamwrite.UpdateDatabaseOutput) any {
+			return object{"Database": database(o.Database)}
+		}),
+		"DeleteDatabase": call(db.DeleteDatabase, func(*timestreamwrite.DeleteDatabaseOutput) any { return object{} }),
+		"ListDatabases": call(db.ListDatabases, func(o *timestreamwrite.ListDatabasesOutput) any {
+			list := make([]object, len(o.Databases))
+			for i := range o.Databases {
+				list[i] = database(&o.Databases[i])
+			}
+			return object{"Databases": list}.with("NextToken", o.NextToken)
+		}),
+		"CreateTable": call(db.CreateTable, func(o *timestreamwrite.CreateTableOutput) any {
+			return object{"Table": table(o.Table)}
+		}),
+		"DescribeTable": call(db.DescribeTable, func(o *timestreamwrite.DescribeTableOutput) any {
+			return object{"Table": table(o.Table)}
+		}),
+		"UpdateTable": call(db.UpdateTable, func(o *timestreamwrite.UpdateTableOutput) any {
+			return object{"Table": table(o.Table)}
+		}),
+		"DeleteTable": call(db.DeleteTable, func(*timestreamwrite.DeleteTableOutput) any { return object{} }),
+		"ListTables": call(db.ListTables, func(o *timestreamwrite.ListTablesOutput) any {
+			list := make([]object, len(o.Tables))
+			for i := range o.Tables {
+				list[i] = table(&o.Tables[i])
+			}
+			return object{"Tables": list}.with("NextToken", o.NextToken)
+		}),
+		"CancelQuery": call(db.CancelQuery, func(o *timestreamquery.CancelQueryOutput) any {
+			return object{}.with("CancellationMessage", o.CancellationMessage)
+		}),
+		"Query": func(ctx context.Context, body []byte) ([]byte, error) {
+			var in timestreamquery.QueryInput
+			if err := decode(body, &in); err != nil {
+				return nil, err
+			}
+			p, err := db.QueryPage(ctx, &in)
+			if err != nil {
+				return nil, err
+			}
+			return queryPage(p)
+		},
+	}
+}
+
+// call adapts a method of the store.
+func call[In, Out, Option any](method func(context.Context, *In, ...Option) (*Out, error), render func(*Out) any) operation {
+	return func(ctx context.Context, body []byte) ([]byte, error) {
+		var in In
+		if err := decode(body, &in); err != nil {
+			return nil, err
+		}
+		out, err := method(ctx, &in)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(render(out))
+	}
+}
+
+func decode(body []byte, in any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(in); err != nil {
+		return fmt.Errorf("%w: %w", errBody, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("%w: text after the end", errBody)
+	}
+	return nil
+}
+
+type object map[string]any
+
+// with adds a text that may be absent.
+func (o object) with(name string, text *string) object {
+	if text != nil {
+		o[name] = *text
+	}
+	return o
+}
+
+// seconds is how AWS JSON writes a time.
+func seconds(t *time.Time) json.Number {
+	if t == nil {
+		return "0"
+	}
+	return json.Number(strconv.FormatFloat(float64(t.UnixMilli())/1e3, 'f', 3, 64))
+}
+
+func database(d *wtypes.Database) object {
+	return object{
+		"TableCount": d.TableCount, "CreationTime": seconds(d.CreationTime), "LastUpdatedTime": seconds(d.LastUpdatedTime),
+	}.with("Arn", d.Arn).with("DatabaseName", d.DatabaseName).with("KmsKeyId", d.KmsKeyId)
+}
+
+func table(t *wtypes.Table) object {
+	keys := make([]object, len(t.Schema.CompositePartitionKey))
+	for i, k := range t.Schema.CompositePartitionKey {
+		keys[i] = object{"Type": k.Type}.with("Name", k.Name)
+		if k.EnforcementInRecord != "" {
+			keys[i]["EnforcementInRecord"] = k.EnforcementInRecord
+		}
+	}
+	magnetic := object{"EnableMagneticStoreWrites": t.MagneticStoreWriteProperties.EnableMagneticStoreWrites}
+	if l := t.MagneticStoreWriteProperties.MagneticStoreRejectedDataLocation; l != nil {
+		location := object{}
+		if s3 := l.S3Configuration; s3 != nil {
+			c := object{}.with("BucketName", s3.BucketName).with("ObjectKeyPrefix", s3.ObjectKeyPrefix).with("KmsKeyId", s3.KmsKeyId)
+			if s3.EncryptionOption != "" {
+				c["EncryptionOption"] = s3.EncryptionOption
+			}
+			location["S3Configuration"] = c
+		}
+		magnetic["MagneticStoreRejectedDataLocation"] = location
+	}
+	return object{
+		"TableStatus": t.TableStatus, "CreationTime": seconds(t.CreationTime), "LastUpdatedTime": seconds(t.LastUpdatedTime),
+		"RetentionProperties": object{
+			"MemoryStoreRetentionPeriodInHours":  t.RetentionProperties.MemoryStoreRetentionPeriodInHours,
+			"MagneticStoreRetentionPeriodInDays": t.RetentionProperties.MagneticStoreRetentionPeriodInDays,
+		},
+		"MagneticStoreWriteProperties": magnetic,
+		"Schema":                       object{"CompositePartitionKey": keys},
+	}.with("Arn", t.Arn).with("DatabaseName", t.DatabaseName).with("TableName", t.TableName)
+}
+
+// queryPage writes the answer of Query. The rows are JSON already and are copied as they are.
+func queryPage(p *local.Page) ([]byte, error) {
+	columns := make([]object, len(p.Columns))
+	for i := range p.Columns {
+		columns[i] = columnInfo(&p.Columns[i])
+	}
+	head := object{
+		"QueryId":    p.QueryID,
+		"ColumnInfo": columns,
+		"QueryStatus": object{
+			"ProgressPercentage":     p.Status.ProgressPercentage,
+			"CumulativeBytesScanned": p.Status.CumulativeBytesScanned,
+			"CumulativeBytesMetered": p.Status.CumulativeBytesMetered,
+		},
+	}
+	if p.NextToken != "" {
+		head["NextToken"] = p.NextToken
+	}
+	b, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(b)+len(p.Rows)+16)
+	out = append(out, b[:len(b)-1]...)
+	out = append(out, `,"Rows":[`...)
+	out = append(out, p.Rows...)
+	return append(out, "]}"...), nil
+}
+
+func columnInfo(c *qtypes.ColumnInfo) object {
+	o := object{}.with("Name", c.Name)
+	if t := c.Type; t != nil {
+		switch {
+		case t.ScalarType != "":
+			o["Type"] = object{"ScalarType": t.ScalarType}
+		case t.TimeSeriesMeasureValueColumnInfo != nil:
+			o["Type"] = object{"TimeSeriesMeasureValueColumnInfo": columnInfo(t.TimeSeriesMeasureValueColumnInfo)}
+		case t.ArrayColumnInfo != nil:
+			o["Type"] = object{"ArrayColumnInfo": columnInfo(t.ArrayColumnInfo)}
+		default:
+			fields := make([]object, len(t.RowColumnInfo))
+			for i := range t.RowColumnInfo {
+				fields[i] = columnInfo(&t.RowColumnInfo[i])
+			}
+			o["Type"] = object{"RowColumnInfo": fields}
+		}
+	}
+	return o
+}

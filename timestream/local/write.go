@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/record"
+)
+
+// writeScratch is the memory of one WriteRecords request, used again for the next.
+type writeScratch struct {
+	prep preparer
+	job  writeJob
+}
+
+// WriteRecords stores records (API reference, WriteRecords). When it returns nil, all of them are on disk; when the error is a
+// RejectedRecordsException, all but those it lists are. A ThrottlingException means that the queue of the writer is full.
+// The context is heeded until the request is queued: after that its fate is decided within one transaction or two, and
+// the answer tells it.
+func (db *DB) WriteRecords(ctx context.Context, in *timestreamwrite.WriteRecordsInput, _ ...WriteOption) (*timestreamwrite.WriteRecordsOutput, error) {
+	ingested, err := db.Write(ctx, record.FromSDK(in))
+	if err != nil {
+		return nil, err
+	}
+	return &timestreamwrite.WriteRecordsOutput{RecordsIngested: &ingested}, nil
+}
+
+// NewRequest returns an empty request for record.Decode and Write; FreeRequest takes it back.
+func (db *DB) NewRequest() *record.Request   { return db.reqs.Get() }
+func (db *DB) FreeRequest(r *record.Request) { db.reqs.Put(r) }
+
+// Write is WriteRecords for package wire. The request may be freed when it has returned.
+func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIngested, error) {
+	if err := db.allowWrite("WriteRecords"); err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
+	if err := checkShape(req); err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
+	t, err := db.namedTable(&req.Database, &req.Table)
+	if err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
+	s := db.jobs.Get().(*writeScratch)
+	defer func() {
+		s.release()
+		db.jobs.Put(s)
+	}()
+	props := t.props.Load()
+	s.prep.limits, s.prep.key = db.cfg.Limits, props.requiredKey()
+	s.prep.window = db.window(props, db.now())
+	if err := s.prep.prepare(req); err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
+	j := &s.job
+	j.reset()
+	j.table, j.recs, j.done = t, s.prep.recs, make(chan struct{})
+	queued, err := db.writer.offer(j)
+	if err != nil {
+		return wtypes.RecordsIngested{}, writeInternal()
+	}
+	if !queued {
+		db.metrics.throttled.Inc()
+		return wtypes.RecordsIngested{}, writeThrottled()
+	}
+	<-j.done
+	db.metrics.records(&j.counts)
+	if j.err != nil {
+		return wtypes.RecordsIngested{}, j.err
+	}
+	if len(j.rejected) > 0 {
+		return wtypes.RecordsIngested{}, &wtypes.RejectedRecordsException{Message: text(textRejected), RejectedRecords: j.rejected}
+	}
+	return wtypes.RecordsIngested{
+		Total: int32(j.memory + j.magnetic), MemoryStore: int32(j.memory), MagneticStore: int32(j.magnetic),
+	}, nil
+}
+
+// release drops what points into the request.
+func (s *writeScratch) release() {
+	clear(s.prep.recs)
+	clear(s.prep.values)
+	s.prep.common, s.prep.key = nil, nil
+	s.job = writeJob{}
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+)
+
+// The writer is one goroutine that owns the writing connection, the series index and the high-water marks. All requests
+// that wait when it comes round go into one DuckDB transaction, whose COMMIT is their durability: none is answered
+// before. It never waits for company, so a lone request costs one commit.
+
+// maxGroupRecords bounds a transaction, and with it the time that the first of its requests waits.
+const maxGroupRecords = 50_000
+
+// writeJob is one WriteRecords request on its way through the writer.
+type writeJob struct {
+	table *table
+	recs  []prepared
+
+	rejected         []wtypes.RejectedRecord
+	memory, magnetic int
+	counts           outcomeCounts
+	err              error
+	done             chan struct{}
+}
+
+// outcomeCounts is what became of records, for the metrics.
+type outcomeCounts struct {
+	stored, duplicate, updated, rejected, hiddenConflict int
+}
+
+func (j *writeJob) reset() {
+	j.rejected, j.memory, j.magnetic, j.counts, j.err = nil, 0, 0, outcomeCounts{}, nil
+}
+
+// controlJob is a change of the catalogue. change runs in a transaction of its own; applied runs after its commit, under
+// the catalogue's lock.
+type controlJob struct {
+	change  func(*duck.Conn) error
+	applied func()
+	err     error
+	done    chan struct{}
+}
+
+type writer struct {
+	db    *DB
+	conn  *duck.Conn
+	queue chan any
+	wg    sync.WaitGroup
+	// closing is held by those who enqueue, so that none comes after the last.
+	closing sync.RWMutex
+	closed  bool
+	group   []*writeJob
+	tables  map[*table]*tableTx
+}
+
+var errClosed = errors.New("the database is closed")
+
+func newWriter(db *DB, conn *duck.Conn) *writer {
+	return &writer{
+		db:     db,
+		conn:   conn,
+		queue:  make(chan any, db.cfg.WriteQueue),
+		tables: map[*table]*tableTx{},
+	}
+}
+
+func (w *writer) start() {
+	w.wg.Add(1)
+	go func() {
+		defer w.wg.Done()
+		w.run()
+	}()
+}
+
+// shut refuses further jobs, finishes those that wait and returns when the goroutine has ended.
+func (w *writer) shut() {
+	w.closing.Lock()
+	if w.closed {
+		w.closing.Unlock()
+		return
+	}
+	w.closed = true
+	close(w.queue)
+	w.closing.Unlock()
+	w.wg.Wait()
+}
+
+// offer queues a job without waiting: false means that the queue is full.
+func (w *writer) offer(job any) (bool, error) {
+	w.closing.RLock()
+	defer w.closing.RUnlock()
+	if w.closed {
+		return false, errClosed
+	}
+	select {
+	case w.queue <- job:
+		return true, nil
+	default:
+		return false, nil
+	}
+}
+
+// control runs a change of the catalogue and waits for it.
+func (w *writer) control(ctx context.Context, change func(*duck.Conn) error, applied func()) error {
+	job := &controlJob{change: change, applied: applied, done: make(chan struct{})}
+	w.closing.RLock()
+	if w.closed {
+		w.closing.RUnlock()
+		return errClosed
+	}
+	select {
+	case w.queue <- job:
+	case <-ctx.Done():
+		w.closing.RUnlock()
+		return ctx.Err()
+	}
+	w.closing.RUnlock()
+	<-job.done
+	return job.err
+}
+
+func (w *writer) run() {
+	for job := range w.queue {
+		for job != nil {
+			job = w.next(job)
+		}
+	}
+}
+
+// next handles job and whatever waits behind it. It returns a job that it took but has to be handled apart.
+func (w *writer) next(job any) any {
+	if c, ok := job.(*controlJob); ok {
+		c.err = w.runControl(c)
+		close(c.done)
+		return nil
+	}
+	w.group = w.group[:0]
+	for records := 0; ; job = w.waiting() {
+		j, ok := job.(*writeJob)
+		if !ok {
+			break
+		}
+		w.group = append(w.group, j)
+		if records += len(j.recs); records >= maxGroupRecords {
+			job = nil
+			break
+		}
+	}
+	w.commit(w.group)
+	clear(w.group)
+	return job
+}
+
+// waiting returns the next job in the queue, nil when there is none.
+func (w *writer) waiting() any {
+	select {
+	case j := <-w.queue:
+		return j
+	default:
+		return nil
+	}
+}
+
+func (w *writer) runControl(c *controlJob) error {
+	if err := w.inTx(func() error { return c.change(w.conn) }); err != nil {
+		return err
+	}
+	if c.applied != nil {
+		w.db.cat.mu.Lock()
+		c.applied()
+		w.db.cat.mu.Unlock()
+	}
+	return nil
+}
+
+// inTx runs f in a transaction.
+func (w *writer) inTx(f func() error) error {
+	if err := w.conn.Exec("BEGIN"); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		if err = w.conn.Exec("COMMIT"); err == nil {
+			return nil
+		}
+	}
+	// After a failed COMMIT there is nothing to roll back, and DuckDB says so.
+	if rerr := w.conn.Exec("ROLLBACK"); rerr != nil {
+		w.db.log.Debug("rollback", "err", rerr)
+	}
+	return err
+}
+
+// commit stores a group of requests and answers them. When the transaction of several fails they are tried one by one, so
+// that one request's trouble is not the others'.
+func (w *writer) commit(jobs []*writeJob) {
+	start := time.Now()
+	err := w.try(jobs)
+	if err != nil && len(jobs) > 1 {
+		w.db.log.Warn("a group of writes failed; trying its requests one by one", "requests", len(jobs), "err", err)
+		for _, j := range jobs {
+			j.reset()
+			w.finish(j, w.try([]*writeJob{j}))
+		}
+		return
+	}
+	for _, j := range jobs {
+		w.finish(j, err)
+	}
+	w.db.metrics.group(len(jobs), time.Since(start))
+}
+
+// noteFatal makes the database not ready when an error says that it stays unusable until it is opened anew, as after a
+// log that could not be written.
+func (db *DB) noteFatal(err error) {
+	if strings.Contains(err.Error(), "FATAL Error") || strings.Contains(err.Error(), "database has been invalidated") {
+		err = fmt.Errorf("the database has to be opened anew: %w", err)
+		db.broken.CompareAndSwap(nil, &err)
+	}
+}
+
+func (w *writer) finish(j *writeJob, err error) {
+	if err != nil {
+		j.reset()
+		j.err = writeInternal()
+		w.db.noteFatal(err)
+		w.db.log.LogAttrs(context.Background(), slog.LevelError, "write failed",
+			slog.String("database", j.table.database), slog.String("table", j.table.name), slog.Any("err", err))
+	}
+	close(j.done)
+}
+
+// try runs one transaction for jobs. On an error memory is as it was before.
+func (w *writer) try(jobs []*writeJob) (err error) {
+	defer func() {
+		for t, tx := range w.tables {
+			tx.end()
+			delete(w.tables, t)
+		}
+	}()
+	for _, j := range jobs {
+		w.decide(j)
+	}
+	dirty := false
+	for _, tx := range w.tables {
+		dirty = dirty || tx.dirty()
+	}
+	if !dirty {
+		// Duplicates and rejections only. The memory has not changed either.
+		return nil
+	}
+	err = w.inTx(func() error {
+		for _, tx := range w.tables {
+			if err := tx.write(w); err != nil {
+				return fmt.Errorf("table %s.%s: %w", tx.t.database, tx.t.name, err)
+			}
+		}
+		return nil
+	})
+	for _, tx := range w.tables {
+		if err != nil {
+			tx.rollback()
+		} else if tx.schemaChanged {
+			tx.t.publish()
+		}
+	}
+	return err
+}
