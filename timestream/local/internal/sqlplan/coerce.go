@@ -360,7 +360,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 }
 
 // doubleText prints a double as Java does (see appendDouble) from DuckDB's text, which has the same digits: plain
-// between 1e-4 and 1e16, `d[.ddd]e±dd` elsewhere.
+// between 1e-4 and 1e16, `d[.ddd]e±dd` elsewhere. (The smallest denormals come out as 5.0E-324, not 4.9E-324.)
 func doubleText(sql string) string {
 	return "list_transform([CAST(" + sql + " AS VARCHAR)], lambda s: CASE" +
 		" WHEN s IS NULL THEN NULL" +

@@ -9,7 +9,7 @@ import (
 
 // appendDouble appends v as Java's Double.toString writes it, which is what the Query API answers: at least one digit after
 // the point, scientific (`1.0E7`) below 10^-3 and from 10^7 on, and the shortest digits that read back as v. (Java before
-// 19 writes one digit too many for a few values; nothing reads differently.) That NaN, infinities and -0 follow Java
+// 19 writes a digit too many for some values; nothing reads differently.) That NaN, infinities and -0 follow Java
 // too is an assumption, nobody has published a capture.
 func appendDouble(dst []byte, v float64) []byte {
 	switch {
@@ -33,7 +33,12 @@ func appendDouble(dst []byte, v float64) []byte {
 		return strconv.AppendFloat(dst, v, 'f', -1, 64)
 	}
 	start := len(dst)
-	dst = strconv.AppendFloat(dst, v, 'e', -1, 64) // d[.ddd]e±dd[d]
+	precision := -1
+	if abs <= 1e-322 {
+		// Java takes two digits at least, and here the closest two are not the shortest one and a zero: 4.9E-324.
+		precision = 1
+	}
+	dst = strconv.AppendFloat(dst, v, 'e', precision, 64) // d[.ddd]e±dd[d]
 	e := len(dst) - 1
 	for dst[e] != 'e' {
 		e--

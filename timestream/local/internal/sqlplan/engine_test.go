@@ -5,6 +5,7 @@ package sqlplan
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -126,8 +127,13 @@ func (e *engine) query(text string) (*Plan, []qtypes.Row, error) {
 	}
 	if plan.SQL == "" {
 		rows := make([]qtypes.Row, len(plan.Static))
-		for i, data := range plan.Static {
-			rows[i].Data = data
+		for i := range plan.Static {
+			if err := json.Unmarshal(plan.AppendStatic(nil, i), &rows[i]); err != nil {
+				return nil, nil, err
+			}
+			if !reflect.DeepEqual(rows[i].Data, plan.Static[i]) {
+				return plan, nil, fmt.Errorf("AppendStatic changes %s", rowText(rows[i]))
+			}
 		}
 		return plan, rows, nil
 	}
@@ -139,8 +145,12 @@ func (e *engine) query(text string) (*Plan, []qtypes.Row, error) {
 	var out []qtypes.Row
 	for rows.Next() {
 		for i := range rows.Size() {
-			row, err := plan.RowAt(rows.Columns(), i)
+			text, err := plan.AppendRow(nil, rows.Columns(), i)
 			if err != nil {
+				return plan, nil, err
+			}
+			var row qtypes.Row
+			if err := json.Unmarshal(text, &row); err != nil {
 				return plan, nil, err
 			}
 			values := make([]driver.Value, len(rows.Columns()))
@@ -152,7 +162,7 @@ func (e *engine) query(text string) (*Plan, []qtypes.Row, error) {
 				return plan, nil, err
 			}
 			if !reflect.DeepEqual(row, again) {
-				return plan, nil, fmt.Errorf("RowAt and Row differ: %s and %s", rowText(row), rowText(again))
+				return plan, nil, fmt.Errorf("AppendRow and Row differ: %s and %s", rowText(row), rowText(again))
 			}
 			out = append(out, row)
 		}
@@ -442,7 +452,7 @@ func texts(rows []qtypes.Row) func(func(string) bool) {
 func TestCastsOfDoubleToText(t *testing.T) {
 	e := newEngine(t, "CREATE TABLE m (d1 VARCHAR, d2 VARCHAR, m VARCHAR, t BIGINT, v DOUBLE, b BIGINT, a1 BOOLEAN, a2 VARCHAR)")
 	values := []string{"0", "-0.0", "1", "0.001", "0.0001", "-0.00012345", "9999999", "9999999.5", "1e7", "123456789.125", "-12345678",
-		"1e15", "1e16", "1.5e-5", "1e300", "5e-324", "1.7976931348623157e308", "'inf'", "'-inf'", "'nan'", "NULL"}
+		"1e15", "1e16", "1.5e-5", "1e300", "3e-320", "1.7976931348623157e308", "'inf'", "'-inf'", "'nan'", "NULL"}
 	for _, v := range values {
 		if err := e.conn.Exec("INSERT INTO m (v) VALUES (CAST(" + v + " AS DOUBLE))"); err != nil {
 			t.Fatal(err)

@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
-
-	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
 // Row renders one DuckDB row by the texts of the Query API. values are in the order of Columns and of the Go types that
@@ -25,27 +24,6 @@ func (p *Plan) Row(values []driver.Value) (qtypes.Row, error) {
 		var err error
 		if data[i], err = render(&p.Columns[i].Type, v); err != nil {
 			return qtypes.Row{}, p.columnError(i, err)
-		}
-	}
-	return qtypes.Row{Data: data}, nil
-}
-
-// RowAt is Row for row i of a chunk's columns. Time series are read in place, without a Go value per point.
-func (p *Plan) RowAt(columns []duck.Column, i int) (qtypes.Row, error) {
-	if len(columns) != len(p.Columns) {
-		return qtypes.Row{}, fmt.Errorf("sqlplan: a row of %d values for %d columns", len(columns), len(p.Columns))
-	}
-	data := make([]qtypes.Datum, len(columns))
-	for k := range columns {
-		t := &p.Columns[k].Type
-		var err error
-		if t.Series != nil && !columns[k].IsNull(i) {
-			data[k], err = renderSeriesAt(t.Series, &columns[k], i)
-		} else {
-			data[k], err = render(t, columns[k].Value(i))
-		}
-		if err != nil {
-			return qtypes.Row{}, p.columnError(k, err)
 		}
 	}
 	return qtypes.Row{Data: data}, nil
@@ -141,61 +119,6 @@ func appendInteger(dst []byte, c *clock, t *Type, v int64) ([]byte, error) {
 	return nil, unexpected(t, v)
 }
 
-// points collects the points of one time series: all texts in one buffer, all nodes in a few slabs, because a page holds
-// ten thousand of them.
-type points struct {
-	elem  *Type
-	clock clock
-	times []int64
-	buf   []byte
-	// ends are the ends of the values' texts in buf.
-	ends []int
-}
-
-func newPoints(elem *Type, n int) *points {
-	return &points{elem: elem, times: make([]int64, 0, n), buf: make([]byte, 0, n*(timestampLen+8)), ends: make([]int, 0, n)}
-}
-
-func (p *points) add(t int64) {
-	p.times = append(p.times, t)
-	p.ends = append(p.ends, len(p.buf))
-}
-
-// datum builds the series. Points come in any order from DuckDB, since sorting there costs four times the aggregation,
-// and are nearly always in order already.
-func (p *points) datum() qtypes.Datum {
-	n := len(p.times)
-	values := len(p.buf)
-	for _, t := range p.times {
-		p.buf = p.clock.appendTimestamp(p.buf, t)
-	}
-	all := string(p.buf)
-	texts := make([]string, 2*n)
-	scalars := make([]qtypes.Datum, n)
-	series := make([]qtypes.TimeSeriesDataPoint, n)
-	start := 0
-	for i := range n {
-		texts[2*i] = all[values : values+timestampLen]
-		texts[2*i+1] = all[start:p.ends[i]]
-		values += timestampLen
-		start = p.ends[i]
-		scalars[i].ScalarValue = &texts[2*i+1]
-		series[i] = qtypes.TimeSeriesDataPoint{Time: &texts[2*i], Value: &scalars[i]}
-	}
-	if !slices.IsSorted(p.times) {
-		slices.SortStableFunc(series, func(a, b qtypes.TimeSeriesDataPoint) int {
-			switch {
-			case *a.Time < *b.Time:
-				return -1
-			case *a.Time > *b.Time:
-				return 1
-			}
-			return 0
-		})
-	}
-	return qtypes.Datum{TimeSeriesValue: series}
-}
-
 // errNullPoint is what CREATE_TIME_SERIES answers for a NULL: the guide says that values must not be NULL, but not in
 // which words the service refuses them.
 func errNullPoint() error {
@@ -214,8 +137,8 @@ func renderSeries(elem *Type, v any) (qtypes.Datum, error) {
 	if !ok {
 		return qtypes.Datum{}, unexpected(&Type{Series: elem}, v)
 	}
-	p := newPoints(elem, len(list))
-	for _, e := range list {
+	series := make([]qtypes.TimeSeriesDataPoint, len(list))
+	for i, e := range list {
 		point, ok := e.(map[string]any)
 		if !ok {
 			return qtypes.Datum{}, unexpected(&Type{Series: elem}, e)
@@ -224,37 +147,14 @@ func renderSeries(elem *Type, v any) (qtypes.Datum, error) {
 		if !ok || point[pointValue] == nil {
 			return qtypes.Datum{}, errNullPoint()
 		}
-		var err error
-		if p.buf, err = appendScalar(p.buf, &p.clock, elem, point[pointValue]); err != nil {
+		value, err := render(elem, point[pointValue])
+		if err != nil {
 			return qtypes.Datum{}, err
 		}
-		p.add(t)
+		at := timestampText(t)
+		series[i] = qtypes.TimeSeriesDataPoint{Time: &at, Value: &value}
 	}
-	return p.datum(), nil
-}
-
-func renderSeriesAt(elem *Type, column *duck.Column, i int) (qtypes.Datum, error) {
-	if !column.IsList() || !column.Elements().IsStruct() || len(column.Elements().Fields()) != 2 {
-		return qtypes.Datum{}, unexpected(&Type{Series: elem}, column.Value(i))
-	}
-	fields := column.Elements().Fields()
-	times, values := &fields[0], &fields[1]
-	from, n := column.List(i)
-	p := newPoints(elem, n)
-	double := elem.Scalar == Double
-	for k := from; k < from+n; k++ {
-		if times.IsNull(k) || values.IsNull(k) {
-			return qtypes.Datum{}, errNullPoint()
-		}
-		if double {
-			p.buf = appendDouble(p.buf, values.Float64(k))
-		} else {
-			var err error
-			if p.buf, err = appendScalar(p.buf, &p.clock, elem, values.Value(k)); err != nil {
-				return qtypes.Datum{}, err
-			}
-		}
-		p.add(times.Int64(k))
-	}
-	return p.datum(), nil
+	// The texts have one length, so their order is that of the times.
+	slices.SortStableFunc(series, func(a, b qtypes.TimeSeriesDataPoint) int { return strings.Compare(*a.Time, *b.Time) })
+	return qtypes.Datum{TimeSeriesValue: series}, nil
 }
