@@ -34,6 +34,17 @@ func AppendPlain(dst []byte, v float64) ([]byte, bool) {
 	return out, true
 }
 
+// IsPlain tells whether AppendPlain takes v, without writing it in nearly all cases.
+func IsPlain(v float64) bool {
+	// Between these bounds a text has at most a sign, 38 digits and a point, or 21 characters before 17 digits.
+	if abs := math.Abs(v); abs >= 1e-20 && abs < 1e38 {
+		return true
+	}
+	var buf [2 * maxPlainBytes]byte
+	_, ok := AppendPlain(buf[:0], v)
+	return ok
+}
+
 // ExtensionValue returns the attributes of v in a sample extension record. Any float64 comes back from them bit for bit.
 func ExtensionValue(v float64) Value {
 	var buf [maxPlainBytes]byte

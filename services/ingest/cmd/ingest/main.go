@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command ingest runs the ingest service. `ingest healthcheck` asks a running one whether it is ready.
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"os"
+
+	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/logging"
+	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/services/ingest"
+)
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(process.Main(run)) }
+
+func run(ctx context.Context, args []string, _, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "healthcheck" {
+		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/ready", stderr)
+	}
+	cfg := ingest.DefaultConfig()
+	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	cfg.RegisterFlags(fs)
+	err := flags.Parse(fs, args, flags.Options{
+		Prefix:    ingest.EnvPrefix,
+		LowerCase: ingest.LowerCaseEnv(),
+		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.",
+	})
+	if err != nil {
+		return process.UsageError{Err: err}
+	}
+	if err := cfg.Validate(); err != nil {
+		return process.UsageError{Err: err}
+	}
+	i, err := ingest.New(ctx, cfg, ingest.ProcessDeps{
+		Logger:   logging.New(cfg.Log, stderr),
+		Registry: admin.NewRegistry(),
+		Build:    process.ReadBuild(version),
+		Settings: flags.Settings(fs),
+	})
+	if err != nil {
+		return err
+	}
+	return i.Run(ctx)
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store appends series to Timestream tables: it encodes them by the layout of promschema with the help of the
+// tables' catalogues, sends them in batches, and accounts for every sample. Decoding and validating write messages in
+// Prometheus' terms is left to others.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tributary-project/tributary/services/ingest/internal/batch"
+	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/send"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream/promschema"
+)
+
+// Config says how series are stored.
+type Config struct {
+	// Database and Table are the configured table. Should it be missing, writing to it is deferred until it exists; a
+	// missing table that a caller named is an error of his.
+	Database, Table string
+	// Catalogue says how labels become columns.
+	Catalogue catalogue.Config
+	// CatalogueRefresh is how often the catalogues are read again.
+	CatalogueRefresh time.Duration
+	// Limits are those of a record.
+	Limits promschema.Limits
+	// CacheSize bounds the encoded series that are kept.
+	CacheSize int
+	// MaxTables bounds the tables whose catalogues are kept.
+	MaxTables int
+	// InFlight bounds the calls of one request.
+	InFlight int
+}
+
+// Destination is a table.
+type Destination struct{ Database, Table string }
+
+// String returns the name as SQL has it.
+func (d Destination) String() string { return d.Database + "." + d.Table }
+
+// NotFoundError says that a table named by the caller does not exist.
+type NotFoundError struct {
+	Destination Destination
+	// Text is what Timestream says.
+	Text string
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("table %s does not exist: %s", e.Destination, e.Text)
+}
+
+// Store appends series. It is safe for concurrent use.
+type Store struct {
+	cfg    Config
+	sender *send.Sender
+	query  catalogue.Querier
+	logger *slog.Logger
+	now    func() time.Time
+	cache  *cache
+
+	mu     sync.Mutex
+	tables map[Destination]*table
+	nextID uint64
+	uses   uint64
+
+	builders sync.Pool // of *batch.Builder
+	items    sync.Pool // of *[]batch.Item
+
+	metered   prometheus.Counter
+	units     prometheus.Counter
+	records   prometheus.Histogram
+	encoded   prometheus.Counter
+	reencoded prometheus.Counter
+	bisected  prometheus.Counter
+}
+
+// table is what is kept of a destination.
+type table struct {
+	id          uint64
+	destination Destination
+	catalogue   *catalogue.Table
+	lastUse     uint64
+}
+
+// New returns a store. query may be nil: the catalogues then stay empty and encoding is optimistic.
+func New(cfg Config, sender *send.Sender, query catalogue.Querier, logger *slog.Logger, reg prometheus.Registerer, now func() time.Time) *Store {
+	s := &Store{
+		cfg: cfg, sender: sender, query: query, logger: logger, now: now,
+		cache: newCache(cfg.CacheSize), tables: map[Destination]*table{},
+		metered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_metered_bytes_total", Help: "Bytes written as Timestream meters them, names counted, before rounding.",
+		}),
+		units: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_write_units_total", Help: "Write units of 1 KiB as Timestream counts them: the metered bytes of each call, rounded up. Writes are priced by them.",
+		}),
+		records: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tributary_ingest_batch_records", Help: "Records in a WriteRecords call; 100 is the most.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 75, 99, 100},
+		}),
+		encoded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_series_encoded_total", Help: "Series encoded because they were not in the cache; --ingest.series-cache-size bounds it.",
+		}),
+		reencoded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_samples_reencoded_total", Help: "Samples encoded anew and sent again because the table refused a name for its limits or types.",
+		}),
+		bisected: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_batches_bisected_total", Help: "Calls halved because Timestream refused them whole as invalid.",
+		}),
+	}
+	s.builders.New = func() any { return new(batch.Builder) }
+	s.items.New = func() any { return new([]batch.Item) }
+	reg.MustRegister(s.metered, s.units, s.records, s.encoded, s.reencoded, s.bisected,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tributary_ingest_series_cached", Help: "Encoded series in the cache.",
+		}, func() float64 { return float64(s.cache.size()) }))
+	return s
+}
+
+const (
+	// firstLoad is how long the first request for a table waits for its catalogue.
+	firstLoad = time.Second
+	// refreshForRequest bounds the wait of a request whose names the table refused.
+	refreshForRequest = 5 * time.Second
+	// minRefreshAge keeps refused names from reading the catalogue all the time; where it is read from the data that
+	// scans the table, so minDegradedAge holds.
+	minRefreshAge  = 2 * time.Second
+	minDegradedAge = 10 * time.Minute
+	// retryLoad is when a catalogue that could not be read is tried again.
+	retryLoad = 10 * time.Second
+)
+
+// Run keeps the catalogues fresh until ctx ends, beginning with that of the configured table.
+func (s *Store) Run(ctx context.Context) error {
+	ticker := time.NewTicker(min(retryLoad, s.cfg.CatalogueRefresh))
+	defer ticker.Stop()
+	s.table(Destination{s.cfg.Database, s.cfg.Table}).catalogue.Refresh(ctx, 0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		s.mu.Lock()
+		var all []*table
+		for _, t := range s.tables {
+			all = append(all, t)
+		}
+		s.mu.Unlock()
+		for _, t := range all {
+			age := s.cfg.CatalogueRefresh
+			switch st := t.catalogue.State(); {
+			case !st.Loaded:
+				age = min(age, retryLoad)
+			case st.Degraded:
+				age = max(age, time.Hour)
+			}
+			t.catalogue.Refresh(ctx, age)
+		}
+	}
+}
+
+// Catalogue tells how the catalogue of the configured table fares.
+func (s *Store) Catalogue() catalogue.State {
+	return s.table(Destination{s.cfg.Database, s.cfg.Table}).catalogue.State()
+}
+
+// table returns what is kept of a destination. Of too many, the one that was not used for the longest time goes.
+func (s *Store) table(d Destination) *table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses++
+	if t := s.tables[d]; t != nil {
+		t.lastUse = s.uses
+		return t
+	}
+	if len(s.tables) >= s.cfg.MaxTables {
+		var oldest *table
+		for _, t := range s.tables {
+			if oldest == nil || t.lastUse < oldest.lastUse {
+				oldest = t
+			}
+		}
+		delete(s.tables, oldest.destination)
+	}
+	s.nextID++
+	t := &table{
+		id: s.nextID, destination: d, lastUse: s.uses,
+		catalogue: catalogue.New(d.Database, d.Table, s.cfg.Catalogue, s.query, s.logger, s.now),
+	}
+	s.tables[d] = t
+	return t
+}
+
+// Append stores the samples of ss and accounts for all of them in a: stored, duplicate, rejected, or, when the sender has
+// to come again, deferred. The series are not used after it returns. The error is a *NotFoundError; a is then of no use.
+func (s *Store) Append(ctx context.Context, d Destination, ss []series.Series, a *ledger.Account) error {
+	if len(ss) == 0 {
+		return nil
+	}
+	t := s.table(d)
+	t.catalogue.EnsureLoaded(ctx, firstLoad)
+
+	pooled := s.items.Get().(*[]batch.Item)
+	items := s.encode(t, ss, a, (*pooled)[:0])
+	defer func() {
+		if cap(items) <= maxPooledItems {
+			clear(items[:cap(items)])
+			*pooled = items
+			s.items.Put(pooled)
+		}
+	}()
+	j := &job{store: s, table: t, account: a}
+	j.round(ctx, batch.Sort(items))
+	if again := j.encodeAgain(ctx); len(again) > 0 {
+		j.final = true
+		j.round(ctx, batch.Sort(again))
+		if j.full {
+			t.catalogue.Full()
+		}
+	}
+	if f := j.failure; f != nil {
+		if f.Cause == send.TableMissing && d != (Destination{s.cfg.Database, s.cfg.Table}) {
+			return &NotFoundError{d, f.Text}
+		}
+		postpone(d, f, a)
+	}
+	return nil
+}
+
+// maxPooledItems is the largest slice of items that is kept for the next request.
+const maxPooledItems = 100_000
+
+// postpone puts a failure into the account.
+func postpone(d Destination, f *send.Failure, a *ledger.Account) {
+	text := f.Text
+	if f.Cause == send.TableMissing {
+		text = fmt.Sprintf("table %s does not exist; create it, or name another with --default-database and --default-table (%s)", d, f.Text)
+	}
+	a.Defer(ledger.Deferral{Cause: string(f.Cause), Text: text, Detail: f.Detail, RetryAfter: time.Second + rand.N(4*time.Second)})
+}
+
+// encode turns the samples of ss into items, and rejects those that cannot be stored.
+func (s *Store) encode(t *table, ss []series.Series, a *ledger.Account, items []batch.Item) []batch.Item {
+	generation := t.catalogue.Generation()
+	order := 0
+	for i := range ss {
+		sr := &ss[i]
+		enc := s.cache.get(t.id, sr, generation)
+		if enc == nil {
+			var err error
+			if enc, err = s.encodeSeries(copyLabels(sr.Labels), sr.Hash, generation, t.catalogue); err != nil {
+				a.Reject(ledger.Samples, seriesReason(err), len(sr.Samples), func() string { return series.Text(sr.Labels) + ": " + err.Error() })
+				continue
+			}
+			s.cache.add(t.id, enc)
+		}
+		for _, x := range sr.Samples {
+			if !enc.Plain(x.Value) {
+				if err := enc.Extension(); err != nil {
+					a.Reject(ledger.Samples, seriesReason(err), 1, func() string {
+						return fmt.Sprintf("%s: %v at %d ms: %s", series.Text(sr.Labels), x.Value, x.TimeMs, err)
+					})
+					continue
+				}
+			}
+			items = append(items, batch.NewItem(enc, x.TimeMs, x.Value, order))
+			order++
+		}
+	}
+	return items
+}
+
+func (s *Store) encodeSeries(ls []labels.Label, hash, generation uint64, cols promschema.Columns) (*batch.Series, error) {
+	s.encoded.Inc()
+	enc, err := promschema.EncodeSeries(ls, cols, s.cfg.Limits)
+	if err != nil {
+		return nil, err
+	}
+	return batch.NewSeries(ls, hash, generation, enc), nil
+}
+
+// seriesReason is the word for a series that promschema refuses.
+func seriesReason(err error) ledger.Reason {
+	var e *promschema.SeriesError
+	if errors.As(err, &e) && e.Reason == promschema.ReasonNoName {
+		return ledger.MissingMetricName
+	}
+	return ledger.LabelsTooLarge
+}
+
+// copyLabels copies labels out of a request, into one string.
+func copyLabels(ls []series.Label) []labels.Label {
+	n := 0
+	for _, l := range ls {
+		n += len(l.Name) + len(l.Value)
+	}
+	buf := make([]byte, 0, n)
+	for _, l := range ls {
+		buf = append(append(buf, l.Name...), l.Value...)
+	}
+	text := string(buf)
+	out := make([]labels.Label, len(ls))
+	for i, l := range ls {
+		out[i].Name, text = text[:len(l.Name)], text[len(l.Name):]
+		out[i].Value, text = text[:len(l.Value)], text[len(l.Value):]
+	}
+	return out
+}

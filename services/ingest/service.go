@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/process"
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
+	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
+	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/remotewrite"
+	"github.com/tributary-project/tributary/services/ingest/internal/send"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/services/ingest/internal/store"
+	"github.com/tributary-project/tributary/timestream"
+)
+
+// ErrorDomain is the domain of the google.rpc.ErrorInfo details of the service's errors.
+const ErrorDomain = "tributary"
+
+// Reasons of these details.
+const (
+	// ReasonCorrupt: the payload is not what it claims to be.
+	ReasonCorrupt = "CORRUPT_PAYLOAD"
+	// ReasonTooLarge: the message is over --ingest.max-decompressed-bytes.
+	ReasonTooLarge = "DECOMPRESSED_TOO_LARGE"
+	// ReasonTooMany: the message has more entries than --ingest.max-samples-per-request allows.
+	ReasonTooMany = "TOO_MANY_SAMPLES"
+	// ReasonInvalidRequest: some other field of the request is wrong.
+	ReasonInvalidRequest = "INVALID_REQUEST"
+	// ReasonTableNotFound: the destination that the request names does not exist.
+	ReasonTableNotFound = "TABLE_NOT_FOUND"
+	// ReasonOverloaded: the gate is full.
+	ReasonOverloaded = "OVERLOADED"
+)
+
+// RecordWriter is the part of the Timestream write API that ingest uses; *timestreamwrite.Client satisfies it. It must not
+// retry by itself. Its input is used again as soon as a call has returned.
+type RecordWriter = send.Writer
+
+// Querier is the part of the Timestream query API that ingest uses; *timestreamquery.Client satisfies it.
+type Querier = catalogue.Querier
+
+// appender is a store, in Prometheus' terms. Append accounts for every sample of the series in the account; the error
+// says that nothing was done and the account is of no use. Repeating it is safe.
+type appender interface {
+	Append(context.Context, store.Destination, []series.Series, *ledger.Account) error
+}
+
+// Deps are what a service is given. All but Querier and Settings are needed.
+type Deps struct {
+	Writer RecordWriter
+	// Querier may be nil: columns are then given out as if the table were new.
+	Querier    Querier
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// Now is the clock.
+	Now func() time.Time
+	// Build and Settings are shown by the status service; Target is where Timestream is, for people.
+	Build    process.Build
+	Settings []flags.Setting
+	Target   string
+}
+
+// Service is the ingest service and the status service of its role. Register it on a gRPC server, or call it in the
+// process. It works without Run, but then does not keep its catalogues fresh.
+type Service struct {
+	ingestv1.UnsafeIngestServiceServer
+	statusv1.UnsafeStatusServiceServer
+
+	cfg     ServiceConfig
+	deps    Deps
+	decoder *remotewrite.Decoder
+	gate    *gate
+	store   *store.Store
+	append  appender
+	sender  *send.Sender
+	totals  *ledger.Totals
+	started time.Time
+	notices *notices
+
+	requests *prometheus.CounterVec
+	latency  prometheus.Histogram
+}
+
+var (
+	_ ingestv1.IngestServiceServer = (*Service)(nil)
+	_ statusv1.StatusServiceServer = (*Service)(nil)
+)
+
+// NewService returns a service. It calls nothing and starts nothing.
+func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	packed, err := cfg.packedLabels()
+	if err != nil {
+		return nil, err
+	}
+	options := remotewrite.Options{
+		MaxDecompressedBytes: int(cfg.MaxDecompressedBytes),
+		MaxSamples:           cfg.MaxSamples,
+		MaxTimeMs:            timestream.MaxTimeMs,
+		RejectNonFinite:      cfg.FailOnInvalidSampleValue,
+	}
+	if cfg.FailOnLongLabel {
+		options.MaxMetricNameBytes = timestream.MaxMeasureNameBytes
+	}
+	sender := send.New(send.Config{
+		MaxInFlight: cfg.MaxInFlightWrites, Retries: cfg.WriteRetries, AttemptTimeout: cfg.WriteTimeout,
+		MinBackoff: cfg.MinBackoff, MaxBackoff: cfg.MaxBackoff,
+	}, d.Writer, d.Registerer, d.Now)
+	st := store.New(store.Config{
+		Database: cfg.Database, Table: cfg.Table,
+		Catalogue: catalogue.Config{
+			Fixed: append(catalogue.Fixed(), cfg.labelColumns()...), Packed: packed, MaxLabelColumns: cfg.MaxLabelColumns,
+		},
+		CatalogueRefresh: cfg.CatalogueRefresh, Limits: cfg.limits(), CacheSize: cfg.SeriesCacheSize,
+		MaxTables: cfg.MaxTables, InFlight: cfg.MaxInFlightWritesPerRequest,
+	}, sender, d.Querier, d.Logger, d.Registerer, d.Now)
+	s := &Service{
+		cfg: cfg, deps: d,
+		decoder: remotewrite.NewDecoder(options),
+		gate:    newGate(cfg.MaxInFlightRequests, int64(cfg.MaxInFlightBytes), d.Registerer),
+		store:   st, append: st, sender: sender,
+		totals:  ledger.NewTotals(d.Registerer),
+		started: d.Now(),
+		notices: newNotices(d.Logger, d.Now),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tributary_ingest_requests_total", Help: "Write requests, by outcome: ok, rejected (some entries were refused for good), deferred (the sender was told to try again), or the gRPC code of the error.",
+		}, []string{"outcome"}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tributary_ingest_request_duration_seconds", Help: "How long write requests took that were decoded.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+		}),
+	}
+	d.Registerer.MustRegister(s.requests, s.latency)
+	return s, nil
+}
+
+// Register registers the service and its status on a gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	ingestv1.RegisterIngestServiceServer(r, s)
+	statusv1.RegisterStatusServiceServer(r, s)
+}
+
+// Run keeps the tables' catalogues fresh until ctx ends. It returns nil.
+func (s *Service) Run(ctx context.Context) error { return s.store.Run(ctx) }
+
+// Ready tells whether the service can take requests. It can as long as it runs: while Timestream is away it says so in
+// each answer, which senders understand, whereas a replica that hid would only make them see a broken connection.
+func (s *Service) Ready() error { return nil }
+
+// Write implements ingestv1.IngestServiceServer.
+func (s *Service) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+	start := s.deps.Now()
+	res, outcome, err := s.write(ctx, req)
+	if err != nil {
+		s.requests.WithLabelValues(status.Code(err).String()).Inc()
+		return nil, err
+	}
+	s.requests.WithLabelValues(outcome).Inc()
+	s.latency.Observe(s.deps.Now().Sub(start).Seconds())
+	return res, nil
+}
+
+func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *ingestv1.WriteResponse, outcome string, err error) {
+	message, compressed, dest, err := s.read(req)
+	if err != nil {
+		return nil, "", refuse(codes.InvalidArgument, ReasonInvalidRequest, err.Error())
+	}
+	size, err := remotewrite.DecodedBytes(req.GetPayload(), compressed)
+	if err == nil && size > int(s.cfg.MaxDecompressedBytes) {
+		err = remotewrite.ErrTooLarge
+	}
+	if err != nil {
+		return nil, "", s.undecodable(err, size)
+	}
+	leave, err := s.gate.enter(int64(size + len(req.GetPayload())))
+	if err != nil {
+		return nil, "", refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+	}
+	defer leave()
+
+	account := new(ledger.Account)
+	decoded, err := s.decoder.Decode(message, compressed, req.GetPayload(), account)
+	if err != nil {
+		return nil, "", s.undecodable(err, size)
+	}
+	defer decoded.Release()
+
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	if err := s.append.Append(ctx, dest, decoded.Series, account); err != nil {
+		var missing *store.NotFoundError
+		if errors.As(err, &missing) {
+			return nil, "", refuse(codes.NotFound, ReasonTableNotFound, err.Error())
+		}
+		return nil, "", status.Error(codes.Internal, err.Error())
+	}
+	s.totals.Add(account)
+	s.notices.account(dest, req.GetCallerId(), account)
+	switch {
+	case account.Deferral != nil:
+		outcome = "deferred"
+	case account.Counts[ledger.Samples].Rejected+account.Counts[ledger.Histograms].Rejected > 0:
+		outcome = "rejected"
+	default:
+		outcome = "ok"
+	}
+	return account.Response(), outcome, nil
+}
+
+// answerTime is what is left of a deadline for the answer to reach the caller, who otherwise learns nothing.
+const answerTime = 500 * time.Millisecond
+
+func (s *Service) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithTimeout(ctx, s.cfg.Timeout)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(answerTime, deadline.Sub(s.deps.Now())/10)))
+}
+
+// read checks everything but the payload.
+func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, compressed bool, d store.Destination, err error) {
+	switch t := req.GetMessageType(); t {
+	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1:
+		m = remotewrite.V1
+	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
+		m = remotewrite.V2
+	default:
+		return m, false, d, fmt.Errorf("message_type %s: want MESSAGE_TYPE_REMOTE_WRITE_V1 or MESSAGE_TYPE_REMOTE_WRITE_V2", t)
+	}
+	switch e := req.GetEncoding(); e {
+	case ingestv1.Encoding_ENCODING_UNSPECIFIED:
+	case ingestv1.Encoding_ENCODING_SNAPPY:
+		compressed = true
+	default:
+		return m, false, d, fmt.Errorf("encoding %s: want ENCODING_UNSPECIFIED or ENCODING_SNAPPY", e)
+	}
+	if n := len(req.GetCallerId()); n > maxCallerBytes || !utf8.ValidString(req.GetCallerId()) {
+		return m, false, d, fmt.Errorf("caller_id has %d bytes: want UTF-8 of at most %d", n, maxCallerBytes)
+	}
+	d = store.Destination{Database: s.cfg.Database, Table: s.cfg.Table}
+	if n := req.GetDestination().GetDatabase(); n != "" {
+		d.Database = n
+	}
+	if n := req.GetDestination().GetTable(); n != "" {
+		d.Table = n
+	}
+	if !validTableName(d.Database) {
+		return m, false, d, fmt.Errorf("destination.database %.100q: %s", d.Database, tableNameRule)
+	}
+	if !validTableName(d.Table) {
+		return m, false, d, fmt.Errorf("destination.table %.100q: %s", d.Table, tableNameRule)
+	}
+	return m, compressed, d, nil
+}
+
+const maxCallerBytes = 128
+
+// undecodable is the gRPC error for a payload that is refused whole.
+func (s *Service) undecodable(err error, size int) error {
+	switch {
+	case errors.Is(err, remotewrite.ErrTooLarge):
+		return refuse(codes.InvalidArgument, ReasonTooLarge, fmt.Sprintf("the message has %d bytes decompressed, the limit is %d; --ingest.max-decompressed-bytes of the ingest service moves it, and smaller batches of the sender avoid it", size, int(s.cfg.MaxDecompressedBytes)))
+	case errors.Is(err, remotewrite.ErrTooMany):
+		return refuse(codes.InvalidArgument, ReasonTooMany, err.Error()+"; --ingest.max-samples-per-request of the ingest service moves the limit, and smaller batches of the sender avoid it")
+	}
+	return refuse(codes.InvalidArgument, ReasonCorrupt, err.Error())
+}
+
+// refuse is a gRPC error with its reason as a detail.
+func refuse(code codes.Code, reason, text string, more ...*errdetails.RetryInfo) error {
+	st, err := status.New(code, text).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: ErrorDomain})
+	if err != nil {
+		return status.Error(code, text)
+	}
+	for _, d := range more {
+		if with, err := st.WithDetails(d); err == nil {
+			st = with
+		}
+	}
+	return st.Err()
+}
