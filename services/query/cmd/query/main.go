@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command query is the query service of Tributary as a process of its own. Everything it does is in package query; here
+// are only its flags and its AWS client.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"os"
+
+	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/logging"
+	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/services/query"
+	"github.com/tributary-project/tributary/timestream/client"
+)
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(process.Main(run)) }
+
+// config is what the flags say about the process.
+type config struct {
+	query      query.Config
+	timestream client.Config
+	logging    logging.Config
+}
+
+func defaultConfig() config {
+	return config{query: query.DefaultConfig(), timestream: client.DefaultConfig(), logging: logging.DefaultConfig()}
+}
+
+func (c *config) registerFlags(fs *flag.FlagSet) {
+	c.query.RegisterFlags(fs)
+	c.timestream.RegisterFlags(fs)
+	c.logging.RegisterFlags(fs)
+}
+
+func (c *config) validate() error {
+	return errors.Join(c.query.Validate(), c.timestream.Validate(), c.logging.Validate())
+}
+
+// connectorVariables are the flags that the Timestream connector reads from bare lower-case environment variables.
+func connectorVariables() []string {
+	return []string{"default-database", "default-table", "region", "max-retries", "enable-logging", "log.level", "log.format"}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "healthcheck" {
+		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9222/-/healthy", stderr)
+	}
+	cfg := defaultConfig()
+	fs := flag.NewFlagSet("query", flag.ContinueOnError)
+	fs.SetOutput(stdout) // help was asked for
+	cfg.registerFlags(fs)
+	if err := flags.Parse(fs, args, flags.Options{
+		Prefix:    "TRIBUTARY",
+		LowerCase: connectorVariables(),
+		About:     "The query service of Tributary: finds series in Amazon Timestream, or in timestream-local, for the gateway.\n`query healthcheck [--url=…]` asks a running service for its health and exits 0 or 1.",
+	}); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return process.UsageError{Err: err}
+	}
+	if err := cfg.validate(); err != nil {
+		return process.UsageError{Err: err}
+	}
+	build := process.ReadBuild(version)
+	cfg.timestream.UserAgent = "tributary-query"
+	timestream, err := client.NewQuery(ctx, cfg.timestream)
+	if err != nil {
+		return err
+	}
+	target := cfg.timestream.Endpoint
+	if target == "" {
+		target = "Amazon Timestream, " + cfg.timestream.Region
+	}
+	s, err := query.New(cfg.query, query.Deps{
+		Timestream: timestream,
+		Target:     target,
+		Logger:     logging.New(cfg.logging, stderr),
+		Registry:   admin.NewRegistry(),
+		Build:      build,
+		Settings:   flags.Settings(fs),
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package query
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/grpcserver"
+	"github.com/tributary-project/tributary/timestream"
+)
+
+// Config is what the flags say about a query service. How Timestream is reached is not part of it: a client is given to
+// New.
+type Config struct {
+	// Database and Table are read when a request names none.
+	Database, Table string
+
+	// ListenAddress is where metrics, health and profiles are served over HTTP, host:port. Empty: nowhere.
+	ListenAddress string
+	// TelemetryPath is where metrics are served.
+	TelemetryPath string
+	// GRPC is the listener of the service; an empty address means none. Its grace period follows from Timeout.
+	GRPC grpcserver.Config
+
+	// MaxRetries is how often one call to Timestream is made again.
+	MaxRetries int
+	// MaxSamples bounds the samples of one read; 0 means no bound.
+	MaxSamples int64
+	// MaxConcurrent is how many reads run at once. Up to waitingPerRunning times as many wait for their turn.
+	MaxConcurrent int
+	// Timeout bounds one read, its wait included.
+	Timeout time.Duration
+	// MaxResultBytes bounds the memory of all results together.
+	MaxResultBytes flags.Bytes
+	// CatalogueMaxAge is how old the list of a table's columns may be that a result rests on.
+	CatalogueMaxAge time.Duration
+	// CatalogueRefresh is how old the list of metric names may be where the result does not rest on it.
+	CatalogueRefresh time.Duration
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		Database:         "PrometheusDatabase",
+		Table:            "PrometheusMetricsTable",
+		ListenAddress:    "127.0.0.1:9222",
+		TelemetryPath:    "/metrics",
+		GRPC:             grpcserver.DefaultConfig("127.0.0.1:9221"),
+		MaxRetries:       3,
+		MaxSamples:       50_000_000,
+		MaxConcurrent:    10,
+		Timeout:          2 * time.Minute,
+		MaxResultBytes:   1 << 30,
+		CatalogueRefresh: time.Minute,
+	}
+}
+
+// Names of flags that appear in error texts.
+const (
+	maxConcurrentFlag = "storage.remote.read-concurrent-limit"
+	timeoutFlag       = "query.timeout"
+)
+
+// RegisterFlags registers every flag of a process that is only a query service, with the present values as defaults.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.Database, "default-database", c.Database, "Timestream database to read when a request names none.")
+	fs.StringVar(&c.Table, "default-table", c.Table, "Timestream table to read when a request names none.")
+	fs.StringVar(&c.ListenAddress, "web.listen-address", c.ListenAddress, "Address to serve metrics, health and profiles on. Empty: nowhere.")
+	fs.StringVar(&c.TelemetryPath, "web.telemetry-path", c.TelemetryPath, "Path of the metrics.")
+	c.GRPC.RegisterFlags(fs)
+	c.RegisterReadFlags(fs)
+}
+
+// RegisterReadFlags registers the flags that are about reading alone, for a process that is other things too and has the
+// rest in common: its destination and its listeners.
+func (c *Config) RegisterReadFlags(fs *flag.FlagSet) {
+	fs.IntVar(&c.MaxRetries, "max-retries", c.MaxRetries, "How often a call to Timestream that was throttled or not answered is made again. This is about reads; writes have flags of their own.")
+	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples that one read may return. 0: no limit.")
+	fs.IntVar(&c.MaxConcurrent, maxConcurrentFlag, c.MaxConcurrent, fmt.Sprintf("Reads that run at once. Up to %d times as many wait for their turn; further ones are refused.", waitingPerRunning))
+	fs.DurationVar(&c.Timeout, timeoutFlag, c.Timeout, "Time for one read, waiting for its turn included.")
+	fs.Var(&c.MaxResultBytes, "query.max-result-bytes", "Memory for the results of all reads in flight (16 bytes a sample, and labels). A read that goes beyond it fails.")
+	fs.DurationVar(&c.CatalogueMaxAge, "query.catalogue-max-age", c.CatalogueMaxAge, "How old the list of a table's columns may be that a result rests on. 0s: it is read (DESCRIBE, not metered) after each result, and the read runs again if a column has appeared: exact. Longer saves a call per read; but until then a label that is new to the table is missing from its series, and series that differ only in it are merged.")
+	fs.DurationVar(&c.CatalogueRefresh, "query.catalogue-refresh-interval", c.CatalogueRefresh, "How often the list of metric names (SHOW MEASURES, not metered) is read again, where it only makes statements narrower and tells a table of a newer layout. Patterns of metric names are resolved against a list as new as --query.catalogue-max-age says.")
+}
+
+// Validate names everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, n := range []struct{ flag, value string }{{"default-database", c.Database}, {"default-table", c.Table}} {
+		if err := checkName(n.value); err != nil {
+			bad("--%s=%q: %w", n.flag, n.value, err)
+		}
+	}
+	if !strings.HasPrefix(c.TelemetryPath, "/") || strings.ContainsAny(c.TelemetryPath, "{} ") || c.TelemetryPath == "/" {
+		bad("--web.telemetry-path=%q: want a path such as /metrics", c.TelemetryPath)
+	}
+	for _, n := range []struct {
+		flag       string
+		value, min int64
+	}{
+		{"max-retries", int64(c.MaxRetries), 0},
+		{"storage.remote.read-sample-limit", c.MaxSamples, 0},
+		{maxConcurrentFlag, int64(c.MaxConcurrent), 1},
+		{"query.max-result-bytes", int64(c.MaxResultBytes), 1 << 20},
+	} {
+		if n.value < n.min {
+			bad("--%s=%d: want at least %d", n.flag, n.value, n.min)
+		}
+	}
+	for _, d := range []struct {
+		flag       string
+		value, min time.Duration
+	}{
+		{timeoutFlag, c.Timeout, time.Millisecond},
+		{"query.catalogue-max-age", c.CatalogueMaxAge, 0},
+		{"query.catalogue-refresh-interval", c.CatalogueRefresh, 0},
+	} {
+		if d.value < d.min {
+			bad("--%s=%s: want at least %s", d.flag, d.value, d.min)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkName tells what is wrong with the name of a database or a table (Timestream Developer Guide, ts-limits).
+func checkName(s string) error {
+	if len(s) < 1 || len(s) > timestream.MaxNameBytes {
+		return fmt.Errorf("a name has 1 to %d characters", timestream.MaxNameBytes)
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
+		default:
+			return errors.New("a name has only the characters a-z A-Z 0-9 _ - .")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire writes series as Prometheus' protocol buffers. It writes them by hand because the generated code of
+// prompb leaves out a value that equals zero, which -0 does, and needs a copy of every sample in a larger struct.
+package wire
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tributary-project/tributary/services/query/internal/series"
+)
+
+// Tags of prometheus.TimeSeries, prometheus.Label and prometheus.Sample: field number << 3 | wire type.
+const (
+	seriesLabels  = 1<<3 | 2
+	seriesSamples = 2<<3 | 2
+	labelName     = 1<<3 | 2
+	labelValue    = 2<<3 | 2
+	sampleValue   = 1<<3 | 1
+	sampleTime    = 2<<3 | 0
+)
+
+// typicalSampleBytes is a sample of this century.
+const typicalSampleBytes = 2 + 9 + 1 + 6
+
+// AppendTimeSeries appends the series as one serialised prometheus.TimeSeries.
+func AppendTimeSeries(dst []byte, s series.Series) []byte {
+	size := len(s.Samples) * typicalSampleBytes
+	s.Labels.Range(func(l labels.Label) { size += len(l.Name) + len(l.Value) + 8 })
+	dst = slices.Grow(dst, size)
+	s.Labels.Range(func(l labels.Label) {
+		dst = append(dst, seriesLabels)
+		dst = binary.AppendUvarint(dst, uint64(textSize(l.Name)+textSize(l.Value)))
+		dst = appendText(dst, labelName, l.Name)
+		dst = appendText(dst, labelValue, l.Value)
+	})
+	for _, p := range s.Samples {
+		value := math.Float64bits(p.V)
+		size := 0
+		if value != 0 {
+			size += 9
+		}
+		if p.T != 0 {
+			size += 1 + uvarintSize(uint64(p.T))
+		}
+		dst = append(dst, seriesSamples, byte(size))
+		if value != 0 { // the bits, not the number: -0 is not the default
+			dst = append(dst, sampleValue)
+			dst = binary.LittleEndian.AppendUint64(dst, value)
+		}
+		if p.T != 0 {
+			dst = append(dst, sampleTime)
+			dst = binary.AppendUvarint(dst, uint64(p.T))
+		}
+	}
+	return dst
+}
+
+func textSize(s string) int { return 1 + uvarintSize(uint64(len(s))) + len(s) }
+
+func appendText(dst []byte, tag byte, s string) []byte {
+	dst = append(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func uvarintSize(x uint64) int { return (bits.Len64(x|1) + 6) / 7 }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package query
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tributary-project/tributary/services/query/internal/gate"
+)
+
+type metrics struct {
+	reads     *prometheus.CounterVec
+	duration  prometheus.Histogram
+	series    prometheus.Counter
+	samples   prometheus.Counter
+	conflicts prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "tributary_query_reads_in_flight", Help: "Reads that run now; --" + maxConcurrentFlag + " bounds it."}, func() float64 { return float64(g.Running()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "tributary_query_reads_waiting", Help: "Reads that wait for their turn."}, func() float64 { return float64(g.Waiting()) })
+	return &metrics{
+		reads: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_reads_total", Help: "Reads ended, by gRPC code."}, []string{"code"}),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "tributary_query_read_duration_seconds", Help: "Time of a read from its arrival to its last byte.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}),
+		series:    f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_series_total", Help: "Series sent."}),
+		samples:   f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_samples_total", Help: "Samples sent."}),
+		conflicts: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_conflicts_total", Help: "Samples left out because their series has another value at the same millisecond."}),
+	}
+}

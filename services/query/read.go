@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package query
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
+
+	"github.com/tributary-project/tributary/services/query/internal/series"
+	"github.com/tributary-project/tributary/services/query/internal/wire"
+)
+
+// maxCallerBytes is the length of a caller id, as the contract has it.
+const maxCallerBytes = 128
+
+// Read implements queryv1.QueryServiceServer.
+func (s *Service) Read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+	began := time.Now()
+	err := s.read(req, stream)
+	st := s.statusOf(stream.Context(), err)
+	took := time.Since(began)
+	s.metrics.reads.WithLabelValues(st.Code().String()).Inc()
+	s.metrics.duration.Observe(took.Seconds())
+	if err != nil {
+		level := slog.LevelDebug
+		switch st.Code() {
+		case codes.Internal, codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Unimplemented:
+			level = slog.LevelWarn
+		}
+		s.logger.Log(stream.Context(), level, "read failed", "code", st.Code(), "caller", req.GetCallerId(), "took", took, "err", err)
+	}
+	return st.Err()
+}
+
+func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+	sel, err := selection(req)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(stream.Context(), s.cfg.Timeout)
+	defer cancel()
+	if err := s.gate.Enter(ctx); err != nil {
+		return fmt.Errorf("wait for one of %d reads to end (--%s): %w", s.cfg.MaxConcurrent, maxConcurrentFlag, err)
+	}
+	defer s.gate.Leave()
+	header := &queryv1.ReadHeader{ResponseType: queryv1.ResponseType_RESPONSE_TYPE_SAMPLES}
+	if err := stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_Header{Header: header}}); err != nil {
+		return err
+	}
+	set, err := s.selector.Select(ctx, sel)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	var nSeries, nSamples uint64
+	defer func() { // what was sent before an error was sent too
+		s.metrics.series.Add(float64(nSeries))
+		s.metrics.samples.Add(float64(nSamples))
+		s.metrics.conflicts.Add(float64(set.Stats().Conflicts))
+	}()
+	for set.Next() {
+		x := set.At()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// A buffer of its own: a connection inside the process may hand the message on as it is.
+		buf := wire.AppendTimeSeries(nil, x)
+		if err := stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_TimeSeries{TimeSeries: buf}}); err != nil {
+			return err
+		}
+		nSeries++
+		nSamples += uint64(len(x.Samples))
+	}
+	if err := set.Err(); err != nil {
+		return err
+	}
+	st := set.Stats()
+	return stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_Trailer{Trailer: &queryv1.ReadTrailer{
+		Warnings: set.Warnings(),
+		Stats: &queryv1.ReadStats{
+			Series: nSeries, Samples: nSamples,
+			Queries: uint64(st.Queries), Pages: uint64(st.Pages), MeteredBytes: uint64(st.MeteredBytes), Conflicts: uint64(st.Conflicts),
+		},
+	}}})
+}
+
+// selection checks a request and translates it. Every error is a gRPC status.
+func selection(req *queryv1.ReadRequest) (series.Selection, error) {
+	var none series.Selection
+	bad := func(format string, args ...any) (series.Selection, error) {
+		return none, status.Errorf(codes.InvalidArgument, format, args...)
+	}
+	switch req.GetResponseType() {
+	case queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED, queryv1.ResponseType_RESPONSE_TYPE_SAMPLES:
+	default:
+		return bad("response_type %d is not known", req.GetResponseType())
+	}
+	if n := len(req.GetCallerId()); n > maxCallerBytes {
+		return bad("caller_id has %d bytes, the limit is %d", n, maxCallerBytes)
+	}
+	sel := series.Selection{
+		Database: req.GetDestination().GetDatabase(), Table: req.GetDestination().GetTable(),
+		StartMs: req.GetStartMs(), EndMs: req.GetEndMs(),
+	}
+	for _, n := range []struct{ field, value string }{{"database", sel.Database}, {"table", sel.Table}} {
+		if n.value == "" {
+			continue
+		}
+		if err := checkName(n.value); err != nil {
+			return bad("destination.%s: %v", n.field, err)
+		}
+	}
+	if len(req.GetMatchers()) == 0 {
+		return bad("no matchers: at least one is needed")
+	}
+	for i, m := range req.GetMatchers() {
+		if m.GetName() == "" {
+			return bad("matcher %d has no label name", i)
+		}
+		var t labels.MatchType
+		switch m.GetType() {
+		case queryv1.LabelMatcher_TYPE_EQUAL:
+			t = labels.MatchEqual
+		case queryv1.LabelMatcher_TYPE_NOT_EQUAL:
+			t = labels.MatchNotEqual
+		case queryv1.LabelMatcher_TYPE_REGEX_MATCH:
+			t = labels.MatchRegexp
+		case queryv1.LabelMatcher_TYPE_REGEX_NO_MATCH:
+			t = labels.MatchNotRegexp
+		default:
+			return bad("matcher %d on label %.80q has the unknown type %d", i, m.GetName(), m.GetType())
+		}
+		lm, err := labels.NewMatcher(t, m.GetName(), m.GetValue())
+		if err != nil {
+			return bad("matcher %d on label %.80q: %v", i, m.GetName(), err)
+		}
+		sel.Matchers = append(sel.Matchers, lm)
+	}
+	if h := req.GetHints(); h != nil {
+		sel.Hints = series.Hints{
+			StepMs: h.GetStepMs(), StartMs: h.GetStartMs(), EndMs: h.GetEndMs(), RangeMs: h.GetRangeMs(),
+			Func: h.GetFunc(), Grouping: h.GetGrouping(), By: h.GetBy(),
+		}
+	}
+	return sel, nil
+}
