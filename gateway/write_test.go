@@ -510,10 +510,10 @@ func TestWriteClaims(t *testing.T) {
 // TestWriteDeadline: the time of a write is passed on, and an ingest service that does not answer becomes a 503.
 func TestWriteDeadline(t *testing.T) {
 	s := start(t, func(c *gateway.Config) { c.WriteTimeout = 100 * time.Millisecond })
-	var left time.Duration
+	seen := make(chan time.Duration, 1)
 	s.ingest.write = func(ctx context.Context, _ *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		deadline, _ := ctx.Deadline()
-		left = time.Until(deadline)
+		seen <- time.Until(deadline)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -522,7 +522,7 @@ func TestWriteDeadline(t *testing.T) {
 		t.Errorf("got %d %q, want 503", got.code, got.body)
 	}
 	checkRetryAfter(t, got, true)
-	if left <= 0 || left > 100*time.Millisecond {
+	if left := <-seen; left <= 0 || left > 100*time.Millisecond {
 		t.Errorf("ingest saw %s left, want at most the timeout", left)
 	}
 }
