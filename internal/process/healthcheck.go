@@ -37,7 +37,7 @@ func Healthcheck(ctx context.Context, args []string, url string, stderr io.Write
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 	if err != nil {
 		return err

@@ -17,13 +17,14 @@ import (
 type HTTPServer struct {
 	server   *http.Server
 	listener net.Listener
+	tls      bool // server.TLSConfig does not tell: net/http sets it for plain text too
 	drain    time.Duration
 }
 
 // NewHTTPServer listens on address; flagName is named in the error when that fails. A nil TLS configuration means plain text.
 // Headers must arrive within 10 s; bodies are left to the handlers. Requests in flight get drain to end.
 func NewHTTPServer(flagName, address string, t *tls.Config, h http.Handler, drain time.Duration, logger *slog.Logger) (*HTTPServer, error) {
-	ln, err := net.Listen("tcp", address)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--%s=%s: %w", flagName, address, err)
 	}
@@ -37,6 +38,7 @@ func NewHTTPServer(flagName, address string, t *tls.Config, h http.Handler, drai
 			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		},
 		listener: ln,
+		tls:      t != nil,
 		drain:    drain,
 	}, nil
 }
@@ -47,7 +49,7 @@ func (s *HTTPServer) Addr() net.Addr { return s.listener.Addr() }
 // URL is the base URL of the server, with localhost for an address that stands for all.
 func (s *HTTPServer) URL() string {
 	scheme := "http"
-	if s.server.TLSConfig != nil {
+	if s.tls {
 		scheme = "https"
 	}
 	host, port, _ := net.SplitHostPort(s.Addr().String())
@@ -61,7 +63,7 @@ func (s *HTTPServer) URL() string {
 func (s *HTTPServer) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.server.TLSConfig != nil {
+		if s.tls {
 			served <- s.server.ServeTLS(s.listener, "", "")
 			return
 		}
@@ -78,7 +80,9 @@ func (s *HTTPServer) Serve(ctx context.Context) error {
 	if err != nil {
 		err = s.server.Close()
 	}
-	<-served
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-project/tributary/allinone"
+	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/logging"
+	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/services/ingest"
+	"github.com/tributary-project/tributary/timestream/client"
+	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/wire"
+)
+
+// Values of --store.
+const (
+	storeLocal      = "local"
+	storeTimestream = "timestream"
+)
+
+// config is what the flags of `tributary all` say.
+type config struct {
+	app        allinone.Config
+	store      string
+	timestream client.Config
+	local      local.Config
+	// localAddress is where timestream-local serves the AWS API. Empty: nowhere.
+	localAddress string
+	logging      logging.Config
+}
+
+func defaultConfig() config {
+	c := config{
+		app: allinone.DefaultConfig(), store: storeLocal, timestream: client.DefaultConfig(),
+		local: local.DefaultConfig(), localAddress: "127.0.0.1:9231", logging: logging.DefaultConfig(),
+	}
+	c.local.Dir = "./data"
+	return c
+}
+
+// embedded is the prefix of timestream-local's own flags here; --data-dir goes without.
+const embedded = "local."
+
+func (c *config) registerFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.store, "store", c.store, "Where samples are stored: local (the embedded timestream-local) or timestream (Amazon Timestream, or the server at --timestream.endpoint).")
+	fs.StringVar(&c.app.Ingest.Database, "default-database", c.app.Ingest.Database, "Timestream database to write to and read from.")
+	fs.StringVar(&c.app.Ingest.Table, "default-table", c.app.Ingest.Table, "Timestream table to write to and read from.")
+	c.app.Gateway.RegisterFlags(fs)
+	c.app.Ingest.RegisterFlags(fs)
+	c.app.Query.RegisterReadFlags(fs)
+	c.timestream.RegisterFlags(fs)
+	c.logging.RegisterFlags(fs)
+
+	fs.StringVar(&c.localAddress, embedded+"listen-address", c.localAddress, "Address at which the embedded store serves Timestream's API, for the AWS CLI and SDKs. Signatures are not checked: keep it to trusted clients. Empty: nowhere.")
+	own := flag.NewFlagSet("", flag.ContinueOnError)
+	c.local.RegisterFlags(own)
+	own.VisitAll(func(f *flag.Flag) {
+		name := embedded + f.Name
+		if f.Name == "data-dir" {
+			name = f.Name
+		}
+		fs.Var(f.Value, name, "Embedded store: "+f.Usage)
+	})
+}
+
+func (c *config) validate() error {
+	err := errors.Join(c.app.Gateway.Validate(), c.app.Ingest.Validate(), c.app.Query.Validate(), c.logging.Validate())
+	switch c.store {
+	case storeTimestream:
+		return errors.Join(err, c.timestream.Validate())
+	case storeLocal:
+		if c.timestream.Endpoint != "" {
+			err = errors.Join(err, fmt.Errorf("--timestream.endpoint is of no effect with --store=%s; add --store=%s", storeLocal, storeTimestream))
+		}
+		return errors.Join(err, c.local.Validate())
+	}
+	return errors.Join(err, fmt.Errorf("--store=%q: want %s or %s", c.store, storeLocal, storeTimestream))
+}
+
+func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	cfg := defaultConfig()
+	fs := flag.NewFlagSet("tributary all", flag.ContinueOnError)
+	fs.SetOutput(stdout) // help was asked for
+	cfg.registerFlags(fs)
+	if err := flags.Parse(fs, args, flags.Options{
+		Prefix:    ingest.EnvPrefix,
+		LowerCase: append(ingest.LowerCaseEnv(), "max-retries", "log.level", "log.format"),
+		About:     "All of Tributary in one process: Prometheus remote write and remote read over HTTP, samples in Amazon Timestream or in the embedded store.",
+	}); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return process.UsageError{Err: err}
+	}
+	if err := cfg.validate(); err != nil {
+		return process.UsageError{Err: err}
+	}
+	logger, reg := logging.New(cfg.logging, stderr), admin.NewRegistry()
+	deps := allinone.Deps{Logger: logger, Registry: reg, Build: process.ReadBuild(version), Settings: flags.Settings(fs)}
+
+	var actors []process.Actor
+	closeStore := func() error { return nil }
+	switch cfg.store {
+	case storeLocal:
+		var serve process.Actor
+		serve, closeStore, err = cfg.openLocal(ctx, &deps, logger, reg)
+		if serve != nil {
+			actors = append(actors, serve)
+		}
+	case storeTimestream:
+		err = cfg.openTimestream(ctx, &deps)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+
+	app, err := allinone.New(cfg.app, deps)
+	if err != nil {
+		return err
+	}
+	actors = append(actors, app.Run, func(ctx context.Context) error {
+		if err := app.WaitReady(ctx); err != nil {
+			return nil // it is ending already, and says why elsewhere
+		}
+		printWelcome(stdout, app.URL(), cfg)
+		return nil
+	})
+	if err := process.Run(ctx, actors...); err != nil {
+		return err
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// openLocal opens the embedded store, hands it to the services, and returns an actor that serves its API if it has an
+// address.
+func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slog.Logger, reg *prometheus.Registry) (process.Actor, func() error, error) {
+	cfg := c.local
+	cfg.DefaultDatabase, cfg.DefaultTable, cfg.Region = c.app.Ingest.Database, c.app.Ingest.Table, c.timestream.Region
+	cfg.Logger, cfg.Registerer = logger.With("component", "timestream-local"), reg
+	db, err := local.Open(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	deps.Writer, deps.Querier, deps.Target = db, db, "timestream-local in "+cfg.Dir
+	if c.localAddress == "" {
+		return nil, db.Close, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /{$}", wire.New(db, wire.Options{MaxBodyBytes: 16 << 20, Logger: cfg.Logger, Registerer: reg}))
+	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, nil, mux, 10*time.Second, logger)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return server.Serve, db.Close, nil
+}
+
+// openTimestream makes the AWS SDK's clients. It calls nothing: Timestream may be away.
+func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error {
+	cfg := c.timestream
+	cfg.UserAgent = "tributary/" + deps.Build.Version
+	writer, err := client.NewWrite(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	querier, err := client.NewQuery(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	deps.Writer, deps.Querier, deps.Target = writer, querier, cfg.Endpoint
+	if deps.Target == "" {
+		deps.Target = "Amazon Timestream in " + cfg.Region
+	}
+	return nil
+}
+
+// printWelcome tells what to do next.
+func printWelcome(w io.Writer, url string, c config) {
+	var b strings.Builder
+	write, read := url+"/api/v1/write", url+"/api/v1/read"
+	fmt.Fprintf(&b, "\nTributary is ready.\n\n  write  %s\n  read   %s\n\nPaste this into prometheus.yml:\n\n", write, read)
+	fmt.Fprintf(&b, "remote_write:\n  - url: %s\n    protobuf_message: io.prometheus.write.v2.Request   # leave out for remote write 1.0\nremote_read:\n  - url: %s\n    read_recent: true\n\n", write, read)
+	if c.store == storeLocal {
+		fmt.Fprintf(&b, "Data is kept in %s", c.local.Dir)
+		if c.localAddress != "" {
+			fmt.Fprintf(&b, "; Timestream's API (AWS CLI, SDKs) is served on %s", c.localAddress)
+		}
+		b.WriteString(".\n")
+	}
+	fmt.Fprintf(&b, "Status page: %s/   Ctrl-C ends it.\n", url)
+	fmt.Fprint(w, b.String())
+}

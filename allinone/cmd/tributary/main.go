@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command tributary is everything in one binary. `tributary all` runs gateway, ingest, query and, unless told to use
+// Amazon Timestream, timestream-local in one process.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tributary-project/tributary/internal/process"
+)
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(process.Main(run)) }
+
+const usage = `Usage: tributary <command> [flags]
+
+Commands:
+  all          run gateway, ingest, query and the embedded store in one process (--help lists its flags)
+  healthcheck  ask a running 'tributary all' for its health; exit code 0 or 1
+  version      print what was built
+`
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return process.UsageError{Err: fmt.Errorf("no command given")}
+	}
+	switch args[0] {
+	case "all":
+		return runAll(ctx, args[1:], stdout, stderr)
+	case "healthcheck":
+		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9201/-/healthy", stderr)
+	case "version", "--version":
+		b := process.ReadBuild(version)
+		fmt.Fprintf(stdout, "tributary %s %s %s\n", b.Version, b.Revision, b.GoVersion)
+		return nil
+	case "help", "--help", "-h":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	fmt.Fprint(stderr, usage)
+	return process.UsageError{Err: fmt.Errorf("unknown command %q", args[0])}
+}
