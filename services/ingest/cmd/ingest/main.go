@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ingest runs the ingest service. `ingest healthcheck` asks a running one whether it is ready.
+// Command ingest runs the ingest service. `ingest healthcheck` asks a running one for its health.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "healthcheck" {
-		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/ready", stderr)
+		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/healthy", stderr)
 	}
 	cfg := ingest.DefaultConfig()
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
