@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/process"
+)
+
+func TestFlagDefaultsAreTheConfigsDefaults(t *testing.T) {
+	got := defaultConfig()
+	fs := flag.NewFlagSet("all", flag.ContinueOnError)
+	got.registerFlags(fs)
+	if err := flags.Parse(fs, nil, flags.Options{Prefix: "T", LookupEnv: func(string) (string, bool) { return "", false }}); err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.registerFlags(flag.NewFlagSet("", flag.ContinueOnError)) // some configurations keep the prefix of their flags
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if err := got.validate(); err != nil {
+		t.Errorf("the defaults are not valid: %v", err)
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no command", nil, "no command"},
+		{"unknown command", []string{"sell"}, `unknown command "sell"`},
+		{"unknown store", []string{"all", "--store=floppy"}, `--store="floppy"`},
+		{"endpoint without effect", []string{"all", "--timestream.endpoint=http://x"}, "add --store=timestream"},
+		{"bad flag of a part", []string{"all", "--timestream.limits=lax"}, "--timestream.limits"},
+		{"bad flag of the store", []string{"all", "--local.memory-retention-hours=0"}, "memory-retention-hours"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			err := run(t.Context(), c.args, &out, &errOut)
+			var usage process.UsageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a usage error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out, errOut bytes.Buffer
+	if err := run(t.Context(), []string{"all", "--help"}, &out, &errOut); !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("got %v", err)
+	}
+	// The options of the awslabs connector, and where the data is.
+	for _, want := range []string{"default-database", "default-table", "region", "tls-certificate", "tls-key", "web.listen-address", "web.telemetry-path",
+		"max-retries", "enable-logging", "fail-on-long-label", "fail-on-invalid-sample-value", "log.level", "log.format", "data-dir"} {
+		if !strings.Contains(out.String(), "--"+want) {
+			t.Errorf("help lacks --%s", want)
+		}
+	}
+}
