@@ -15,15 +15,26 @@ import (
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
-// maxSQL bounds the DuckDB text of one expression. Some translations repeat an operand (a divisor is compared with zero
-// first), so nesting them multiplies the text.
-const maxSQL = 4 << 20
+// The DuckDB text of one expression is at most sqlFloor bytes plus sqlFactor bytes for each of the statement's. Some
+// translations repeat an operand (a divisor is compared with zero first), so nesting them multiplies the text.
+const (
+	sqlFloor  = 64 << 10
+	sqlFactor = 16
+)
+
+// maxQueryDepth bounds how deep queries stand in each other's FROM, common table expressions included. DuckDB's optimizer
+// takes twice as long for each level that aggregates: a tenth of a second for 16, a minute for 25.
+const maxQueryDepth = 16
+
+// maxArgs is Trino's bound on the arguments of one call.
+const maxArgs = 127
 
 // compiler is the state of one Compile.
 type compiler struct {
 	catalog Catalog
 	now     int64 // nanoseconds
 	plan    *Plan
+	maxSQL  int
 	// queries numbers the SELECTs, so that every generated name exists once in the DuckDB text.
 	queries int
 }
@@ -55,7 +66,7 @@ func compile(text string, c Catalog, now time.Time) (plan *Plan, err error) {
 			plan, err = nil, b.err
 		}
 	}()
-	co := &compiler{catalog: c, now: now.UnixNano(), plan: &Plan{}}
+	co := &compiler{catalog: c, now: now.UnixNano(), plan: &Plan{}, maxSQL: sqlFloor + sqlFactor*len(text)}
 	switch s := statement.(type) {
 	case *tssql.Query:
 		co.plan.Metered = true
@@ -121,6 +132,7 @@ type outColumn struct {
 type finished struct {
 	sql     string
 	columns []outColumn
+	depth   int
 }
 
 // ctes are the common table expressions in sight, the innermost last.
@@ -159,8 +171,8 @@ func (co *compiler) query(q *tssql.Query, scope *ctes) finished {
 	return co.selectQuery(q, body, scope)
 }
 
-// from compiles a FROM item: DuckDB's FROM item and the columns it offers.
-func (co *compiler) from(item tssql.FromItem, scope *ctes) (string, []column) {
+// from compiles a FROM item: DuckDB's FROM item, the columns it offers and how deep it is.
+func (co *compiler) from(item tssql.FromItem, scope *ctes) (string, []column, int) {
 	switch f := item.(type) {
 	case *tssql.TableRef:
 		if f.Database == "" {
@@ -168,14 +180,14 @@ func (co *compiler) from(item tssql.FromItem, scope *ctes) (string, []column) {
 			if !ok {
 				fail(f.Pos, "Schema must be specified when session schema is not set")
 			}
-			return co.derived(q, first(f.Alias, f.Name))
+			return co.derived(f.Pos, q, first(f.Alias, f.Name))
 		}
 		return co.relation(f)
 	case *tssql.Subquery:
-		return co.derived(co.query(f.Query, scope), f.Alias)
+		return co.derived(f.Pos, co.query(f.Query, scope), f.Alias)
 	}
 	fail(item.Position(), "This kind of FROM item is not supported")
-	return "", nil
+	return "", nil, 0
 }
 
 func first(a, b string) string {
@@ -185,16 +197,19 @@ func first(a, b string) string {
 	return b
 }
 
-func (co *compiler) derived(q finished, alias string) (string, []column) {
+func (co *compiler) derived(at tssql.Pos, q finished, alias string) (string, []column, int) {
+	if q.depth >= maxQueryDepth {
+		fail(at, "queries in FROM are nested too deeply (more than %d)", maxQueryDepth)
+	}
 	columns := make([]column, len(q.columns))
 	for i, c := range q.columns {
 		columns[i] = column{alias, c.name, bound{sql: c.sql, typ: c.typ, noNaN: c.noNaN}}
 	}
 	co.queries++
-	return "(" + q.sql + ") AS s" + strconv.Itoa(co.queries), columns
+	return "(" + q.sql + ") AS s" + strconv.Itoa(co.queries), columns, q.depth
 }
 
-func (co *compiler) relation(f *tssql.TableRef) (string, []column) {
+func (co *compiler) relation(f *tssql.TableRef) (string, []column, int) {
 	r, err := co.catalog.Relation(f.Database, f.Name)
 	checkName(err, f.Table, f.Pos)
 	co.uses(Table{f.Database, f.Name})
@@ -208,7 +223,7 @@ func (co *compiler) relation(f *tssql.TableRef) (string, []column) {
 		columns[i] = column{first(f.Alias, f.Name), c.Name, bound{sql: sql, typ: c.Type, noNaN: true}}
 	}
 	co.queries++
-	return r.SQL + " AS r" + strconv.Itoa(co.queries), columns
+	return r.SQL + " AS r" + strconv.Itoa(co.queries), columns, 0
 }
 
 // plainSQL tells whether a catalog's expression is a bare name, which needs no parentheses.

@@ -400,6 +400,8 @@ func TestExpressions(t *testing.T) {
 		{"substr('abc', -2)", "varchar", "bc"},
 		{"substr('abc', -5)", "varchar", ""},
 		{"substr('abc', 0, 2)", "varchar", ""},
+		{"substr(lower('abc'), 0 - length('a'))", "varchar", "c"},
+		{"substr('abc', NULL)", "varchar", "NULL"},
 		{"substr('abc', 2, -1)", "varchar", ""},
 		{"strpos('é🦆b', 'b')", "bigint", "3"},
 		{"strpos('abc', 'x')", "bigint", "0"},
@@ -616,6 +618,8 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT create_time_series(time, 1) s FROM db.m GROUP BY 1", "line 1:8: GROUP BY clause cannot contain aggregations, window functions or grouping operations: [create_time_series(\"time\", 1)]"},
 		{"SELECT s FROM (SELECT create_time_series(time, 1) s FROM db.m) ORDER BY s", "line 1:73: Type timeseries(row(timestamp, integer)) is not orderable, and therefore cannot be used in ORDER BY"},
 		{"SELECT 1" + strings.Repeat(" / (length('a')", 300) + strings.Repeat(")", 300), "line 1:"},
+		{"SELECT concat('a'" + strings.Repeat(", 'a'", 127) + ")", "line 1:8: Too many arguments for function call concat()"},
+		{strings.Repeat("SELECT * FROM (", 16) + "SELECT 1" + strings.Repeat(")", 16), "line 1:15: queries in FROM are nested too deeply (more than 16)"},
 		{"SELECT '\xff'", "The query is not valid UTF-8"},
 	} {
 		t.Run(tt.give[:min(len(tt.give), 80)], func(t *testing.T) {

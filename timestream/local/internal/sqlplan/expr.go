@@ -117,7 +117,7 @@ func (b *binder) ungrouped(e tssql.Expr) bound {
 
 func (b *binder) expr(e tssql.Expr) bound {
 	x := b.node(e)
-	if len(x.sql) > maxSQL {
+	if len(x.sql) > b.co.maxSQL {
 		fail(e.Position(), "expression is too large")
 	}
 	return x
@@ -390,7 +390,7 @@ func (b *binder) logical(e *tssql.Binary) bound {
 		}
 		x := b.boolean(b.expr(o), o.Position(), side+" side of logical expression must evaluate to a boolean (actual: %s)")
 		parts[i] = x.sql
-		if total += len(x.sql); total > maxSQL {
+		if total += len(x.sql); total > b.co.maxSQL {
 			fail(e.Pos, "expression is too large")
 		}
 	}

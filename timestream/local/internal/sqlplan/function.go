@@ -37,6 +37,9 @@ func (b *binder) call(c *tssql.Call) bound {
 	if c.Star {
 		fail(c.Pos, "Unexpected parameters (*) for function %s", name)
 	}
+	if len(c.Args) > maxArgs {
+		fail(c.Pos, "Too many arguments for function call %s()", name)
+	}
 	args := make([]bound, len(c.Args))
 	for i, a := range c.Args {
 		args[i] = b.expr(a)
@@ -179,13 +182,6 @@ func overloads(name string) []overload {
 		// Past the end it is NULL, where DuckDB has ''.
 		return []overload{{[]Scalar{Varchar, Varchar, Bigint}, Varchar,
 			"(CASE WHEN $3 < 1 THEN error('Index must be greater than zero') ELSE str_split($1, $2)[$3] END)", true}}
-	case "substr", "substring":
-		// Position 0, and one before the beginning, give ''.
-		const outside = "(CASE WHEN $2 = 0 OR - $2 > length($1) THEN '' ELSE "
-		return []overload{
-			{[]Scalar{Varchar, Bigint}, Varchar, outside + "substring($1, $2) END)", true},
-			{[]Scalar{Varchar, Bigint, Bigint}, Varchar, "(CASE WHEN $3 <= 0 THEN '' WHEN $2 = 0 OR - $2 > length($1) THEN '' ELSE substring($1, $2, $3) END)", true},
-		}
 	case "to_milliseconds":
 		const sql = "($1 // 1000000)"
 		return []overload{{[]Scalar{DayTime}, Bigint, sql, true}, {[]Scalar{Timestamp}, Bigint, sql, true}}
@@ -242,6 +238,8 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 		return fromISO8601
 	case "regexp_like":
 		return regexpLike
+	case "substr", "substring":
+		return substr
 	case "coalesce":
 		return func(c *tssql.Call, args []bound) bound { return chooseOf(c, args, "coalesce", 2) }
 	case "greatest", "least":
@@ -407,6 +405,38 @@ func ifCall(c *tssql.Call, args []bound) bound {
 		sql += " ELSE " + args[2].sql
 	}
 	return bound{sql: sql + " END)", typ: t, noNaN: noNaN}
+}
+
+// substr is substr(text, start[, length]). Start 0, and one before the beginning, give ”, where DuckDB moves to the
+// beginning. What a literal rules out is not tested for.
+func substr(c *tssql.Call, args []bound) bound {
+	const expected = "substr(varchar, bigint), substr(varchar, bigint, bigint)"
+	if len(args) < 2 || len(args) > 3 || !textual(args[0]) {
+		mismatch(c, args, expected)
+	}
+	x := coerce(args[0], ScalarOf(Varchar), c.Pos)
+	list := x.sql
+	var empty []string
+	for i, n := range args[1:] {
+		if !coercible(n.typ, ScalarOf(Bigint)) {
+			mismatch(c, args, expected)
+		}
+		n = coerce(n, ScalarOf(Bigint), c.Pos)
+		list += ", " + n.sql
+		v, known := n.k.(int64)
+		switch {
+		case known && v > 0:
+		case i == 1:
+			empty = append(empty, n.sql+" <= 0")
+		default:
+			empty = append(empty, n.sql+" = 0", "- "+n.sql+" > length("+x.sql+")")
+		}
+	}
+	sql := "substring(" + list + ")"
+	if empty != nil {
+		sql = "(CASE WHEN " + strings.Join(empty, " OR ") + " THEN '' ELSE " + sql + " END)"
+	}
+	return bound{sql: sql, typ: x.typ}
 }
 
 // regexpLike is regexp_like(text, pattern): true where the pattern occurs anywhere.

@@ -26,9 +26,9 @@ type item struct {
 func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) finished {
 	co.queries++
 	b := &binder{co: co, prefix: "q" + strconv.Itoa(co.queries)}
-	source := ""
+	source, depth := "", 0
 	if s.From != nil {
-		source, b.columns = co.from(s.From, scope)
+		source, b.columns, depth = co.from(s.From, scope)
 	}
 	where := ""
 	if s.Where != nil {
@@ -50,7 +50,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 		}
 	}
 
-	out := finished{columns: make([]outColumn, len(items))}
+	out := finished{columns: make([]outColumn, len(items)), depth: depth + 1}
 	selected := make([]bound, len(items))
 	for i := range items {
 		it := &items[i]
