@@ -170,18 +170,14 @@ func (r *Request) decode(m Message, compressed bool, payload []byte) error {
 	return nil
 }
 
-// checkCounts refuses messages whose entries would take far more memory than their bytes.
+// checkCounts refuses messages whose entries would take far more memory than their bytes. It is asked after every
+// append, so no slice outgrows its bound.
 func (r *Request) checkCounts(seriesSeen int) error {
 	limit := r.decoder.opts.MaxSamples
-	switch {
-	case seriesSeen > limit:
-		return fmt.Errorf("%w: more than %d series", ErrTooMany, limit)
-	case len(r.samples) > limit:
-		return fmt.Errorf("%w: more than %d samples", ErrTooMany, limit)
-	case len(r.labels) > labelsPerSample*limit || len(r.symbols) > labelsPerSample*limit:
-		return fmt.Errorf("%w: more than %d labels or symbols", ErrTooMany, labelsPerSample*limit)
+	if seriesSeen <= limit && len(r.samples) <= limit && len(r.labels) <= labelsPerSample*limit && len(r.symbols) <= labelsPerSample*limit {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: more than %d series or samples, or %d labels or symbols", ErrTooMany, limit, labelsPerSample*limit)
 }
 
 // labelsPerSample relates the bound on labels to that on samples.

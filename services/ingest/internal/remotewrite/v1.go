@@ -20,13 +20,9 @@ func (r *Request) decodeV1(message []byte) error {
 			if !in.want(wire, wireBytes) {
 				break
 			}
-			if err := r.seriesV1(in.bytes()); err != nil {
+			seen++
+			if err := r.seriesV1(in.bytes(), seen); err != nil {
 				return err
-			}
-			if seen++; seen&0xff == 0 {
-				if err := r.checkCounts(seen); err != nil {
-					return err
-				}
 			}
 		case 3:
 			if in.want(wire, wireBytes) {
@@ -37,14 +33,15 @@ func (r *Request) decodeV1(message []byte) error {
 			in.skip(wire)
 		}
 	}
-	if in.err != nil {
-		return in.err
-	}
-	return r.checkCounts(seen)
+	return in.err
 }
 
-// seriesV1 reads a prometheus.TimeSeries (prompb/types.proto): 1 labels, 2 samples, 3 exemplars, 4 histograms.
-func (r *Request) seriesV1(message []byte) error {
+// seriesV1 reads the series with this number, a prometheus.TimeSeries (prompb/types.proto): 1 labels, 2 samples,
+// 3 exemplars, 4 histograms.
+func (r *Request) seriesV1(message []byte, number int) error {
+	if err := r.checkCounts(number); err != nil {
+		return err
+	}
 	s := r.newSeries()
 	in := reader{b: message}
 	for in.more() {
@@ -75,6 +72,9 @@ func (r *Request) seriesV1(message []byte) error {
 			s.exemplars++
 		case 4:
 			s.histograms++
+		}
+		if err := r.checkCounts(number); err != nil {
+			return err
 		}
 	}
 	if in.err != nil {

@@ -37,17 +37,15 @@ func (r *Request) decodeV2(message []byte) error {
 		default:
 			in.skip(wire)
 		}
-		if len(r.symbols)&0xff == 0 || seen&0xff == 0 {
-			if err := r.checkCounts(seen); err != nil {
-				return err
-			}
+		if err := r.checkCounts(seen); err != nil {
+			return err
 		}
 	}
 	if in.err != nil {
 		return in.err
 	}
 	in = reader{b: message}
-	for n := 0; in.more(); {
+	for in.more() {
 		field, wire := in.key()
 		if field != 5 {
 			in.skip(wire)
@@ -56,16 +54,8 @@ func (r *Request) decodeV2(message []byte) error {
 		if err := r.seriesV2(in.bytes()); err != nil {
 			return err
 		}
-		if n++; n&0xff == 0 {
-			if err := r.checkCounts(n); err != nil {
-				return err
-			}
-		}
 	}
-	if in.err != nil {
-		return in.err
-	}
-	return r.checkCounts(seen)
+	return in.err
 }
 
 // seriesV2 reads an io.prometheus.write.v2.TimeSeries: 1 labels_refs, 2 samples, 3 histograms, 4 exemplars, 5 metadata,
@@ -78,6 +68,9 @@ func (r *Request) seriesV2(message []byte) error {
 		case 1:
 			if wire == wireVarint { // not packed, which a parser must accept too
 				s.ref(r, in.varint())
+				if err := r.checkCounts(0); err != nil {
+					return err
+				}
 				break
 			}
 			if !in.want(wire, wireBytes) {
@@ -86,6 +79,9 @@ func (r *Request) seriesV2(message []byte) error {
 			refs := reader{b: in.bytes()}
 			for refs.more() {
 				s.ref(r, refs.varint())
+				if err := r.checkCounts(0); err != nil {
+					return err
+				}
 			}
 			if refs.err != nil {
 				return refs.err
@@ -102,6 +98,9 @@ func (r *Request) seriesV2(message []byte) error {
 				s.starts++
 			}
 			r.samples = append(r.samples, sample)
+			if err := r.checkCounts(0); err != nil {
+				return err
+			}
 		case 3:
 			if in.want(wire, wireBytes) {
 				start, err := histogramHasStart(in.bytes())

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package batch
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream/promschema"
+)
+
+type everything struct{}
+
+func (everything) Dimension(l string) bool { return !strings.HasPrefix(l, "packed") }
+func (everything) Measure(m string) bool   { return m != "bound" }
+
+func newSeries(t testing.TB, ls []labels.Label) *Series {
+	t.Helper()
+	slices.SortFunc(ls, func(a, b labels.Label) int { return strings.Compare(a.Name, b.Name) })
+	enc, err := promschema.EncodeSeries(ls, everything{}, promschema.ObservedLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewSeries(ls, labels.New(ls...).Hash(), 0, enc)
+	if err := s.Extension(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// expand converts a request to what its wire form says, and merges the common attributes.
+func expand(t testing.TB, in *timestreamwrite.WriteRecordsInput) []ingesttest.Record {
+	t.Helper()
+	str := func(p *string) string {
+		if p == nil {
+			return ""
+		}
+		return *p
+	}
+	record := func(r types.Record) ingesttest.Record {
+		out := ingesttest.Record{MeasureName: str(r.MeasureName), MeasureValue: str(r.MeasureValue), MeasureValueType: string(r.MeasureValueType), Time: str(r.Time), TimeUnit: string(r.TimeUnit)}
+		for _, d := range r.Dimensions {
+			out.Dimensions = append(out.Dimensions, ingesttest.Dimension{Name: *d.Name, Value: *d.Value})
+		}
+		for _, v := range r.MeasureValues {
+			out.MeasureValues = append(out.MeasureValues, ingesttest.MeasureValue{Name: *v.Name, Value: *v.Value, Type: string(v.Type)})
+		}
+		return out
+	}
+	c := ingesttest.WriteCall{DatabaseName: *in.DatabaseName, TableName: *in.TableName}
+	if in.CommonAttributes != nil {
+		c.CommonAttributes = record(*in.CommonAttributes)
+	}
+	for _, r := range in.Records {
+		c.Records = append(c.Records, record(r))
+	}
+	out, err := c.Expand()
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, c)
+	}
+	return out
+}
+
+// alone is the record of an item by itself.
+func alone(it Item) ingesttest.Record {
+	r := ingesttest.Record{TimeUnit: "MILLISECONDS", Time: fmt.Sprint(it.TimeMs), MeasureValueType: "DOUBLE"}
+	dims := it.Series.Encoded.Dimensions
+	r.MeasureName = it.Series.Encoded.Measure
+	if text, ok := promschema.AppendPlain(nil, it.Value); ok && r.MeasureName != "" {
+		r.MeasureValue = string(text)
+	} else {
+		r.MeasureName, dims, _ = it.Series.Encoded.Extension()
+		r.MeasureValueType = "MULTI"
+		for _, a := range promschema.ExtensionValue(it.Value).Attributes {
+			r.MeasureValues = append(r.MeasureValues, ingesttest.MeasureValue{Name: a.Name, Value: a.Value, Type: a.Type.String()})
+		}
+	}
+	for _, d := range dims {
+		r.Dimensions = append(r.Dimensions, ingesttest.Dimension(d))
+	}
+	return r
+}
+
+// metered is the size of a record by itself, after the Developer Guide's formula.
+func metered(r ingesttest.Record) int {
+	n := 8 + len(r.MeasureName)
+	for _, d := range r.Dimensions {
+		n += len(d.Name) + len(d.Value)
+	}
+	if r.MeasureValueType == "DOUBLE" {
+		return n + 8
+	}
+	for _, v := range r.MeasureValues {
+		n += len(v.Name) + 8
+		if v.Type == "VARCHAR" {
+			n += len(v.Value) - 8
+		}
+	}
+	return n
+}
+
+func randomItems(t testing.TB, r *rand.Rand, n int) []Item {
+	var all []*Series
+	for range 1 + r.IntN(12) {
+		ls := ingesttest.L("__name__", []string{"up", "a:b", "bound", "a--b", "m"}[r.IntN(5)])
+		for _, name := range []string{"job", "instance", "le", "x", "packed1", "packed2", "zone"} {
+			if r.IntN(3) > 0 {
+				ls = append(ls, ingesttest.L(name, fmt.Sprint("v", r.IntN(2)))...)
+			}
+		}
+		all = append(all, newSeries(t, ls))
+	}
+	values := []float64{0, 1, -1.5, 0.1, math.NaN(), math.Inf(1), math.Copysign(0, -1), math.Float64frombits(value.StaleNaN), 1e300}
+	special := r.IntN(3)
+	var items []Item
+	for i := range n {
+		v := values[r.IntN(4)]
+		if special > 0 {
+			v = values[r.IntN(len(values))]
+		}
+		items = append(items, NewItem(all[r.IntN(len(all))], 1_700_000_000_000+int64(r.IntN(3)), v, i))
+	}
+	return items
+}
+
+// Whatever is hoisted, the records that arrive are those that each item would have been by itself, in the order of the
+// items, and what all share is sent once.
+func TestBatchesExpandToTheSameRecords(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var b Builder
+	db, table := "d", "t"
+	for range 500 {
+		items := Sort(randomItems(t, r, 1+r.IntN(250)))
+		for len(items) > 0 {
+			var batch []Item
+			batch, items = Next(items)
+			in, bytes := b.Build(&db, &table, batch)
+			got := expand(t, in)
+			if len(got) != len(batch) {
+				t.Fatalf("%d records of %d items", len(got), len(batch))
+			}
+			sum := 0
+			for i := range batch {
+				want := alone(batch[i])
+				if got[i].Key() != want.Key() || got[i].Value() != want.Value() || got[i].MeasureValueType != want.MeasureValueType {
+					t.Fatalf("record %d: got %+v, want %+v", i, got[i], want)
+				}
+				sum += metered(want)
+			}
+			if bytes > sum || len(batch) == 1 && bytes != sum {
+				t.Fatalf("metered %d bytes, %d without hoisting", bytes, sum)
+			}
+			checkHoisted(t, in, got)
+		}
+	}
+}
+
+// checkHoisted checks that nothing which all records share is left in them.
+func checkHoisted(t *testing.T, in *timestreamwrite.WriteRecordsInput, all []ingesttest.Record) {
+	t.Helper()
+	if len(all) < 2 {
+		return
+	}
+	count := map[ingesttest.Dimension]int{}
+	measures, times := map[string]bool{}, map[string]bool{}
+	for _, r := range all {
+		for _, d := range r.Dimensions {
+			count[d]++
+		}
+		measures[r.MeasureName], times[r.Time] = true, true
+	}
+	shared := 0
+	for _, n := range count {
+		if n == len(all) {
+			shared++
+		}
+	}
+	c := in.CommonAttributes
+	if len(c.Dimensions) != shared || (c.MeasureName != nil) != (len(measures) == 1) || (c.Time != nil) != (len(times) == 1) {
+		t.Errorf("hoisted %d dimensions of %d, measure name %v of %d, time %v of %d", len(c.Dimensions), shared, c.MeasureName != nil, len(measures), c.Time != nil, len(times))
+	}
+}
+
+func TestMeteredBytes(t *testing.T) {
+	// The Developer Guide's example counts common attributes once: here 8+3+1+8+3 shared, and 4+2+8 for each.
+	var items []Item
+	for i, host := range []string{"h1", "h2"} {
+		items = append(items, NewItem(newSeries(t, ingesttest.L("__name__", "up", "job", "x", "zone", "eu-west1", "host", host)), 1000, float64(i), i))
+	}
+	db, table := "d", "t"
+	_, got := new(Builder).Build(&db, &table, Sort(items))
+	if want := len("up") + len("job") + len("x") + len("zone") + len("eu-west1") + 8 + 2*(len("host")+len("h1")+8); got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+}
+
+func TestSortRemovesRepeats(t *testing.T) {
+	a := newSeries(t, ingesttest.L("__name__", "a", "job", "x"))
+	again := newSeries(t, ingesttest.L("__name__", "a", "job", "x")) // the same series, encoded twice
+	b := newSeries(t, ingesttest.L("__name__", "b", "job", "x"))
+	twin := newSeries(t, ingesttest.L("__name__", "a", "job", "x", "k", "v")) // another series with the same hash
+	twin.Hash = a.Hash
+	items := Sort([]Item{
+		NewItem(a, 1, 10, 0), NewItem(b, 1, 11, 1), NewItem(twin, 1, 12, 2), NewItem(again, 1, math.NaN(), 3), NewItem(a, 2, 14, 4),
+		NewItem(twin, 1, 15, 5), NewItem(a, 1, 10, 6), NewItem(a, 2, 14, 7),
+	})
+	got := map[string]string{}
+	for _, it := range items {
+		got[fmt.Sprint(it.Series.Text(), it.TimeMs)] = fmt.Sprint(it.Value, "+", it.Repeats)
+	}
+	want := map[string]string{`a{job="x"}1`: "10+2", `b{job="x"}1`: "11+0", `a{job="x", k="v"}1`: "12+1", `a{job="x"}2`: "14+1"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestSortNeverLosesASample(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 300 {
+		items := randomItems(t, r, 1+r.IntN(100))
+		n := len(items)
+		first := map[string]Item{}
+		for _, it := range items {
+			k := fmt.Sprint(it.Series.Text(), it.TimeMs)
+			if _, have := first[k]; !have {
+				first[k] = it
+			}
+		}
+		sum := 0
+		out := Sort(items)
+		for _, it := range out {
+			sum += it.Samples()
+			if w := first[fmt.Sprint(it.Series.Text(), it.TimeMs)]; w.order != it.order {
+				t.Fatalf("kept %+v, the first to arrive is %+v", it, w)
+			}
+		}
+		if sum != n || len(out) != len(first) {
+			t.Fatalf("%d samples in %d items of %d in %d", sum, len(out), n, len(first))
+		}
+	}
+}
+
+func TestSameRecord(t *testing.T) {
+	ls := func() []labels.Label { return ingesttest.L("__name__", "a", "job", "x") }
+	a, b := NewItem(newSeries(t, ls()), 1, 1, 0), NewItem(newSeries(t, ls()), 1, 1, 0)
+	if !a.SameRecord(&b) {
+		t.Error("the same encoding twice is another record")
+	}
+	enc, err := promschema.EncodeSeries(ls(), deny{}, promschema.StrictLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewSeries(ls(), 1, 0, enc)
+	if err := s.Extension(); err != nil {
+		t.Fatal(err)
+	}
+	c := a.WithSeries(s)
+	if a.SameRecord(&c) {
+		t.Error("plain and extension are the same record")
+	}
+	if m, plain := c.Measure(); plain || !strings.HasPrefix(m, "__tributary_1_s_") {
+		t.Errorf("measure %s, plain %v", m, plain)
+	}
+}
+
+type deny struct{}
+
+func (deny) Dimension(string) bool { return true }
+func (deny) Measure(string) bool   { return false }
+
+func TestIs(t *testing.T) {
+	s := newSeries(t, ingesttest.L("__name__", "a", "job", "x"))
+	of := func(pairs ...string) (out []series.Label) {
+		for _, l := range ingesttest.L(pairs...) {
+			out = append(out, series.Label{Name: []byte(l.Name), Value: []byte(l.Value)})
+		}
+		return out
+	}
+	if !s.Is(of("__name__", "a", "job", "x")) || s.Is(of("__name__", "a", "job", "y")) || s.Is(of("__name__", "a")) || s.Is(of("__name__", "a", "jox", "x")) {
+		t.Error("series are told apart by their labels")
+	}
+}
+
+// BenchmarkBuild makes SDK calls of the samples of one request, the cache of series being warm.
+func BenchmarkBuild(b *testing.B) {
+	const n = 2000
+	var requests [][]Item
+	for i := range 5 {
+		var items []Item
+		for j, s := range ingesttest.Load(10_000, n, i) {
+			items = append(items, NewItem(newSeries(b, s.Labels), s.Samples[0].Timestamp, s.Samples[0].Value, j))
+		}
+		requests = append(requests, items)
+	}
+	db, table := "PrometheusDatabase", "PrometheusMetricsTable"
+	var builder Builder
+	work := make([]Item, 0, n)
+	total, units, calls := 0, 0, 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		work = append(work[:0], requests[i%len(requests)]...)
+		for items := Sort(work); len(items) > 0; {
+			var batch []Item
+			batch, items = Next(items)
+			_, bytes := builder.Build(&db, &table, batch)
+			total += bytes
+			units += (bytes + WriteUnit - 1) / WriteUnit
+			calls++
+		}
+	}
+	samples := float64(b.N * n)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/samples, "ns/sample")
+	b.ReportMetric(float64(units)/samples*1000, "KiB/1000samples")
+	b.ReportMetric(float64(total)/samples, "metered-B/sample")
+}
