@@ -3,6 +3,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -35,7 +37,7 @@ func valuePredicate(x tssql.Expr, m *labels.Matcher, noRegexp bool) (tssql.Expr,
 		return binary("<>", x, text(m.Value)), exact
 	}
 	not := m.Type == labels.MatchNotRegexp
-	if values := m.SetMatches(); len(values) > 0 {
+	if values := setMatches(m); len(values) > 0 {
 		return oneOf(x, values, not), exact
 	}
 	re, err := parseRegex(m.GetRegexString())
@@ -69,6 +71,10 @@ func valuePredicate(x tssql.Expr, m *labels.Matcher, noRegexp bool) (tssql.Expr,
 	}
 	return e, exact
 }
+
+// setMatches returns the values that are all a regular expression matches, sorted (Prometheus keeps many in a map, and
+// equal selections should be equal statements); nil when it matches others too.
+func setMatches(m *labels.Matcher) []string { return slices.Sorted(slices.Values(m.SetMatches())) }
 
 // condition is one condition of a WHERE clause, from the strongest form to the weakest; a nil form is no condition. All
 // of them let pass every row that Prometheus' matchers would.
@@ -138,7 +144,7 @@ func (b *builder) packedCondition(m *labels.Matcher) tssql.Expr {
 	case labels.MatchEqual:
 		values = []string{m.Value}
 	case labels.MatchRegexp:
-		values = m.SetMatches()
+		values = setMatches(m)
 	}
 	if len(values) == 0 || len(values) > maxPackedPairs {
 		return b.packedHas(promschema.PackedName(m.Name))

@@ -62,22 +62,22 @@ func (e *emitter) expr(re *syntax.Regexp) bool {
 	case syntax.OpEndText:
 		e.b.WriteString(`\z`)
 	case syntax.OpCapture:
-		return e.group(re.Sub[0], "")
+		return e.group(re.Sub[0])
 	case syntax.OpStar:
-		return e.group(re.Sub[0], "*")
+		return e.repeat(re.Sub[0], "*")
 	case syntax.OpPlus:
-		return e.group(re.Sub[0], "+")
+		return e.repeat(re.Sub[0], "+")
 	case syntax.OpQuest:
-		return e.group(re.Sub[0], "?")
+		return e.repeat(re.Sub[0], "?")
 	case syntax.OpRepeat:
 		if re.Max < 0 {
-			return e.group(re.Sub[0], fmt.Sprintf("{%d,}", re.Min))
+			return e.repeat(re.Sub[0], fmt.Sprintf("{%d,}", re.Min))
 		}
-		return e.group(re.Sub[0], fmt.Sprintf("{%d,%d}", re.Min, re.Max))
+		return e.repeat(re.Sub[0], fmt.Sprintf("{%d,%d}", re.Min, re.Max))
 	case syntax.OpConcat:
 		for _, s := range re.Sub {
 			if s.Op == syntax.OpAlternate {
-				if !e.group(s, "") {
+				if !e.group(s) {
 					return false
 				}
 			} else if !e.expr(s) {
@@ -101,12 +101,25 @@ func (e *emitter) expr(re *syntax.Regexp) bool {
 	return e.b.Len() <= maxRegexBytes
 }
 
-func (e *emitter) group(re *syntax.Regexp, op string) bool {
+func (e *emitter) group(re *syntax.Regexp) bool {
 	e.b.WriteString(`(?:`)
 	if !e.expr(re) {
 		return false
 	}
 	e.b.WriteByte(')')
+	return true
+}
+
+// repeat writes an expression and a repetition of it.
+func (e *emitter) repeat(re *syntax.Regexp, op string) bool {
+	one := e.group
+	switch {
+	case re.Op == syntax.OpAnyChar, re.Op == syntax.OpAnyCharNotNL, re.Op == syntax.OpCharClass, re.Op == syntax.OpLiteral && len(re.Rune) == 1:
+		one = e.expr // one character needs no group
+	}
+	if !one(re) {
+		return false
+	}
 	e.b.WriteString(op)
 	return true
 }

@@ -1,0 +1,2 @@
+-- "__name__=\"up\""
+-- nothing can match

@@ -1,0 +1,12 @@
+-- "__name__=~\"up|node_cpu|a--b\""
+
+-- plain
+SELECT "measure_name", "__tributary_labels_1", "__tributary_labels_2", "instance", "job", CREATE_TIME_SERIES("time", "measure_value::double") AS "__tributary_samples"
+FROM "db"."metrics"
+WHERE "measure_name" IN ('node_cpu', 'up') AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "measure_value::double" IS NOT NULL
+GROUP BY "measure_name", "__tributary_labels_1", "__tributary_labels_2", "instance", "job"
+
+-- extension
+SELECT "__name__", "__tributary_labels_1", "__tributary_labels_2", "instance", "job", "time", "__tributary_v", "__tributary_bits"
+FROM "db"."metrics"
+WHERE "measure_name" IN ('__tributary_1_s_20', '__tributary_1_s_28') AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "__name__" IN ('a--b', 'node_cpu', 'up') AND ("__tributary_v" IS NOT NULL OR "__tributary_bits" IS NOT NULL)

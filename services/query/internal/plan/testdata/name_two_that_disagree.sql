@@ -1,0 +1,3 @@
+-- "__name__=\"up\""
+-- "__name__=\"down\""
+-- nothing can match

@@ -1,0 +1,3 @@
+-- "__name__=\"up\""
+-- "zone=\"x\""
+-- nothing can match
