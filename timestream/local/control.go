@@ -62,21 +62,27 @@ func (db *DB) CreateDatabase(ctx context.Context, in *timestreamwrite.CreateData
 	if err != nil {
 		return nil, err
 	}
-	now := db.now()
-	d := &database{name: name, kmsKey: str(in.KmsKeyId), created: now, updated: now, tables: map[string]*table{}}
-	if d.kmsKey == "" {
-		d.kmsKey = "arn:aws:kms:" + db.cfg.Region + ":" + db.cfg.AccountID + ":key/timestream-local"
-	}
-	err = db.change(ctx, func(c *duck.Conn) error {
-		if db.cat.databases[name] != nil {
-			return &wtypes.ConflictException{Message: text(textExists)}
-		}
-		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, %s, %d, %d)", literal(d.name), literal(d.kmsKey), now.UnixNano(), now.UnixNano()))
-	}, func() { db.cat.databases[name] = d })
+	d, err := db.createDatabase(ctx, name, str(in.KmsKeyId))
 	if err != nil {
 		return nil, err
 	}
 	return &timestreamwrite.CreateDatabaseOutput{Database: db.describeDatabase(d)}, nil
+}
+
+func (db *DB) createDatabase(ctx context.Context, name, kms string) (*database, error) {
+	if kms == "" {
+		// The service shows its own key in the account.
+		kms = "arn:aws:kms:" + db.cfg.Region + ":" + db.cfg.AccountID + ":key/timestream-local"
+	}
+	now := db.now()
+	d := &database{name: name, kmsKey: kms, created: now, updated: now, tables: map[string]*table{}}
+	err := db.change(ctx, func(c *duck.Conn) error {
+		if db.cat.databases[name] != nil {
+			return &wtypes.ConflictException{Message: text(textExists)}
+		}
+		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, %s, %d, %d)", literal(name), literal(kms), now.UnixNano(), now.UnixNano()))
+	}, func() { db.cat.databases[name] = d })
+	return d, err
 }
 
 // describeDatabase renders a database; the lock is taken here.
@@ -377,18 +383,11 @@ func (db *DB) createDefaults(ctx context.Context) error {
 		}
 		return err
 	}
-	now := db.now()
-	d := &database{name: db.cfg.DefaultDatabase, created: now, updated: now, tables: map[string]*table{}}
-	err := db.change(ctx, func(c *duck.Conn) error {
-		if db.cat.databases[d.name] != nil {
-			return &wtypes.ConflictException{}
-		}
-		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, '', %d, %d)", literal(d.name), now.UnixNano(), now.UnixNano()))
-	}, func() { db.cat.databases[d.name] = d })
+	_, err := db.createDatabase(ctx, db.cfg.DefaultDatabase, "")
 	if err := ignore(err); err != nil {
 		return err
 	}
-	_, err = db.createTable(ctx, d.name, db.cfg.DefaultTable, properties{
+	_, err = db.createTable(ctx, db.cfg.DefaultDatabase, db.cfg.DefaultTable, properties{
 		memoryHours: db.cfg.MemoryRetentionHours, magneticDays: db.cfg.MagneticRetentionDays, magneticWrites: true,
 		partitionKey: wtypes.PartitionKey{Type: wtypes.PartitionKeyTypeMeasure},
 	})

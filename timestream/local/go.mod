@@ -37,13 +37,14 @@ require (
 )
 
 require (
-	github.com/aws/aws-sdk-go-v2 v1.47.7 // indirect
+	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/service/timestreamwrite v1.35.25
 	github.com/aws/smithy-go v1.28.8
 	github.com/duckdb/duckdb-go-bindings v0.10500.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/tributary-project/tributary/internal v0.0.0
 	github.com/tributary-project/tributary/timestream v0.0.0
+	go.uber.org/goleak v1.3.0
 )
 
 replace (

@@ -105,9 +105,9 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 		p := &properties{
 			updated: time.Unix(0, c[4].Int64(i)), memoryHours: c[5].Int64(i), magneticDays: c[6].Int64(i), magneticWrites: c[7].Bool(i),
 		}
-		if text := c[8].Bytes(i); len(text) > 0 {
+		if !c[8].IsNull(i) {
 			p.rejectedTo = &wtypes.MagneticStoreRejectedDataLocation{}
-			if err := json.Unmarshal(text, p.rejectedTo); err != nil {
+			if err := json.Unmarshal(c[8].Bytes(i), p.rejectedTo); err != nil {
 				return err
 			}
 		}

@@ -61,6 +61,9 @@ const (
 	// checkpointThreshold is the size of the write-ahead log at which DuckDB folds it into the file. What is in the log is
 	// in memory uncompressed as well, and is read again after a crash.
 	checkpointThreshold = "64MB"
+	// blockSize is DuckDB's unit of buffers and of the file. Every column that is written to holds at least one block, and
+	// its NULLs another: at the default of 256 KiB a table with all 1,024 attributes cannot be committed within 256 MiB.
+	blockSize = "65536"
 )
 
 // Open opens or creates the database in cfg.Dir and creates the default database and table. One process at a time can
@@ -102,6 +105,7 @@ func (db *DB) open(ctx context.Context) error {
 		"memory_limit":         strconv.FormatInt(int64(db.cfg.MemoryLimit), 10) + "B",
 		"threads":              strconv.Itoa(db.cfg.Threads),
 		"checkpoint_threshold": checkpointThreshold,
+		"default_block_size":   blockSize,
 		"temp_directory":       filepath.Join(dir, "tmp"),
 		// Answers without ORDER BY have no order, as in Timestream; keeping one costs memory.
 		"preserve_insertion_order":     "false",

@@ -5,11 +5,9 @@ package local
 import (
 	"context"
 	"crypto/rand"
-	"database/sql/driver"
 	"encoding/base32"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"strconv"
 	"strings"
@@ -38,6 +36,8 @@ const (
 	// reusableAfter is how long an open result has to be idle before a new one may take its place.
 	reusableAfter = 10 * time.Second
 	maxRemembered = 10_000
+	// smallPage is what most results fit in; a page that outgrows it grows by four.
+	smallPage = 16 << 10
 )
 
 // queries runs statements and keeps the results whose pages are still being fetched.
@@ -70,7 +70,7 @@ type result struct {
 	conn    *duck.Conn
 	rows    *duck.Rows
 	cancel  context.CancelFunc
-	enc     rowEncoder
+	text    []byte
 	maxRows int
 	metered int64
 
@@ -279,7 +279,7 @@ func (q *queries) checkClientToken(token string, params uint64) error {
 
 // run starts a plan and makes the first answer.
 func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int) (*Page, error) {
-	r := &result{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, enc: newRowEncoder(plan), cancel: func() {}}
+	r := &result{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, cancel: func() {}}
 	kept := false
 	defer func() {
 		if !kept {
@@ -501,6 +501,13 @@ func (r *result) fill() (page []byte, last bool, err error) {
 	}
 	r.inPage = 0
 	add := func(row []byte) {
+		switch need := len(page) + len(row) + 1; {
+		case need <= cap(page):
+		case cap(page) == 0 && need < smallPage:
+			page = make([]byte, 0, smallPage)
+		default:
+			page = append(make([]byte, 0, max(need, min(4*cap(page), timestream.MaxPageBytes))), page...)
+		}
 		if r.inPage > 0 {
 			page = append(page, ',')
 		}
@@ -540,7 +547,8 @@ func (r *result) row() ([]byte, error) {
 			return nil, nil
 		}
 		r.at++
-		return r.enc.static(r.plan.Static[r.at-1]), nil
+		r.text = r.plan.AppendStatic(r.text[:0], r.at-1)
+		return r.text, nil
 	}
 	if r.rows == nil {
 		return nil, nil
@@ -552,38 +560,9 @@ func (r *result) row() ([]byte, error) {
 		r.inChunk, r.at = true, 0
 	}
 	r.at++
-	return r.enc.row(r.rows.Columns(), r.at-1)
-}
-
-// rowEncoder renders rows as JSON.
-type rowEncoder struct {
-	plan   *sqlplan.Plan
-	values []driver.Value
-	buf    []byte
-}
-
-func newRowEncoder(plan *sqlplan.Plan) rowEncoder {
-	return rowEncoder{plan: plan, values: make([]driver.Value, len(plan.Columns))}
-}
-
-func (e *rowEncoder) static(row []qtypes.Datum) []byte {
-	e.buf = appendRow(e.buf[:0], row)
-	return e.buf
-}
-
-func (e *rowEncoder) row(cols []duck.Column, i int) ([]byte, error) {
-	if len(cols) < len(e.values) {
-		return nil, fmt.Errorf("the statement gave %d columns instead of %d", len(cols), len(e.values))
-	}
-	for k := range e.values {
-		e.values[k] = cols[k].Value(i)
-	}
-	row, err := e.plan.Row(e.values)
-	if err != nil {
-		return nil, err
-	}
-	e.buf = appendRow(e.buf[:0], row.Data)
-	return e.buf, nil
+	var err error
+	r.text, err = r.plan.AppendRow(r.text[:0], r.rows.Columns(), r.at-1)
+	return r.text, err
 }
 
 // CancelQuery ends a query whose pages are still being fetched (API reference, query_CancelQuery). It may be repeated.

@@ -4,6 +4,7 @@ package local
 
 import (
 	"context"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -76,6 +77,8 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 		return wtypes.RecordsIngested{}, j.err
 	}
 	if len(j.rejected) > 0 {
+		// Those that had to be looked up were decided last.
+		slices.SortFunc(j.rejected, func(a, b wtypes.RejectedRecord) int { return int(a.RecordIndex - b.RecordIndex) })
 		return wtypes.RecordsIngested{}, &wtypes.RejectedRecordsException{Message: text(textRejected), RejectedRecords: j.rejected}
 	}
 	return wtypes.RecordsIngested{
