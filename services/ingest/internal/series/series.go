@@ -33,8 +33,9 @@ type Series struct {
 	Samples []Sample
 }
 
-// maxText bounds the text of a series: examples go into answers of which senders log 1,024 bytes.
-const maxText = 200
+// maxText bounds the text of a series: examples go into answers of which senders log 1,024 bytes, and a gateway cuts each
+// at 240, where what is wrong with the series has to be said too.
+const maxText = 120
 
 // Text returns the labels in PromQL's notation, for people: always valid UTF-8, without control characters, cut when
 // long.
