@@ -34,8 +34,6 @@ type clock struct {
 	valid bool
 }
 
-const timestampLen = len("2006-01-02 15:04:05.000000000")
-
 // appendTimestamp appends ns as `2006-01-02 15:04:05.000000000` in UTC, always with nine digits of fraction.
 func (c *clock) appendTimestamp(dst []byte, ns int64) []byte {
 	day := floorDiv(ns, nsDay)
@@ -101,12 +99,6 @@ func appendYearMonth(dst []byte, months int64) []byte {
 	dst = strconv.AppendInt(dst, months/12, 10)
 	dst = append(dst, '-')
 	return strconv.AppendInt(dst, months%12, 10)
-}
-
-// timestampText is appendTimestamp for one value.
-func timestampText(ns int64) string {
-	var c clock
-	return string(c.appendTimestamp(make([]byte, 0, timestampLen), ns))
 }
 
 // parseTimestamp reads `2006-01-02[ 15:04[:05[.000000000]]]` as UTC nanoseconds; a T may stand for the space.

@@ -26,6 +26,13 @@ const (
 // takes twice as long for each level that aggregates: a tenth of a second for 16, a minute for 25.
 const maxQueryDepth = 16
 
+// maxColumns bounds a select list, maxKeys the keys of GROUP BY and of ORDER BY: both the work here and DuckDB's grow with
+// their product. The service bounds columns by 100 KB of metadata (Timestream Developer Guide, ts-limits).
+const (
+	maxColumns = 4096
+	maxKeys    = 1024
+)
+
 // maxArgs is Trino's bound on the arguments of one call.
 const maxArgs = 127
 

@@ -12,8 +12,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
-// AppendRow appends row i of a chunk's columns as the Query API writes a Row in JSON. It says what Row says, without a Go
-// value per point of a time series: a page holds ten thousand of them.
+// AppendRow appends row i of a chunk's columns as the Query API writes a Row in JSON, by the texts of the Query
+// API, without a Go value per point of a time series: a page holds ten thousand of them. Nothing of the columns is kept.
 func (p *Plan) AppendRow(dst []byte, columns []duck.Column, i int) ([]byte, error) {
 	if len(columns) != len(p.Columns) {
 		return nil, fmt.Errorf("sqlplan: a row of %d values for %d columns", len(columns), len(p.Columns))

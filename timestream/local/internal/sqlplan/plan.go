@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sqlplan turns one statement of Timestream's SQL into one DuckDB query and back into Timestream's rows:
-// it resolves names against a Catalog, gives every expression a Timestream type, answers mistakes with the
-// service's own texts, prints DuckDB's SQL, and renders the values that come back as the service would.
-// It runs nothing and stores nothing: the caller owns the DuckDB connection, the relations and the pages.
-//
-// Timestream's timestamps and day-to-second intervals are BIGINT nanoseconds in DuckDB, year-to-month intervals are
-// INTEGER months, dates are INTEGER days since 1970 and times of day BIGINT nanoseconds. No identifier of a
-// user reaches DuckDB: columns are the expressions that the catalog gives, and aliases are generated.
 package sqlplan
 
 import (

@@ -3,31 +3,12 @@
 package sqlplan
 
 import (
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 )
-
-// Row renders one DuckDB row by the texts of the Query API. values are in the order of Columns and of the Go types that
-// duck.Column.Value and DuckDB's database/sql driver give; they are not kept.
-func (p *Plan) Row(values []driver.Value) (qtypes.Row, error) {
-	if len(values) != len(p.Columns) {
-		return qtypes.Row{}, fmt.Errorf("sqlplan: a row of %d values for %d columns", len(values), len(p.Columns))
-	}
-	data := make([]qtypes.Datum, len(values))
-	for i, v := range values {
-		var err error
-		if data[i], err = render(&p.Columns[i].Type, v); err != nil {
-			return qtypes.Row{}, p.columnError(i, err)
-		}
-	}
-	return qtypes.Row{Data: data}, nil
-}
 
 func (p *Plan) columnError(i int, err error) error {
 	var told *qtypes.QueryExecutionException
@@ -39,52 +20,11 @@ func (p *Plan) columnError(i int, err error) error {
 
 func text(s string) qtypes.Datum { return qtypes.Datum{ScalarValue: &s} }
 
-func null() qtypes.Datum {
-	yes := true
-	return qtypes.Datum{NullValue: &yes}
-}
-
-// render renders one value of type t.
-func render(t *Type, v driver.Value) (qtypes.Datum, error) {
-	switch {
-	case v == nil:
-		return null(), nil
-	case t.Series != nil:
-		return renderSeries(t.Series, v)
-	case t.Array != nil:
-		elements, ok := v.([]any)
-		if !ok {
-			return qtypes.Datum{}, unexpected(t, v)
-		}
-		out := make([]qtypes.Datum, len(elements))
-		for i, e := range elements {
-			var err error
-			if out[i], err = render(t.Array, e); err != nil {
-				return qtypes.Datum{}, err
-			}
-		}
-		return qtypes.Datum{ArrayValue: out}, nil
-	}
-	if s, ok := v.(string); ok && t.Scalar == Varchar {
-		return text(s), nil
-	}
-	var c clock
-	b, err := appendScalar(make([]byte, 0, timestampLen), &c, t, v)
-	if err != nil {
-		return qtypes.Datum{}, err
-	}
-	return text(string(b)), nil
-}
-
 func unexpected(t *Type, v any) error { return fmt.Errorf("a %T for type %s", v, t) }
 
-// appendScalar appends the text of a scalar that is not NULL.
+// appendScalar appends the text of a scalar that is neither NULL nor a varchar. It needs no escaping in JSON.
 func appendScalar(dst []byte, c *clock, t *Type, v any) ([]byte, error) {
 	switch v := v.(type) {
-	case string:
-		if t.Scalar == Varchar {
-			return append(dst, v...), nil
-		}
 	case bool:
 		if t.Scalar == Boolean {
 			return strconv.AppendBool(dst, v), nil
@@ -131,30 +71,3 @@ const (
 	pointTime  = "t"
 	pointValue = "v"
 )
-
-func renderSeries(elem *Type, v any) (qtypes.Datum, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return qtypes.Datum{}, unexpected(&Type{Series: elem}, v)
-	}
-	series := make([]qtypes.TimeSeriesDataPoint, len(list))
-	for i, e := range list {
-		point, ok := e.(map[string]any)
-		if !ok {
-			return qtypes.Datum{}, unexpected(&Type{Series: elem}, e)
-		}
-		t, ok := point[pointTime].(int64)
-		if !ok || point[pointValue] == nil {
-			return qtypes.Datum{}, errNullPoint()
-		}
-		value, err := render(elem, point[pointValue])
-		if err != nil {
-			return qtypes.Datum{}, err
-		}
-		at := timestampText(t)
-		series[i] = qtypes.TimeSeriesDataPoint{Time: &at, Value: &value}
-	}
-	// The texts have one length, so their order is that of the times.
-	slices.SortStableFunc(series, func(a, b qtypes.TimeSeriesDataPoint) int { return strings.Compare(*a.Time, *b.Time) })
-	return qtypes.Datum{TimeSeriesValue: series}, nil
-}

@@ -37,6 +37,14 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 		where = cond.sql
 	}
 	items := b.items(s)
+	switch {
+	case len(items) > maxColumns:
+		fail(s.Pos, "the select list has more than %d columns", maxColumns)
+	case len(s.GroupBy) > maxKeys:
+		fail(s.Pos, "GROUP BY has more than %d keys", maxKeys)
+	case len(q.OrderBy) > maxKeys:
+		fail(s.Pos, "ORDER BY has more than %d keys", maxKeys)
+	}
 	keys := b.groupKeys(s, items)
 	if keys != nil || s.Having != nil || anyAggregate(q, items) {
 		b.group = &grouping{}
