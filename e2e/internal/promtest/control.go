@@ -67,9 +67,9 @@ func (i *Instance) Metric(name string) (sum float64, found bool, err error) {
 	return sum, found, lines.Err()
 }
 
-// Settle reloads the server with a configuration that has no scrapes and no rules left, and waits until it has marked every
-// series as ended and its remote-write queues have sent all of it. It returns what its own storage then has, which no
-// longer changes.
+// Settle reloads the server with a configuration that has its scrape jobs, but no targets and no rules left, and waits until
+// it has marked every series as ended and its remote-write queues have sent all of it. (Series of a job that is gone
+// altogether are not marked.) It returns what its own storage then has, which no longer changes.
 func (i *Instance) Settle(t testing.TB, config string, timeout time.Duration) []*prompb.TimeSeries {
 	t.Helper()
 	i.Reload(t, config)

@@ -96,6 +96,8 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 		"--storage.tsdb.path=" + filepath.Join(dir, "data"),
 		"--web.listen-address=" + address,
 		"--web.enable-lifecycle",
+		// How long a change of the targets may take to be seen; hidden, and 5s otherwise.
+		"--scrape.discovery-reload-interval=100ms",
 	}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
