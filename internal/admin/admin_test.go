@@ -37,7 +37,7 @@ func TestPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, _ := io.ReadAll(res.Body)
-		res.Body.Close()
+		_ = res.Body.Close()
 		if res.StatusCode != c.code || !strings.Contains(string(body), c.want) {
 			t.Errorf("%s: got %d %.80q", c.path, res.StatusCode, body)
 		}

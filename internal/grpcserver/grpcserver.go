@@ -7,6 +7,7 @@ package grpcserver
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -85,7 +86,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", cfg.ListenAddress)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.ListenAddress)
 	if err != nil {
 		return nil, fmt.Errorf("--grpc.listen-address=%s: %w", cfg.ListenAddress, err)
 	}
@@ -142,7 +143,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.GRPC.Stop()
 		<-stopped
 	}
-	<-served
+	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("gRPC server on %s: %w", s.Addr(), err)
+	}
 	return nil
 }
 
