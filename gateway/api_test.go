@@ -226,7 +226,7 @@ func TestGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx := t.Context()
 	ingest, query := ingestv1.NewIngestServiceClient(conn), queryv1.NewQueryServiceClient(conn)
 	req := &ingestv1.WriteRequest{Encoding: ingestv1.Encoding_ENCODING_SNAPPY, Payload: snappy.Encode(nil, []byte("x")), CallerId: "somebody else"}

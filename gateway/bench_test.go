@@ -84,7 +84,7 @@ func BenchmarkWrite(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		benchmarkWrite(b, newSystem(b), conn)
 	})
 }
@@ -122,7 +122,7 @@ func benchmarkWrite(b *testing.B, s *system, ingest grpc.ClientConnInterface) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, res.Body)
-			res.Body.Close()
+			_ = res.Body.Close()
 			if res.StatusCode != http.StatusNoContent {
 				b.Errorf("got %d", res.StatusCode)
 				return

@@ -85,7 +85,6 @@ func (f *fakeQuery) GetStatus(_ context.Context, req *statusv1.GetStatusRequest)
 type role struct {
 	tb       testing.TB
 	register func(*grpc.Server)
-	services []string
 	conn     *grpc.ClientConn
 
 	mu       sync.Mutex
@@ -265,7 +264,7 @@ func (s *system) do(req *http.Request) answer {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		s.tb.Fatal(err)

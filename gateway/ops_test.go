@@ -141,7 +141,7 @@ func TestDrain(t *testing.T) {
 		if err != nil {
 			return true
 		}
-		c.Close()
+		_ = c.Close()
 		return false
 	})
 	select {
@@ -173,7 +173,7 @@ func TestDrainTimeout(t *testing.T) {
 		req, _ := http.NewRequest(http.MethodPost, s.url+"/api/v1/write", strings.NewReader("\x00"))
 		res, err := s.client.Do(req)
 		if err == nil {
-			res.Body.Close()
+			_ = res.Body.Close()
 		}
 		cut <- err
 	}()
@@ -193,12 +193,12 @@ func TestNewFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
+	_ = free.Close()
 	tests := []struct {
 		name string
 		give func(*gateway.Config)
@@ -221,7 +221,7 @@ func TestNewFails(t *testing.T) {
 			if err != nil {
 				t.Fatalf("a failed New keeps its listener: %v", err)
 			}
-			l.Close()
+			_ = l.Close()
 		})
 	}
 }

@@ -288,12 +288,12 @@ func TestReadErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			running, others := make(chan struct{}), make(chan error, 1)
+			running, others := make(chan struct{}), make(chan struct{})
 			s.query.read = func(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
 				if req.GetStartMs() == 0 { // the query beside the failing one ends with it
 					close(running)
 					<-out.Context().Done()
-					others <- out.Context().Err()
+					close(others)
 					return out.Context().Err()
 				}
 				if err := send(out, header(), part(&prompb.TimeSeries{})); err != nil {

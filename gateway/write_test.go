@@ -151,7 +151,7 @@ func TestWriteAnswersBeforeBody(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 					t.Fatal(err)
 				}
@@ -162,7 +162,7 @@ func TestWriteAnswersBeforeBody(t *testing.T) {
 				if err != nil {
 					t.Fatalf("no answer: %v", err)
 				}
-				defer res.Body.Close()
+				defer func() { _ = res.Body.Close() }()
 				if res.StatusCode != tt.want {
 					t.Errorf("got %d, want %d", res.StatusCode, tt.want)
 				}
@@ -391,7 +391,7 @@ func TestWriteTruncatedBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if _, err := fmt.Fprintf(c, "POST /api/v1/write HTTP/1.1\r\nHost: gateway\r\n%s", framing); err != nil {
 			t.Fatal(err)
 		}
@@ -402,9 +402,9 @@ func TestWriteTruncatedBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 		body, _ := io.ReadAll(res.Body)
-		if res.StatusCode != 400 || !strings.Contains(string(body), "after 3 bytes") {
+		if res.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "after 3 bytes") {
 			t.Errorf("got %d %q, want 400 and how much came", res.StatusCode, body)
 		}
 	}
@@ -421,7 +421,7 @@ func TestWriteTricklingBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := io.WriteString(c, "POST /api/v1/write HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -450,9 +450,9 @@ func TestWriteTricklingBody(t *testing.T) {
 	if err != nil {
 		t.Fatalf("no answer: %v", err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(res.Body)
-	if res.StatusCode != 503 || !strings.Contains(string(body), "--write.timeout") || res.Header.Get("Retry-After") == "" {
+	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "--write.timeout") || res.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d %q, want 503 that names --write.timeout", res.StatusCode, body)
 	}
 	s.await("memory given back", func() bool { return s.metric("tributary_gateway_inflight_bytes") == 0 })
@@ -492,7 +492,7 @@ func TestWriteClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	bytes := allocated(func() {
 		if _, err := io.WriteString(c, "POST /api/v1/write HTTP/1.1\r\nHost: gateway\r\nContent-Length: 33554432\r\n\r\nx"); err != nil {
 			t.Fatal(err)
@@ -545,7 +545,7 @@ func TestWriteClientGone(t *testing.T) {
 	}
 	go func() { <-called; cancel() }()
 	if res, err := s.client.Do(req); err == nil {
-		res.Body.Close()
+		_ = res.Body.Close()
 		t.Fatal("the call was not canceled")
 	}
 	select {

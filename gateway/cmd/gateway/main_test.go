@@ -105,7 +105,7 @@ func TestRun(t *testing.T) {
 			"--web.listen-address=127.0.0.1:0", "--grpc.listen-address=127.0.0.1:0", "--backend.health-interval=5ms",
 			"--ingest.address=" + ingest.Addr().String(), "--query.address=127.0.0.1:1",
 		}, io.Discard, logWriter)
-		logWriter.Close()
+		_ = logWriter.Close()
 		done <- err
 	}()
 	var url string
@@ -136,7 +136,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
+	_ = res.Body.Close()
 	if res.StatusCode != http.StatusNoContent {
 		t.Errorf("got %s", res.Status)
 	}
@@ -144,7 +144,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil || !strings.Contains(string(body), ingest.Addr().String()) || !strings.Contains(string(body), "web.max-request-bytes") {
 		t.Errorf("got %s %v, want the flags in force", body, err)

@@ -25,16 +25,16 @@ func newReader() *payload.Reader {
 	return payload.NewReader(payload.Limits{MaxBytes: maxBytes, MaxDecompressedBytes: 1000, Timeout: time.Second})
 }
 
-func read(tb testing.TB, rd *payload.Reader, g *gate.Gate, body io.Reader, contentLength int64) (*payload.Body, error, func()) {
+func read(tb testing.TB, rd *payload.Reader, g *gate.Gate, from io.Reader, contentLength int64) (body *payload.Body, leave func(), err error) {
 	tb.Helper()
 	ticket, err := g.Enter()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := httptest.NewRequest(http.MethodPost, "/", body)
+	r := httptest.NewRequest(http.MethodPost, "/", from)
 	r.ContentLength = contentLength
-	b, err := rd.Read(httptest.NewRecorder(), r, ticket)
-	return b, err, ticket.Leave
+	body, err = rd.Read(httptest.NewRecorder(), r, ticket)
+	return body, ticket.Leave, err
 }
 
 // TestRead reads bodies of sizes around every step of growth, with and without a declared length, from readers that
@@ -50,7 +50,7 @@ func TestRead(t *testing.T) {
 		want := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)[:size]
 		for name, wrap := range readers {
 			for _, length := range []int64{int64(size), -1} {
-				b, err, leave := read(t, rd, g, wrap(bytes.NewReader(want)), length)
+				b, leave, err := read(t, rd, g, wrap(bytes.NewReader(want)), length)
 				if size > maxBytes {
 					var refusal *httperr.Refusal
 					if !errors.As(err, &refusal) || refusal.Status != 413 || !refusal.Close {
@@ -92,7 +92,7 @@ func TestReadRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			g := gate.New(gate.Limits{Bytes: tt.giveGate})
-			_, err, leave := read(t, newReader(), g, tt.give, tt.giveLength)
+			_, leave, err := read(t, newReader(), g, tt.give, tt.giveLength)
 			var refusal *httperr.Refusal
 			if !errors.As(err, &refusal) || refusal.Status != tt.want || refusal.Reason != tt.wantReason {
 				t.Errorf("got %v, want %d %s", err, tt.want, tt.wantReason)
