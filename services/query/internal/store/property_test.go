@@ -38,7 +38,7 @@ func newStore(t testing.TB, cfg Config, c pages.Client) *Store {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	logger := slog.New(slog.DiscardHandler)
-	return New(cfg, pages.New(c, 3, logger, reg), time.Now, logger, reg)
+	return New(cfg, pages.New(c, 0, logger, reg), time.Now, logger, reg)
 }
 
 func selectAll(t testing.TB, s *Store, sel series.Selection) ([]series.Series, series.Stats, error) {
@@ -145,7 +145,7 @@ func randomValue(r *rand.Rand) float64 {
 // TestSelectIsPrometheus writes random series in random encodings and compares what random matchers find with what
 // Prometheus' matchers say, bit for bit. The back end evaluates the SQL, so a condition that keeps out too much shows.
 func TestSelectIsPrometheus(t *testing.T) {
-	rounds := 25
+	rounds := 15
 	if testing.Short() {
 		rounds = 10
 	}
@@ -188,7 +188,7 @@ func TestSelectIsPrometheus(t *testing.T) {
 			}
 		}
 		st := newStore(t, testConfig(), b)
-		for range 120 {
+		for range 100 {
 			sel := series.Selection{Matchers: randomMatchers(r), StartMs: pick(r, []int64{math.MinInt64, 0, 1_000_000, 1_000_001}), EndMs: pick(r, []int64{math.MaxInt64, 16_000_000, 15_999_999, 6_000_000, 1_000_000})}
 			var expect []series.Series
 			for _, s := range want {

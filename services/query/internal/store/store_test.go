@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tributary-project/tributary/timestream/promschema"
+
+	"github.com/tributary-project/tributary/services/query/internal/querytest"
+	"github.com/tributary-project/tributary/services/query/internal/series"
+)
+
+const t0 = 1_700_000_000_000
+
+func named(name string, more ...*labels.Matcher) series.Selection {
+	return series.Selection{Matchers: append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}, more...), StartMs: 0, EndMs: math.MaxInt64}
+}
+
+func write(t *testing.T, b *querytest.Backend, cols promschema.Columns, samples []series.Sample, ls ...string) {
+	t.Helper()
+	records, err := querytest.Records(labels.FromStrings(ls...), samples, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write(testDB, testTable, records...)
+}
+
+func at(ms int64, v float64) []series.Sample { return []series.Sample{{T: ms, V: v}} }
+
+func expect(t *testing.T, s *Store, sel series.Selection, want ...string) {
+	t.Helper()
+	got, _, err := selectAll(t, s, sel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, x := range got {
+		line := x.Labels.String()
+		for _, p := range x.Samples {
+			line += fmt.Sprintf(" %d=%v", p.T-t0, p.V)
+		}
+		lines = append(lines, line)
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestNewLabelIsSeenAtOnce(t *testing.T) {
+	b := &querytest.Backend{}
+	s := newStore(t, testConfig(), b)
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	expect(t, s, named("up"), `{__name__="up", job="api"} 0=1`)
+	// A label that no record had before, between two reads.
+	write(t, b, querytest.Budget(nil), at(t0+1, 2), "__name__", "up", "job", "api", "zone", "a")
+	write(t, b, querytest.Budget(nil), at(t0+2, 3), "__name__", "up", "job", "api", "zone", "b")
+	expect(t, s, named("up"), `{__name__="up", job="api"} 0=1`, `{__name__="up", job="api", zone="a"} 1=2`, `{__name__="up", job="api", zone="b"} 2=3`)
+	// A matcher on a label that was not a column when the table was last looked at.
+	write(t, b, querytest.Budget(nil), at(t0+3, 4), "__name__", "up", "job", "api", "rack", "r")
+	expect(t, s, named("up", labels.MustNewMatcher(labels.MatchEqual, "rack", "r")), `{__name__="up", job="api", rack="r"} 3=4`)
+	// A new metric, by pattern.
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "brand_new", "job", "api")
+	expect(t, s, series.Selection{Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "brand.+")}, EndMs: math.MaxInt64}, `{__name__="brand_new", job="api"} 0=1`)
+	// The first special value, and the first packed label, of the table.
+	write(t, b, querytest.Budget{"job"}, at(t0+5, math.Inf(1)), "__name__", "brand_new", "job", "api", "sta-te", "x")
+	expect(t, s, named("brand_new"), `{__name__="brand_new", job="api"} 0=1`, `{__name__="brand_new", job="api", "sta-te"="x"} 5=+Inf`)
+}
+
+// TestColumnThatAppearsWhileReading: the label is born after the plan was made and before the statement runs.
+func TestColumnThatAppearsWhileReading(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	n := 0
+	b.Before = func(statement string) error {
+		if strings.HasPrefix(statement, "SELECT") && n < 2 {
+			n++
+			write(t, b, querytest.Budget(nil), at(t0+int64(n), 2), "__name__", "up", "job", "api", fmt.Sprintf("new%d", n), "x")
+		}
+		return nil
+	}
+	expect(t, newStore(t, testConfig(), b), named("up"),
+		`{__name__="up", job="api"} 0=1`, `{__name__="up", job="api", new1="x"} 1=2`, `{__name__="up", job="api", new2="x"} 2=2`)
+
+	// Columns that never stop appearing end in an error, not in a loop.
+	b.Before = func(statement string) error {
+		if strings.HasPrefix(statement, "SELECT") {
+			n++
+			write(t, b, querytest.Budget(nil), at(t0, 2), "__name__", "other", fmt.Sprintf("new%d", n), "x")
+		}
+		return nil
+	}
+	_, _, err := selectAll(t, newStore(t, testConfig(), b), named("up"))
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.Unavailable || !strings.Contains(e.Text, "changed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNarrowedProjectionIsWatched: the table has many columns, the metric few, and then one more.
+func TestNarrowedProjectionIsWatched(t *testing.T) {
+	b := &querytest.Backend{}
+	many := []string{"__name__", "wide"}
+	for i := range 20 {
+		many = append(many, fmt.Sprintf("label_%02d", i), "x")
+	}
+	write(t, b, querytest.Budget(nil), at(t0, 1), many...)
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	s := newStore(t, testConfig(), b)
+	expect(t, s, named("up"), `{__name__="up", job="api"} 0=1`)
+	if got := strings.Join(b.Statements(), "\n"); !strings.Contains(got, "SELECT \"job\", coalesce(") {
+		t.Errorf("the statement is not narrowed:\n%s", got)
+	}
+	write(t, b, querytest.Budget(nil), at(t0+1, 2), "__name__", "up", "job", "api", "label_07", "y")
+	expect(t, s, named("up"), `{__name__="up", job="api"} 0=1`, `{__name__="up", job="api", label_07="y"} 1=2`)
+}
+
+func TestRowsThatAreTooLargeAreShortened(t *testing.T) {
+	b := &querytest.Backend{MaxRowBytes: 2000}
+	var samples []series.Sample
+	want := `{__name__="up", job="api"}`
+	for i := range int64(300) {
+		samples = append(samples, series.Sample{T: t0 + i*15_000, V: float64(i)})
+		want += fmt.Sprintf(" %d=%d", i*15_000, i)
+	}
+	write(t, b, querytest.Budget(nil), samples, "__name__", "up", "job", "api")
+	expect(t, newStore(t, testConfig(), b), named("up"), want)
+
+	b.MaxRowBytes = 10
+	_, _, err := selectAll(t, newStore(t, testConfig(), b), named("up"))
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.TooLarge {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTableMadeAnewHasOtherColumns(t *testing.T) {
+	b := &querytest.Backend{}
+	s := newStore(t, testConfig(), b)
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api", "zone", "a")
+	expect(t, s, named("up"), `{__name__="up", job="api", zone="a"} 0=1`)
+	b.DropTable(testDB, testTable)
+	write(t, b, querytest.Budget(nil), at(t0, 2), "__name__", "up", "job", "api")
+	expect(t, s, named("up"), `{__name__="up", job="api"} 0=2`)
+}
+
+func TestRegularExpressionThatTheServiceRefuses(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "web")
+	b.Before = func(statement string) error {
+		if strings.Contains(statement, "regexp_like") {
+			return querytest.Validation("Invalid regular expression")
+		}
+		return nil
+	}
+	expect(t, newStore(t, testConfig(), b), named("up", labels.MustNewMatcher(labels.MatchRegexp, "job", "a[pq]i")), `{__name__="up", job="api"} 0=1`)
+}
+
+// TestConnectorsTable: what awslabs' connector writes has no column of our layout.
+func TestConnectorsTable(t *testing.T) {
+	b := &querytest.Backend{}
+	for i, host := range []string{"a", "b"} {
+		b.Write(testDB, testTable, querytest.Record{
+			Measure: "prometheus_http_requests_total", TimeNs: (t0 + int64(i)) * 1e6,
+			Dimensions: []promschema.Dimension{{Name: "instance", Value: host}, {Name: "job", Value: "prometheus"}},
+			Values:     map[string]any{"measure_value::double": 0.000001},
+		})
+	}
+	expect(t, newStore(t, testConfig(), b), named("prometheus_http_requests_total", labels.MustNewMatcher(labels.MatchRegexp, "instance", ".*")),
+		`{__name__="prometheus_http_requests_total", instance="a", job="prometheus"} 0=1e-06`,
+		`{__name__="prometheus_http_requests_total", instance="b", job="prometheus"} 1=1e-06`)
+}
+
+func TestBoundsAreWholeMilliseconds(t *testing.T) {
+	b := &querytest.Backend{}
+	for i, ns := range []int64{t0*1e6 - 1, t0 * 1e6, t0*1e6 + 999_999, (t0+10)*1e6 + 999_999, (t0 + 11) * 1e6} {
+		b.Write(testDB, testTable, querytest.Record{Measure: "up", TimeNs: ns, Values: map[string]any{"measure_value::double": float64(i)},
+			Dimensions: []promschema.Dimension{{Name: "i", Value: fmt.Sprint(i)}}})
+	}
+	sel := named("up")
+	sel.StartMs, sel.EndMs = t0, t0+10
+	expect(t, newStore(t, testConfig(), b), sel, `{__name__="up", i="1"} 0=1`, `{__name__="up", i="2"} 0=2`, `{__name__="up", i="3"} 10=3`)
+}
+
+func TestRangesWithoutTime(t *testing.T) {
+	b := &querytest.Backend{}
+	s := newStore(t, testConfig(), b) // the table does not even exist
+	for _, r := range [][2]int64{{10, 9}, {math.MinInt64, -1}, {math.MaxInt64, math.MaxInt64}} {
+		sel := named("up")
+		sel.StartMs, sel.EndMs = r[0], r[1]
+		expect(t, s, sel)
+	}
+	if n := len(b.Statements()); n != 0 {
+		t.Errorf("%d statements", n)
+	}
+}
+
+func TestErrorsTellTheCaller(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault error
+		sel   func(*series.Selection)
+		kind  series.Kind
+		text  []string
+		lacks string
+	}{
+		{name: "configured table does not exist", sel: func(*series.Selection) {}, kind: series.Unavailable, text: []string{"db.metrics", "--default-database", "--default-table", "--region"}},
+		{name: "named table does not exist", sel: func(s *series.Selection) { s.Table = "other" }, kind: series.NotFound, text: []string{"db.other"}},
+		{name: "named database does not exist", sel: func(s *series.Selection) { s.Database = "nope" }, kind: series.NotFound, text: []string{"nope.metrics"}},
+		{name: "throttled", fault: &types.ThrottlingException{}, kind: series.Unavailable, text: []string{"throttles", "--max-retries"}},
+		{name: "away", fault: &types.InternalServerException{}, kind: series.Unavailable, text: []string{"did not answer"}},
+		{name: "denied", fault: &types.AccessDeniedException{Message: aws.String("User: arn:aws:iam::123456789012:user/bob is not authorized")}, kind: series.Unavailable, text: []string{"timestream:Select"}, lacks: "bob"},
+		{name: "too much work", fault: querytest.Validation("MaxQueryTCU exceeded"), kind: series.TooLarge, text: []string{"MaxQueryTCU"}},
+		{name: "our statement is wrong", fault: querytest.Validation("line 1:1: mismatched input 'x'"), kind: series.Internal, text: []string{"bug", "mismatched input"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &querytest.Backend{}
+			if tt.fault != nil {
+				b.CreateTable(testDB, testTable)
+				b.Before = func(string) error { return tt.fault }
+			} else {
+				b.CreateTable(testDB, "another")
+			}
+			sel := named("up")
+			if tt.sel != nil {
+				tt.sel(&sel)
+			}
+			s := newStore(t, testConfig(), b)
+			_, _, err := selectAll(t, s, sel)
+			var e *series.Error
+			if !errors.As(err, &e) || e.Kind != tt.kind {
+				t.Fatalf("got %v, want kind %d", err, tt.kind)
+			}
+			for _, text := range tt.text {
+				if !strings.Contains(e.Error(), text) {
+					t.Errorf("%q lacks %q", e.Error(), text)
+				}
+			}
+			if tt.lacks != "" && strings.Contains(e.Error(), tt.lacks) {
+				t.Errorf("%q shows %q", e.Error(), tt.lacks)
+			}
+		})
+	}
+}
+
+func TestNewerLayoutIsRefused(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	b.Write(testDB, testTable, querytest.Record{Measure: "__tributary_2_s_00", TimeNs: time.Now().UnixNano(), Values: map[string]any{"v": 1.0}})
+	for _, deny := range []bool{false, true} {
+		b.Before = func(statement string) error {
+			if deny && strings.HasPrefix(statement, "SHOW") {
+				return &types.AccessDeniedException{}
+			}
+			return nil
+		}
+		_, _, err := selectAll(t, newStore(t, testConfig(), b), named("up"))
+		if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.Unsupported || !errors.Is(err, promschema.ErrNewerLayout) {
+			t.Errorf("listing denied %v: got %v", deny, err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	b := &querytest.Backend{PageRows: 1}
+	for i := range 10 {
+		write(t, b, querytest.Budget(nil), []series.Sample{{T: t0, V: 1}, {T: t0 + 1, V: 2}}, "__name__", "up", "i", fmt.Sprint(i))
+	}
+	cfg := testConfig()
+	cfg.MaxSamples = 20
+	if got, _, err := selectAll(t, newStore(t, cfg, b), named("up")); err != nil || len(got) != 10 {
+		t.Errorf("at the limit: %d series, %v", len(got), err)
+	}
+	for _, tt := range []struct {
+		name string
+		set  func(*Config)
+		kind series.Kind
+		text string
+	}{
+		{"samples", func(c *Config) { c.MaxSamples = 19 }, series.TooLarge, "--storage.remote.read-sample-limit"},
+		{"bytes", func(c *Config) { c.MaxBytes = 1000 }, series.TooLarge, "--query.max-result-bytes"},
+	} {
+		cfg := testConfig()
+		tt.set(&cfg)
+		s := newStore(t, cfg, b)
+		_, _, err := selectAll(t, s, named("up"))
+		if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != tt.kind || !strings.Contains(e.Text, tt.text) {
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+		if n := s.budget.held.Load(); n != 0 {
+			t.Errorf("%s: %d bytes are still held", tt.name, n)
+		}
+	}
+	if len(b.Cancelled()) == 0 {
+		t.Error("a query over the limit was not cancelled")
+	}
+
+	// Two results at a time: the second is told to come again.
+	cfg = testConfig()
+	cfg.MaxBytes = 6000
+	s := newStore(t, cfg, b)
+	first, err := s.Select(t.Context(), named("up"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Select(t.Context(), named("up"))
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.Busy || !strings.Contains(e.Text, "--query.max-result-bytes") {
+		t.Errorf("got %v", err)
+	}
+	first.Close()
+	expectCount(t, s, 10)
+}
+
+func expectCount(t *testing.T, s *Store, want int) {
+	t.Helper()
+	got, _, err := selectAll(t, s, named("up"))
+	if err != nil || len(got) != want {
+		t.Errorf("got %d series, %v; want %d", len(got), err, want)
+	}
+}
+
+func TestStats(t *testing.T) {
+	b := &querytest.Backend{PageRows: 1}
+	write(t, b, querytest.Budget(nil), []series.Sample{{T: t0, V: 1}, {T: t0 + 1, V: math.Inf(1)}}, "__name__", "up", "i", "1")
+	write(t, b, querytest.Budget{}, []series.Sample{{T: t0, V: 7}}, "__name__", "up", "i", "1")
+	s := newStore(t, testConfig(), b)
+	got, st, err := selectAll(t, s, named("up"))
+	if err != nil || len(got) != 1 || len(got[0].Samples) != 2 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if st.Queries != 2 || st.Pages != 3 || st.MeteredBytes != 300 || st.Conflicts != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestContextEnds(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "i", "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Before = func(statement string) error {
+		if strings.HasPrefix(statement, "SELECT") {
+			cancel()
+			return ctx.Err()
+		}
+		return nil
+	}
+	if _, err := newStore(t, testConfig(), b).Select(ctx, named("up")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCatalogueMaxAge: the flag's trade-off is what its help says.
+func TestCatalogueMaxAge(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Hour} {
+		b := &querytest.Backend{}
+		write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+		cfg := testConfig()
+		cfg.CatalogueMaxAge = age
+		s := newStore(t, cfg, b)
+		expectCount(t, s, 1)
+		b.Statements()
+		expectCount(t, s, 1)
+		described := slices.ContainsFunc(b.Statements(), func(s string) bool { return strings.HasPrefix(s, "DESCRIBE") })
+		if described != (age == 0) {
+			t.Errorf("max age %s: DESCRIBE %v", age, described)
+		}
+	}
+}
