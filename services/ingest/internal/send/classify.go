@@ -121,6 +121,9 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled", "SlowDown":
 		return fail(Throttled, true, "Timestream throttles writes ("+code+")", "")
 	}
+	if code == "ServiceQuotaExceededException" || status == http.StatusPaymentRequired { // not declared for WriteRecords
+		return fail(Quota, false, "a quota of the AWS account is exhausted: "+api.ErrorMessage(), "")
+	}
 	said := fmt.Sprintf("Timestream answered %s (status %d)", code, status)
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:

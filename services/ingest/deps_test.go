@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ingest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// The binary is built without cgo, and links neither the emulator nor the other services, nor Prometheus' server.
+func TestDependencies(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "./cmd/ingest")
+	list.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ours = "github.com/tributary-project/tributary/"
+	allowed := []string{ours + "proto/", ours + "internal/", ours + "timestream/client", ours + "timestream/promschema", ours + "timestream/tssql", ours + "services/ingest"}
+	for pkg := range strings.Lines(string(out)) {
+		pkg = strings.TrimSpace(pkg)
+		for _, no := range []string{"duckdb", "prometheus/prometheus/tsdb", "prometheus/prometheus/storage", "prometheus/prometheus/promql", "ingest/internal/ingesttest", "testing"} {
+			if strings.Contains(pkg, no) && (no != "testing" || pkg == no) {
+				t.Errorf("links %s", pkg)
+			}
+		}
+		if !strings.HasPrefix(pkg, ours) || pkg == ours+"timestream" {
+			continue
+		}
+		ok := false
+		for _, a := range allowed {
+			ok = ok || strings.HasPrefix(pkg, a)
+		}
+		if !ok {
+			t.Errorf("links %s", pkg)
+		}
+	}
+}
