@@ -86,12 +86,10 @@ func (p *parser) accept(s string) bool {
 	return false
 }
 
-func (p *parser) expect(s string) token {
-	t := p.peek()
-	if !t.is(s) {
+func (p *parser) expect(s string) {
+	if !p.accept(s) {
 		p.fail()
 	}
-	return p.next()
 }
 
 // enter guards recursion; leave undoes it.

@@ -22,17 +22,17 @@ func arithmetic(at tssql.Pos, op string, l, r bound) bound {
 		return coerce(r, arithmeticNull(l.typ), at)
 	case rank(l.typ) > 0 && rank(r.typ) > 0:
 		t, _ := common(l, r)
-		return numeric(at, op, coerce(l, t, at), coerce(r, t, at))
+		return numeric(op, coerce(l, t, at), coerce(r, t, at))
 	case op == "+" && (rt == Timestamp || rt == Date) && (lt == DayTime || lt == YearMonth):
 		return shift(at, op, r, l)
 	case (op == "+" || op == "-") && (lt == Timestamp || lt == Date) && (rt == DayTime || rt == YearMonth):
 		return shift(at, op, l, r)
 	case (op == "+" || op == "-") && lt == rt && (lt == DayTime || lt == YearMonth):
-		return whole(at, op, l, r)
+		return whole(op, l, r)
 	case op == "*" && rank(l.typ) > 0 && (rt == DayTime || rt == YearMonth):
-		return scale(at, op, r, l)
+		return scale(op, r, l)
 	case (op == "*" || op == "/") && (lt == DayTime || lt == YearMonth) && rank(r.typ) > 0:
-		return scale(at, op, l, r)
+		return scale(op, l, r)
 	}
 	fail(at, "'%s' cannot be applied to %s, %s", op, l.typ, r.typ)
 	return bound{}
@@ -46,15 +46,15 @@ func arithmeticNull(t Type) Type {
 	return t
 }
 
-func numeric(at tssql.Pos, op string, l, r bound) bound {
+func numeric(op string, l, r bound) bound {
 	if !l.typ.isScalar(Double) {
-		return whole(at, op, l, r)
+		return whole(op, l, r)
 	}
 	return bound{sql: "(" + l.sql + " " + op + " " + r.sql + ")", typ: l.typ}
 }
 
 // whole is an operation on whole numbers of one type; division truncates.
-func whole(at tssql.Pos, op string, l, r bound) bound {
+func whole(op string, l, r bound) bound {
 	a, aOK := l.k.(int64)
 	c, cOK := r.k.(int64)
 	if aOK && cOK {
@@ -164,7 +164,7 @@ func shift(at tssql.Pos, op string, t, by bound) bound {
 }
 
 // scale multiplies or divides an interval by a number.
-func scale(at tssql.Pos, op string, i, n bound) bound {
+func scale(op string, i, n bound) bound {
 	if n.typ.isScalar(Double) {
 		return bound{sql: "CAST(round(" + i.sql + " " + op + " " + n.sql + ") AS " + duckType(i.typ) + ")", typ: i.typ}
 	}
@@ -173,7 +173,7 @@ func scale(at tssql.Pos, op string, i, n bound) bound {
 	} else {
 		n.sql, n.typ = "CAST("+n.sql+" AS "+duckType(i.typ)+")", i.typ
 	}
-	return whole(at, op, i, n)
+	return whole(op, i, n)
 }
 
 // bin rounds a timestamp down to a multiple of an interval since 1970-01-01 (Timestream Developer Guide,

@@ -402,7 +402,7 @@ func (b *binder) logical(e *tssql.Binary) bound {
 // where NaN cannot occur.
 func compare(op string, l, r bound) bound {
 	sql := "(" + l.sql + " " + op + " " + r.sql + ")"
-	if l.typ.isScalar(Double) && !(l.noNaN && r.noNaN) {
+	if l.typ.isScalar(Double) && (!l.noNaN || !r.noNaN) {
 		is := "FALSE"
 		if op == "<>" {
 			is = "TRUE"
@@ -463,7 +463,7 @@ func (b *binder) between(e *tssql.Between) bound {
 	}
 	x, lo, hi = coerce(x, t, e.X.Position()), coerce(lo, t, e.Lo.Position()), coerce(hi, t, e.Hi.Position())
 	sql := "(" + x.sql + " BETWEEN " + lo.sql + " AND " + hi.sql + ")"
-	if t.isScalar(Double) && !(x.noNaN && lo.noNaN && hi.noNaN) {
+	if t.isScalar(Double) && (!x.noNaN || !lo.noNaN || !hi.noNaN) {
 		sql = "(" + compare(">=", x, lo).sql + " AND " + compare("<=", x, hi).sql + ")"
 	}
 	return negated(sql, e.Not)
