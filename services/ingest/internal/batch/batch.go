@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -53,7 +54,7 @@ func (it *Item) WithSeries(s *Series) Item {
 // its identity is of no use.
 func (it *Item) SameRecord(o *Item) bool {
 	a, b := it.identity(), o.identity()
-	return a.measure == b.measure && slices.EqualFunc(a.dimensions, b.dimensions, sameDimension)
+	return a.measure == b.measure && slices.Equal(a.pairs, b.pairs)
 }
 
 // Measure is the measure name of the record; plain tells that it is a plain one, whose name is the metric's own.
@@ -109,6 +110,7 @@ type Builder struct {
 	input   timestreamwrite.WriteRecordsInput
 	shared  types.Record
 	common  []types.Dimension
+	pairs   []unique.Handle[promschema.Dimension] // of common
 	records []types.Record
 	rest    []types.Dimension
 	text    []byte
@@ -193,7 +195,7 @@ func (b *Builder) Build(database, table *string, items []Item) (in *timestreamwr
 			meteredBytes += len(id.measure)
 		}
 		if id != lastID {
-			lastID, lastRest = id, b.without(id.dimensions)
+			lastID, lastRest = id, b.without(id)
 		}
 		r.Dimensions = lastRest
 		meteredBytes += id.bytes - commonBytes
@@ -217,12 +219,12 @@ const WriteUnit = 1024
 // findCommon puts the dimensions that all items have into b.common. A single item shares nothing: its record stands for
 // itself.
 func (b *Builder) findCommon(items []Item) {
-	b.common = b.common[:0]
+	b.common, b.pairs = b.common[:0], b.pairs[:0]
 	if len(items) == 1 {
 		return
 	}
 	last := items[0].identity()
-	b.common = append(b.common, last.dimensions...)
+	b.common, b.pairs = append(b.common, last.dimensions...), append(b.pairs, last.pairs...)
 	for i := range items[1:] {
 		id := items[i+1].identity()
 		if id == last {
@@ -230,39 +232,38 @@ func (b *Builder) findCommon(items []Item) {
 		}
 		last = id
 		// Both lists have the same order, so one pass finds what they share; common stays a subsequence of each.
-		kept, from := b.common[:0], 0
-		for _, d := range b.common {
-			for j := from; j < len(id.dimensions); j++ {
-				if *id.dimensions[j].Name == *d.Name {
-					from = j + 1
-					if *id.dimensions[j].Value == *d.Value {
-						kept = append(kept, d)
-					}
-					break
-				}
+		kept, from := 0, 0
+		for c, p := range b.pairs {
+			j := slices.Index(id.pairs[from:], p)
+			if j < 0 {
+				continue
 			}
+			from += j + 1
+			b.pairs[kept], b.common[kept] = p, b.common[c]
+			kept++
 		}
-		if b.common = kept; len(kept) == 0 {
+		b.pairs, b.common = b.pairs[:kept], b.common[:kept]
+		if kept == 0 {
 			return
 		}
 	}
 }
 
-// without returns dims without the common ones, which are a subsequence of it.
-func (b *Builder) without(dims []types.Dimension) []types.Dimension {
+// without returns the dimensions of id without the common ones, which are a subsequence of them.
+func (b *Builder) without(id *identity) []types.Dimension {
 	switch len(b.common) {
 	case 0:
-		return dims
-	case len(dims):
+		return id.dimensions
+	case len(id.dimensions):
 		return nil
 	}
 	start, c := len(b.rest), 0
-	for _, d := range dims {
-		if c < len(b.common) && *d.Name == *b.common[c].Name {
+	for i, p := range id.pairs {
+		if c < len(b.pairs) && p == b.pairs[c] {
 			c++
 			continue
 		}
-		b.rest = append(b.rest, d)
+		b.rest = append(b.rest, id.dimensions[i])
 	}
 	return b.rest[start:len(b.rest):len(b.rest)]
 }
@@ -307,8 +308,6 @@ func attributes(v promschema.Value) (values []types.MeasureValue, metered int) {
 	}
 	return values, metered
 }
-
-func sameDimension(a, b types.Dimension) bool { return *a.Name == *b.Name && *a.Value == *b.Value }
 
 // Next cuts the first batch off items.
 func Next(items []Item) (batch, rest []Item) {

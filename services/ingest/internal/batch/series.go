@@ -5,6 +5,7 @@ package batch
 import (
 	"strings"
 	"sync/atomic"
+	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 	"github.com/prometheus/prometheus/model/labels"
@@ -35,10 +36,13 @@ type Series struct {
 type identity struct {
 	measure    string
 	dimensions []types.Dimension
-	bytes      int // of the names and values of all dimensions
+	// pairs are the dimensions again, as handles that are equal when name and value are: batches are made by comparing
+	// the dimensions of all their records.
+	pairs []unique.Handle[promschema.Dimension]
+	bytes int // of the names and values of all dimensions
 }
 
-// NewSeries prepares a series for batches.
+// NewSeries prepares a series for batches. It takes possession of ls and encoded.
 func NewSeries(ls []labels.Label, hash, generation uint64, encoded promschema.Series) *Series {
 	s := &Series{Labels: ls, Hash: hash, Generation: generation, Encoded: encoded}
 	s.plain = newIdentity(encoded.Measure, encoded.Dimensions)
@@ -47,8 +51,12 @@ func NewSeries(ls []labels.Label, hash, generation uint64, encoded promschema.Se
 }
 
 func newIdentity(measure string, dims []promschema.Dimension) identity {
-	id := identity{measure: measure, dimensions: make([]types.Dimension, len(dims))}
+	id := identity{
+		measure: measure, dimensions: make([]types.Dimension, len(dims)), pairs: make([]unique.Handle[promschema.Dimension], len(dims)),
+	}
 	for i := range dims {
+		id.pairs[i] = unique.Make(dims[i])
+		dims[i] = id.pairs[i].Value() // the text is there once for all series that have it
 		id.dimensions[i] = types.Dimension{Name: &dims[i].Name, Value: &dims[i].Value}
 		id.bytes += len(dims[i].Name) + len(dims[i].Value)
 	}

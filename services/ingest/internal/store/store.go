@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -300,21 +301,12 @@ func seriesReason(err error) ledger.Reason {
 	return ledger.LabelsTooLarge
 }
 
-// copyLabels copies labels out of a request, into one string.
+// copyLabels copies labels out of a request. Equal ones share their text with those of other series: a table has few
+// names, and most values belong to many series.
 func copyLabels(ls []series.Label) []labels.Label {
-	n := 0
-	for _, l := range ls {
-		n += len(l.Name) + len(l.Value)
-	}
-	buf := make([]byte, 0, n)
-	for _, l := range ls {
-		buf = append(append(buf, l.Name...), l.Value...)
-	}
-	text := string(buf)
 	out := make([]labels.Label, len(ls))
 	for i, l := range ls {
-		out[i].Name, text = text[:len(l.Name)], text[len(l.Name):]
-		out[i].Value, text = text[:len(l.Value)], text[len(l.Value):]
+		out[i] = labels.Label(unique.Make(promschema.Dimension{Name: string(l.Name), Value: string(l.Value)}).Value())
 	}
 	return out
 }
