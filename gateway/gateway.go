@@ -39,8 +39,8 @@ const (
 // Backend is one role behind the gateway.
 type Backend struct {
 	// Conn reaches the role: a connection over the network or one inside the process. The role's service, the status
-	// service and grpc.health.v1 are called on it. A call must not keep its request after it has returned. Whoever made the
-	// connection closes it, after Run.
+	// service and grpc.health.v1 are called on it. A call must not keep its request after it has returned, unless its
+	// context has ended. Whoever made the connection closes it, after Run.
 	Conn grpc.ClientConnInterface
 	// Target says where that is, for people.
 	Target string

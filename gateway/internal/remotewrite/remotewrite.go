@@ -33,8 +33,8 @@ const (
 
 const mediaType = "application/x-protobuf"
 
-// writer is the part of the ingest service that the handler uses. Write returns after the store has answered; it does
-// not keep the request's payload.
+// writer is the part of the ingest service that the handler uses. Write returns after the store has answered, and then
+// keeps nothing of the request; or it returns because its context ended.
 type writer interface {
 	Write(context.Context, *ingestv1.WriteRequest, ...grpc.CallOption) (*ingestv1.WriteResponse, error)
 }
@@ -112,18 +112,24 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, kind ingestv1.
 	if err != nil {
 		return nil, err
 	}
-	defer body.Free()
 	if err := h.Reader.CheckSnappy(body.Bytes); err != nil {
+		body.Free()
 		return nil, err
 	}
 	ctx, cancel := context.WithDeadline(r.Context(), start.Add(h.Timeout))
 	defer cancel()
-	return h.Ingest.Write(ctx, &ingestv1.WriteRequest{
+	res, err := h.Ingest.Write(ctx, &ingestv1.WriteRequest{
 		MessageType: kind,
 		Encoding:    ingestv1.Encoding_ENCODING_SNAPPY,
 		Payload:     body.Bytes,
 		CallerId:    h.CallerID(r),
 	})
+	if ctx.Err() == nil {
+		// A call whose context ended may return while its other side, in this process, still reads the payload: that
+		// buffer is left to the garbage collector, or the next sender's samples would appear in this one's request.
+		body.Free()
+	}
+	return res, err
 }
 
 // answer turns an account into the answer.
