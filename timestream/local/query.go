@@ -297,7 +297,7 @@ func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, ma
 		life, r.cancel = context.WithCancel(q.db.background)
 		detach := context.AfterFunc(ctx, r.cancel)
 		defer detach()
-		if r.rows, err = r.conn.Query(life, plan.SQL); err != nil {
+		if r.rows, err = r.conn.Read(life, plan.SQL); err != nil {
 			return nil, errors.Join(ctx.Err(), err)
 		}
 	}

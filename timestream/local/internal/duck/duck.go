@@ -82,8 +82,24 @@ func (c *Conn) Exec(sql string) error {
 	return nil
 }
 
-// Query starts one statement. Its rows are produced while they are read, so the result is never whole in memory, but
-// the statement's snapshot stays open until Rows.Close. The context governs the whole life of the Rows.
+// Read is Query in a read-only transaction of its own, which Rows.Close ends. A statement must not be planned in one
+// snapshot and run in a later one while others write: DuckDB plans joins by the ranges of keys that it saw, and drops
+// rows whose keys came since.
+func (c *Conn) Read(ctx context.Context, sql string) (*Rows, error) {
+	if err := c.Exec("BEGIN TRANSACTION READ ONLY"); err != nil {
+		return nil, err
+	}
+	rows, err := c.Query(ctx, sql)
+	if err != nil {
+		return nil, errors.Join(err, c.Exec("ROLLBACK"))
+	}
+	rows.ownTx = true
+	return rows, nil
+}
+
+// Query starts one statement, in the connection's transaction if one is open; otherwise nobody else may be writing, see
+// Read. Its rows are produced while they are read, so the result is never whole in memory, but the statement's snapshot
+// stays open until Rows.Close. The context governs the whole life of the Rows.
 func (c *Conn) Query(ctx context.Context, sql string) (*Rows, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -132,6 +148,7 @@ type Rows struct {
 	stmt      bindings.PreparedStatement
 	res       bindings.Result
 	hasResult bool
+	ownTx     bool
 	chunk     bindings.DataChunk
 	size      int
 	cols      []Column
@@ -238,4 +255,8 @@ func (r *Rows) Close() {
 		bindings.DestroyResult(&r.res)
 	}
 	bindings.DestroyPrepare(&r.stmt)
+	if r.ownTx {
+		// Nothing was written; the only failure is that the transaction ended by itself, after an error.
+		_ = r.conn.Exec("ROLLBACK")
+	}
 }
