@@ -38,18 +38,18 @@ bin/tributary: FORCE
 
 ## test: all tests of all modules, end-to-end tests included, with the race detector where it is affordable
 .PHONY: test
-test: bin/prometheus
+test: build bin/prometheus
 	go test -race $(addprefix ./,$(addsuffix /...,$(RACE)))
 	go test -timeout 20m $(addprefix ./,$(addsuffix /...,$(NORACE)))
 
 ## race: all tests under the race detector
 .PHONY: race
-race: bin/prometheus
+race: build bin/prometheus
 	go test -race -timeout 40m $(PACKAGES)
 
 ## e2e: only the end-to-end tests, with a real Prometheus
 .PHONY: e2e
-e2e: bin/prometheus
+e2e: build bin/prometheus
 	go test -timeout 20m ./e2e/...
 
 ## bench: the Go benchmarks (BENCH=regexp, BENCHTIME=1s)
