@@ -24,7 +24,7 @@ const EnvPrefix = "TRIBUTARY"
 
 // LowerCaseEnv returns the flags that are also read from the environment names of the awslabs connector.
 func LowerCaseEnv() []string {
-	return []string{"default-database", "default-table", "region", "enable-logging", "fail-on-long-label", "fail-on-invalid-sample-value"}
+	return []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format", "fail-on-long-label", "fail-on-invalid-sample-value"}
 }
 
 // Config is that of an ingest process.

@@ -42,9 +42,9 @@ func TestConnectorNames(t *testing.T) {
 	cfg.RegisterFlags(fs)
 	env := map[string]string{
 		"default_database": "d", "default_table": "t", "region": "eu-west-1", "enable_logging": "false",
-		"fail_on_long_label": "true", "fail_on_invalid_sample_value": "true",
+		"log_level": "debug", "log_format": "json", "fail_on_long_label": "true", "fail_on_invalid_sample_value": "true",
 	}
-	err := flags.Parse(fs, []string{"--default-table=line", "--log.level=debug", "--log.format=json"}, flags.Options{
+	err := flags.Parse(fs, []string{"--default-table=line"}, flags.Options{
 		Prefix: EnvPrefix, LowerCase: LowerCaseEnv(), LookupEnv: func(k string) (string, bool) { v, ok := env[k]; return v, ok },
 	})
 	if err != nil {

@@ -65,7 +65,7 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 		target = "Amazon Timestream in " + cfg.Timestream.Region
 	}
 	service, err := NewService(cfg.Service, Deps{
-		Writer: writer, Querier: querier, Logger: d.Logger, Registerer: d.Registry, Now: time.Now,
+		Writer: client.NewWriter(writer), Querier: client.NewQuerier(querier), Logger: d.Logger, Registerer: d.Registry, Now: time.Now,
 		Build: d.Build, Settings: d.Settings, Target: target,
 	})
 	if err != nil {

@@ -33,7 +33,7 @@ func get(t *testing.T, base, path string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 
 	res, err := ingestv1.NewIngestServiceClient(conn).Write(ctx, request(t, rw2, sample("__name__", "m")), grpc.WaitForReady(true))
 	if err != nil || res.GetLedger().GetSamples().GetStored() != 1 {

@@ -112,7 +112,7 @@ func TestFloatsComeBackBitForBit(t *testing.T) {
 }
 
 func FuzzFloatsComeBack(f *testing.F) {
-	f.Add(uint64(value.StaleNaN))
+	f.Add(value.StaleNaN)
 	f.Add(math.Float64bits(0.1))
 	f.Fuzz(func(t *testing.T, bits uint64) { checkFloat(t, math.Float64frombits(bits)) })
 }

@@ -8,6 +8,7 @@ import (
 	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -130,7 +131,7 @@ func sortKeys(ls []labels.Label) (target, metric uint64) {
 			wide = fnv(wide, l.Name, l.Value)
 		case "instance", "node", "pod", "container", "service":
 			narrow = fnv(narrow, l.Name, l.Value)
-		case labels.MetricName:
+		case model.MetricNameLabel:
 			name = fnv(name, l.Name, l.Value)
 		}
 	}

@@ -18,8 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
@@ -337,7 +335,7 @@ func (f *found) column(name string, dimension bool) {
 	switch {
 	case !dimension:
 		f.attributes[name] = true
-	case name != labels.MetricName && !promschema.IsLayoutDimension(name):
+	case name != promschema.NameDimension && !promschema.IsLayoutDimension(name):
 		f.dimensions[name] = true
 	}
 }

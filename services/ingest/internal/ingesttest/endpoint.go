@@ -106,7 +106,7 @@ func (c WriteCall) Expand() ([]Record, error) {
 		r.TimeUnit += common.TimeUnit
 		switch {
 		case len(r.Dimensions) == 0:
-			return nil, fmt.Errorf("record %d: At least one dimension is required for a record.", i)
+			return nil, fmt.Errorf("record %d: at least one dimension is required for a record", i)
 		case r.MeasureName == "" || r.Time == "" || r.Version != 0 || common.Version != 0:
 			return nil, fmt.Errorf("record %d: measure name, time or version: %+v", i, r)
 		case r.TimeUnit != "MILLISECONDS":
@@ -117,7 +117,7 @@ func (c WriteCall) Expand() ([]Record, error) {
 				return nil, fmt.Errorf("record %d: MULTI without values, or with a single one", i)
 			}
 		} else if _, err := strconv.ParseFloat(r.MeasureValue, 64); err != nil || len(r.MeasureValues) != 0 {
-			return nil, fmt.Errorf("record %d: Invalid value %s for double measure value type.", i, r.MeasureValue)
+			return nil, fmt.Errorf("record %d: invalid value %s for double measure value type", i, r.MeasureValue)
 		}
 		out = append(out, r)
 	}

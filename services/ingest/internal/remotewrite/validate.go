@@ -10,7 +10,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -138,7 +138,7 @@ func (s *builder) check(r *Request) ledger.Reason {
 		return ledger.EmptyLabelSet
 	}
 	for _, l := range ls {
-		if string(l.Name) == labels.MetricName {
+		if string(l.Name) == model.MetricNameLabel {
 			if limit := r.decoder.opts.MaxMetricNameBytes; limit > 0 && len(l.Value) > limit {
 				return ledger.MetricNameTooLong
 			}

@@ -116,7 +116,7 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 	switch code {
 	case "UnrecognizedClientException", "InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredTokenException", "ExpiredToken",
 		"InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignature",
-		"IncompleteSignatureException", "RequestExpired", "AccessDenied", "NotAuthorized", "OptInRequired":
+		"IncompleteSignatureException", "RequestExpired", "AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired":
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
 	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled", "SlowDown":
 		return fail(Throttled, true, "Timestream throttles writes ("+code+")", "")
