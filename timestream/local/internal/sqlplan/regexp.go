@@ -70,10 +70,45 @@ func translateRegexp(pattern string) (string, error) {
 	}
 	translated := out.String()
 	// Go's syntax is RE2's, so what it refuses DuckDB would refuse while the query runs.
-	if _, err := syntax.Parse(translated, syntax.Perl); err != nil {
+	parsed, err := syntax.Parse(translated, syntax.Perl)
+	if err != nil {
 		return "", fmt.Errorf("Invalid regular expression: %s", pattern) //nolint:staticcheck // the service's texts begin with a capital
 	}
+	if anchoredInside(parsed) {
+		// DuckDB turns simple patterns into LIKE, and takes an anchor for the end of the pattern wherever it stands: it
+		// finds "ab" by `a^b`. What is added holds everywhere and is not simple.
+		translated = `(?:` + translated + `)(?:\b|\B)`
+	}
 	return translated, nil
+}
+
+// anchoredInside tells whether a sequence has an anchor other than at its own ends.
+func anchoredInside(re *syntax.Regexp) bool {
+	parts := sequence(nil, re)
+	for i, part := range parts {
+		switch part.Op {
+		case syntax.OpBeginText, syntax.OpBeginLine:
+			if i > 0 {
+				return true
+			}
+		case syntax.OpEndText, syntax.OpEndLine:
+			if i < len(parts)-1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sequence appends what follows one another in a pattern, through groups that capture nothing.
+func sequence(parts []*syntax.Regexp, re *syntax.Regexp) []*syntax.Regexp {
+	if re.Op != syntax.OpConcat {
+		return append(parts, re)
+	}
+	for _, sub := range re.Sub {
+		parts = sequence(parts, sub)
+	}
+	return parts
 }
 
 func notServed(what string) error {
