@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/internal/flags"
+)
+
+// asProcess makes the test binary be the command, so that tests can kill a real process.
+const asProcess = "TIMESTREAM_LOCAL_TEST_AS_PROCESS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProcess) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+type server struct {
+	cmd    *exec.Cmd
+	url    string
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, dir string, args ...string) *server {
+	t.Helper()
+	s := &server{}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	ln.Close()
+	s.url = "http://" + address
+	s.cmd = exec.Command(os.Args[0], append([]string{"--data-dir", dir, "--listen-address", address}, args...)...)
+	s.cmd.Env = append(os.Environ(), asProcess+"=1")
+	s.cmd.Stderr = &s.stderr
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+	})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if code, _ := get(s.url + "/-/ready"); code == http.StatusOK {
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready: %s", &s.stderr)
+		}
+	}
+}
+
+func get(url string) (int, string) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	res, err := client.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(b)
+}
+
+func (s *server) config() aws.Config {
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &s.url, Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "any"}, nil
+		})}
+}
+
+// batch is the n-th request of a writer: 50 records.
+func batch(writer, n int, start time.Time) *timestreamwrite.WriteRecordsInput {
+	in := &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("PrometheusDatabase"), TableName: aws.String("PrometheusMetricsTable"),
+		CommonAttributes: &wtypes.Record{MeasureName: aws.String("m"), Time: aws.String(strconv.FormatInt(start.UnixMilli()+int64(n), 10)),
+			Dimensions: []wtypes.Dimension{{Name: aws.String("writer"), Value: aws.String(strconv.Itoa(writer))}}}}
+	for i := range 50 {
+		in.Records = append(in.Records, wtypes.Record{MeasureValue: aws.String(strconv.Itoa(n)), Dimensions: []wtypes.Dimension{{Name: aws.String("i"), Value: aws.String(strconv.Itoa(i))}}})
+	}
+	return in
+}
+
+// TestKill kills the process under load, again and again, and finds every acknowledged record after each start; then it
+// writes all of them once more, which must change nothing.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	const writers = 4
+	began := time.Now().Add(-time.Hour)
+	var acked [writers]int
+	for round := range 3 {
+		s := start(t, dir)
+		w := timestreamwrite.NewFromConfig(s.config())
+		if round > 0 {
+			check(t, s, acked[:])
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		total := 0
+		enough := make(chan struct{})
+		for i := range writers {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for {
+					// The request that was in flight at the kill, stored or not, is sent again: the numbers have no hole.
+					if _, err := w.WriteRecords(context.Background(), batch(i, acked[i], began)); err != nil {
+						return
+					}
+					acked[i]++
+					mu.Lock()
+					if total++; total == 150 {
+						close(enough)
+					}
+					mu.Unlock()
+				}
+			}()
+		}
+		<-enough
+		if err := s.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.cmd.Wait()
+		wg.Wait()
+	}
+	s := start(t, dir)
+	check(t, s, acked[:])
+	w := timestreamwrite.NewFromConfig(s.config())
+	for i := range writers {
+		for n := range acked[i] {
+			if _, err := w.WriteRecords(context.Background(), batch(i, n, began)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check(t, s, acked[:])
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &s.stderr)
+	}
+}
+
+// check counts each writer's records: at least those that were acknowledged, at most one request more, and whole requests.
+func check(t *testing.T, s *server, acked []int) {
+	t.Helper()
+	q := timestreamquery.NewFromConfig(s.config())
+	for i := range acked {
+		out, err := q.Query(context.Background(), &timestreamquery.QueryInput{QueryString: aws.String(fmt.Sprintf(
+			"SELECT count(*), max(measure_value::double) FROM PrometheusDatabase.PrometheusMetricsTable WHERE writer = '%d'", i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := strconv.Atoi(*out.Rows[0].Data[0].ScalarValue)
+		if n < acked[i]*50 || n > (acked[i]+1)*50 || n%50 != 0 {
+			t.Errorf("writer %d: %d records, acknowledged were %d", i, n, acked[i]*50)
+		}
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	s := start(t, t.TempDir(), "--default-database", "db1", "--default-table", "t-1")
+	for path, want := range map[string]string{
+		"/-/healthy": "Healthy", "/-/ready": "Ready", "/metrics": "timestream_local_records_total", "/debug/pprof/": "goroutine",
+	} {
+		if code, body := get(s.url + path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d %.100s", path, code, body)
+		}
+	}
+	if err := run(t.Context(), []string{"healthcheck", "--url", s.url + "/-/healthy"}, io.Discard, io.Discard); err != nil {
+		t.Error(err)
+	}
+	if err := run(t.Context(), []string{"healthcheck", "--url", s.url + "/nothing"}, io.Discard, io.Discard); err == nil {
+		t.Error("a missing page is healthy")
+	}
+	if _, err := timestreamwrite.NewFromConfig(s.config()).DescribeTable(t.Context(), &timestreamwrite.DescribeTableInput{DatabaseName: aws.String("db1"), TableName: aws.String("t-1")}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	cfg := defaultConfig()
+	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
+	cfg.registerFlags(fs)
+	env := map[string]string{"TIMESTREAM_LOCAL_MEMORY_RETENTION_HOURS": "7", "TIMESTREAM_LOCAL_ALLOW_ACTIONS": "timestream:Select, WriteRecords", "TIMESTREAM_LOCAL_LIMITS": "observed"}
+	err := flags.Parse(fs, []string{"--magnetic-retention-days=9", "--memory-limit=128MiB"}, flags.Options{Prefix: "TIMESTREAM_LOCAL",
+		LookupEnv: func(k string) (string, bool) { v, ok := env[k]; return v, ok }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := cfg.local; c.MemoryRetentionHours != 7 || c.MagneticRetentionDays != 9 || c.MemoryLimit != 128<<20 || c.Limits != "observed" || strings.Join(c.AllowActions, " ") != "Select WriteRecords" {
+		t.Errorf("got %+v", c)
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "--data-dir=./data") || !strings.Contains(out.String(), "127.0.0.1:9231") {
+		t.Errorf("got %v, %s", err, &out)
+	}
+	for _, bad := range [][]string{{"--limits=none"}, {"--memory-retention-hours=0"}, {"--default-table="}, {"--tls-key=x"}, {"extra"}, {"--memory-limit=1"}} {
+		if err := run(t.Context(), append([]string{"--data-dir", t.TempDir()}, bad...), io.Discard, io.Discard); err == nil {
+			t.Errorf("%v: no error", bad)
+		}
+	}
+}
