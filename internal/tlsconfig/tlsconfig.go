@@ -45,7 +45,7 @@ func (s Server) Config() (*tls.Config, error) {
 	}
 	pair := &keyPair{certFile: s.CertFile, keyFile: s.KeyFile}
 	if _, err := pair.load(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--%stls-certificate=%s and --%stls-key=%s: %w", s.prefix, s.CertFile, s.prefix, s.KeyFile, err)
 	}
 	cfg := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
