@@ -8,6 +8,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
@@ -24,6 +25,11 @@ func main() { os.Exit(process.Main(run)) }
 func run(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "healthcheck" {
 		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/healthy", stderr)
+	}
+	// Most of the heap is the cache of series, which every collection walks, while most garbage is what the calls to
+	// Timestream leave behind. Collecting half as often takes some tens of MiB and spares a fifth of the processor time.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
 	}
 	cfg := ingest.DefaultConfig()
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)

@@ -105,6 +105,36 @@ func Sort(items []Item) []Item {
 	return items[:kept]
 }
 
+// minOwnBatch is from how many records on the rest of a target gets a batch of its own. A batch of one target sends the
+// target's labels once, which saves some 200 metered bytes a record; a call more costs half a write unit, and the
+// processor time of signing and sending. From here on the first is worth more than the second.
+const minOwnBatch = timestream.MaxRecordsPerWrite / 2
+
+// Split cuts sorted items into batches. As far as possible the records of a batch have the same target; what is left of
+// targets is put together in left, which is emptied first, and returned for the next time.
+func Split(items, left []Item) (batches [][]Item, _ []Item) {
+	const most = timestream.MaxRecordsPerWrite
+	batches, left = make([][]Item, 0, len(items)/minOwnBatch+1), left[:0]
+	for len(items) > 0 {
+		n := 1
+		for n < min(len(items), most) && items[n].target == items[0].target {
+			n++
+		}
+		if n >= minOwnBatch {
+			batches = append(batches, items[:n:n])
+		} else {
+			left = append(left, items[:n]...)
+		}
+		items = items[n:]
+	}
+	for rest := left; len(rest) > 0; {
+		n := min(len(rest), most)
+		batches = append(batches, rest[:n:n])
+		rest = rest[n:]
+	}
+	return batches, left
+}
+
 // Builder builds one request at a time in memory that it uses again. It is not safe for concurrent use.
 type Builder struct {
 	input   timestreamwrite.WriteRecordsInput
@@ -307,10 +337,4 @@ func attributes(v promschema.Value) (values []types.MeasureValue, metered int) {
 		}
 	}
 	return values, metered
-}
-
-// Next cuts the first batch off items.
-func Next(items []Item) (batch, rest []Item) {
-	n := min(len(items), timestream.MaxRecordsPerWrite)
-	return items[:n], items[n:]
 }

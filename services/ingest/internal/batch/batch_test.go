@@ -142,9 +142,8 @@ func TestBatchesExpandToTheSameRecords(t *testing.T) {
 	db, table := "d", "t"
 	for range 500 {
 		items := Sort(randomItems(t, r, 1+r.IntN(250)))
-		for len(items) > 0 {
-			var batch []Item
-			batch, items = Next(items)
+		batches, _ := Split(items, nil)
+		for _, batch := range batches {
 			in, bytes := b.Build(&db, &table, batch)
 			got := expand(t, in)
 			if len(got) != len(batch) {
@@ -251,6 +250,44 @@ func TestSortNeverLosesASample(t *testing.T) {
 	}
 }
 
+func TestSplit(t *testing.T) {
+	for _, c := range []struct {
+		give, want []int // records by target; records by batch
+	}{
+		{nil, nil},
+		{[]int{1}, []int{1}},
+		{[]int{100}, []int{100}},
+		{[]int{98, 98, 98}, []int{98, 98, 98}},
+		{[]int{250}, []int{100, 100, 50}},
+		{[]int{110, 110, 110}, []int{100, 100, 100, 30}},
+		{[]int{10, 99, 10, 49, 50}, []int{99, 50, 69}},
+		{[]int{40, 40, 40}, []int{100, 20}},
+	} {
+		var items []Item
+		total := 0
+		for target, n := range c.give {
+			s := newSeries(t, ingesttest.L("__name__", "m", "instance", fmt.Sprint(target)))
+			s.target = uint64(target)
+			for i := range n {
+				items = append(items, NewItem(s, int64(i), 1, total))
+				total++
+			}
+		}
+		var got []int
+		seen := map[string]bool{}
+		batches, _ := Split(Sort(items), nil)
+		for _, b := range batches {
+			got = append(got, len(b))
+			for _, it := range b {
+				seen[fmt.Sprint(it.Series.Text(), it.TimeMs)] = true
+			}
+		}
+		if !slices.Equal(got, c.want) || len(seen) != total {
+			t.Errorf("%v: got %v, want %v; %d of %d", c.give, got, c.want, len(seen), total)
+		}
+	}
+}
+
 func TestSameRecord(t *testing.T) {
 	ls := func() []labels.Label { return ingesttest.L("__name__", "a", "job", "x") }
 	a, b := NewItem(newSeries(t, ls()), 1, 1, 0), NewItem(newSeries(t, ls()), 1, 1, 0)
@@ -305,15 +342,15 @@ func BenchmarkBuild(b *testing.B) {
 	}
 	db, table := "PrometheusDatabase", "PrometheusMetricsTable"
 	var builder Builder
-	work := make([]Item, 0, n)
+	var work, left []Item
 	total, units, calls := 0, 0, 0
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
 		work = append(work[:0], requests[i%len(requests)]...)
-		for items := Sort(work); len(items) > 0; {
-			var batch []Item
-			batch, items = Next(items)
+		var batches [][]Item
+		batches, left = Split(Sort(work), left)
+		for _, batch := range batches {
 			_, bytes := builder.Build(&db, &table, batch)
 			total += bytes
 			units += (bytes + WriteUnit - 1) / WriteUnit

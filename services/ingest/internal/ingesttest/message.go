@@ -100,12 +100,13 @@ func V2(tb testing.TB, ss []Series) []byte {
 // Snappy compresses a message as senders do.
 func Snappy(message []byte) []byte { return snappy.Encode(nil, message) }
 
-// Load is like what one shard of a Prometheus sends of 10,000 series with 8 to 14 labels: 50 targets, each scraped at
-// its own moment, 200 series each.
+// Load is like what one shard of a Prometheus sends of series with 10 to 14 labels, 200 of each target: every so many-th
+// series, so that the requests from 0 up to series/samplesPerRequest hold each series once.
 func Load(series, samplesPerRequest, request int) []Series {
 	out := make([]Series, 0, samplesPerRequest)
+	stride := max(1, series/samplesPerRequest)
 	for n := range samplesPerRequest {
-		i := (request*samplesPerRequest + n) % series
+		i := (n*stride + request) % series
 		target, metric := i/200, i%200
 		ls := L(
 			"__name__", fmt.Sprintf("http_server_requests_family_%02d_bucket", metric/10),
@@ -125,7 +126,7 @@ func Load(series, samplesPerRequest, request int) []Series {
 		if metric%5 == 0 {
 			ls = append(ls, L("version", "v1.27.3", "zone", "eu-west-1a")...)
 		}
-		ms := int64(1_790_000_000_000) + int64(target)*137 + int64((request*samplesPerRequest+n)/series)*15_000
+		ms := int64(1_790_000_000_000) + int64(target)*137 + int64(n*stride/series)*15_000
 		out = append(out, One(ls, ms, float64(i*7919%1_000_003)/64))
 	}
 	return out

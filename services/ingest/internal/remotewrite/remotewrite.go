@@ -77,8 +77,10 @@ type Request struct {
 
 	decoder *Decoder
 	plain   []byte // decompressed payload
-	labels  []series.Label
-	samples []series.Sample
+	// borrowed: labels and symbols point into a payload that was not compressed, which must not outlive its request.
+	borrowed bool
+	labels   []series.Label
+	samples  []series.Sample
 	// bounds are the places of Series[i] in labels and samples while those may still move.
 	bounds  []bounds
 	symbols []symbol
@@ -95,9 +97,10 @@ func (r *Request) Release() {
 	if cap(r.plain) > maxPooledBytes || cap(r.labels) > maxPooledBytes/48 || cap(r.samples) > maxPooledBytes/16 || cap(r.symbols) > maxPooledBytes/40 {
 		return
 	}
-	clear(r.labels[:cap(r.labels)]) // they point into payloads that were not compressed
-	clear(r.symbols[:cap(r.symbols)])
-	clear(r.Series[:cap(r.Series)])
+	if r.borrowed {
+		clear(r.labels[:cap(r.labels)])
+		clear(r.symbols[:cap(r.symbols)])
+	}
 	r.account = nil
 	r.decoder.pool.Put(r)
 }
@@ -136,7 +139,7 @@ func (d *Decoder) Decode(m Message, compressed bool, payload []byte, a *ledger.A
 	}
 	r := d.pool.Get().(*Request)
 	r.Series, r.labels, r.samples, r.bounds, r.symbols = r.Series[:0], r.labels[:0], r.samples[:0], r.bounds[:0], r.symbols[:0]
-	r.account = a
+	r.account, r.borrowed = a, !compressed
 	if err := r.decode(m, compressed, payload); err != nil {
 		r.Release()
 		return nil, err

@@ -23,6 +23,8 @@ type job struct {
 	// final: what is refused now is not encoded again.
 	final bool
 
+	left []batch.Item // memory for batch.Split
+
 	failed atomic.Bool // failure is set
 
 	mu      sync.Mutex
@@ -45,11 +47,7 @@ type refusal struct {
 // bring all of them again.
 func (j *job) round(ctx context.Context, items []batch.Item) {
 	var batches [][]batch.Item
-	for len(items) > 0 {
-		var b []batch.Item
-		b, items = batch.Next(items)
-		batches = append(batches, b)
-	}
+	batches, j.left = batch.Split(items, j.left)
 	workers := min(j.store.cfg.InFlight, len(batches))
 	if workers <= 1 {
 		for _, b := range batches {

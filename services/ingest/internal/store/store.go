@@ -77,7 +77,7 @@ type Store struct {
 	uses   uint64
 
 	builders sync.Pool // of *batch.Builder
-	items    sync.Pool // of *[]batch.Item
+	memory   sync.Pool // of *memory
 
 	metered   prometheus.Counter
 	units     prometheus.Counter
@@ -121,7 +121,7 @@ func New(cfg Config, sender *send.Sender, query catalogue.Querier, logger *slog.
 		}),
 	}
 	s.builders.New = func() any { return new(batch.Builder) }
-	s.items.New = func() any { return new([]batch.Item) }
+	s.memory.New = func() any { return new(memory) }
 	reg.MustRegister(s.metered, s.units, s.records, s.encoded, s.reencoded, s.bisected,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tributary_ingest_series_cached", Help: "Encoded series in the cache.",
@@ -132,6 +132,8 @@ func New(cfg Config, sender *send.Sender, query catalogue.Querier, logger *slog.
 const (
 	// firstLoad is how long the first request for a table waits for its catalogue.
 	firstLoad = time.Second
+	// backgroundLoad bounds a reading that nobody waits for.
+	backgroundLoad = 30 * time.Second
 	// refreshForRequest bounds the wait of a request whose names the table refused.
 	refreshForRequest = 5 * time.Second
 	// minRefreshAge keeps refused names from reading the catalogue all the time; where it is read from the data that
@@ -146,7 +148,12 @@ const (
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(min(retryLoad, s.cfg.CatalogueRefresh))
 	defer ticker.Stop()
-	s.table(Destination{s.cfg.Database, s.cfg.Table}).catalogue.Refresh(ctx, 0)
+	refresh := func(t *table, age time.Duration) {
+		ctx, cancel := context.WithTimeout(ctx, backgroundLoad)
+		defer cancel()
+		t.catalogue.Refresh(ctx, age)
+	}
+	refresh(s.table(Destination{s.cfg.Database, s.cfg.Table}), 0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,7 +174,7 @@ func (s *Store) Run(ctx context.Context) error {
 			case st.Degraded:
 				age = max(age, time.Hour)
 			}
-			t.catalogue.Refresh(ctx, age)
+			refresh(t, age)
 		}
 	}
 }
@@ -213,17 +220,14 @@ func (s *Store) Append(ctx context.Context, d Destination, ss []series.Series, a
 	t := s.table(d)
 	t.catalogue.EnsureLoaded(ctx, firstLoad)
 
-	pooled := s.items.Get().(*[]batch.Item)
-	items := s.encode(t, ss, a, (*pooled)[:0])
+	mem := s.memory.Get().(*memory)
+	mem.items = s.encode(t, ss, a, mem.items[:0])
+	j := &job{store: s, table: t, account: a, left: mem.left}
 	defer func() {
-		if cap(items) <= maxPooledItems {
-			clear(items[:cap(items)])
-			*pooled = items
-			s.items.Put(pooled)
-		}
+		mem.left = j.left
+		s.release(mem)
 	}()
-	j := &job{store: s, table: t, account: a}
-	j.round(ctx, batch.Sort(items))
+	j.round(ctx, batch.Sort(mem.items))
 	if again := j.encodeAgain(ctx); len(again) > 0 {
 		j.final = true
 		j.round(ctx, batch.Sort(again))
@@ -240,8 +244,20 @@ func (s *Store) Append(ctx context.Context, d Destination, ss []series.Series, a
 	return nil
 }
 
+// memory is what a request needs and the next one can use again.
+type memory struct{ items, left []batch.Item }
+
 // maxPooledItems is the largest slice of items that is kept for the next request.
 const maxPooledItems = 100_000
+
+func (s *Store) release(m *memory) {
+	if cap(m.items) > maxPooledItems || cap(m.left) > maxPooledItems {
+		return
+	}
+	clear(m.items) // they keep series alive that may leave the cache
+	clear(m.left)
+	s.memory.Put(m)
+}
 
 // postpone puts a failure into the account.
 func postpone(d Destination, f *send.Failure, a *ledger.Account) {
