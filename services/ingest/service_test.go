@@ -579,7 +579,9 @@ func TestFailOnFlags(t *testing.T) {
 func TestLedgerUnderRandomFaults(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	var mu sync.Mutex
-	r := newRig(t, quick())
+	cfg := quick()
+	cfg.WriteRetries = 1
+	r := newRig(t, cfg)
 	r.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) ingesttest.Reply {
 		mu.Lock()
 		defer mu.Unlock()

@@ -16,7 +16,9 @@ import (
 // Writer is a write client that discovers its endpoint anew when Timestream says that the one it knows has moved
 // (InvalidEndpointException; Developer Guide, "The endpoint discovery pattern"). The SDK keeps a discovered endpoint for
 // the time it was told, a day, whatever the endpoint answers. The failed call is not repeated: that is the caller's.
-type Writer struct{ client atomic.Pointer[timestreamwrite.Client] }
+type Writer struct {
+	client atomic.Pointer[timestreamwrite.Client]
+}
 
 // NewWriter returns a writer that begins with c.
 func NewWriter(c *timestreamwrite.Client) *Writer {
@@ -38,7 +40,9 @@ func (w *Writer) WriteRecords(ctx context.Context, in *timestreamwrite.WriteReco
 }
 
 // Querier is the same for queries.
-type Querier struct{ client atomic.Pointer[timestreamquery.Client] }
+type Querier struct {
+	client atomic.Pointer[timestreamquery.Client]
+}
 
 // NewQuerier returns a querier that begins with c.
 func NewQuerier(c *timestreamquery.Client) *Querier {
@@ -56,4 +60,9 @@ func (q *Querier) Query(ctx context.Context, in *timestreamquery.QueryInput, opt
 		q.client.CompareAndSwap(c, timestreamquery.New(c.Options()))
 	}
 	return out, err
+}
+
+// CancelQuery is that of the SDK's client.
+func (q *Querier) CancelQuery(ctx context.Context, in *timestreamquery.CancelQueryInput, opts ...func(*timestreamquery.Options)) (*timestreamquery.CancelQueryOutput, error) {
+	return q.client.Load().CancelQuery(ctx, in, opts...)
 }

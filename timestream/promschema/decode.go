@@ -21,7 +21,7 @@ func DecodeLabels(measure string, dims []Dimension) (labels.Labels, error) {
 	}
 	ls := make([]labels.Label, 0, len(dims)+1)
 	if kind == PlainMeasure {
-		ls = append(ls, labels.Label{Name: labels.MetricName, Value: MetricName(measure)})
+		ls = append(ls, labels.Label{Name: NameDimension, Value: MetricName(measure)})
 	}
 	var packed [PackedDimensions]string
 	hasPacked := false

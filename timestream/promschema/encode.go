@@ -85,7 +85,7 @@ func EncodeSeries(ls []labels.Label, cols Columns, limits Limits) (Series, error
 	var packed []labels.Label
 	size := 0
 	for _, l := range ls {
-		if l.Name == labels.MetricName {
+		if l.Name == NameDimension {
 			s.Metric = l.Value
 			continue
 		}

@@ -17,7 +17,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 
 	"github.com/tributary-project/tributary/timestream"
 )
@@ -32,7 +32,7 @@ const LayoutVersion = 1
 // Names of dimensions of the layout.
 const (
 	// NameDimension holds the metric name of an extension record.
-	NameDimension = labels.MetricName
+	NameDimension = model.MetricNameLabel
 	// NoLabelsDimension is the one dimension, with the value NoLabelsValue, of a series whose only label is its name:
 	// a record needs a dimension.
 	NoLabelsDimension = Prefix + "no_labels"
@@ -165,5 +165,5 @@ func MetricName(measure string) string { return strings.ReplaceAll(measure, "--"
 // CanBeColumn tells whether a label may be a dimension of its own as far as its name goes. Budget and size are the
 // caller's business.
 func CanBeColumn(label string) bool {
-	return label != labels.MetricName && !strings.HasPrefix(label, Prefix) && timestream.ValidDimensionName(label)
+	return label != NameDimension && !strings.HasPrefix(label, Prefix) && timestream.ValidDimensionName(label)
 }
