@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
+	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/send"
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -30,7 +31,7 @@ type job struct {
 	mu      sync.Mutex
 	account *ledger.Account
 	failure *send.Failure
-	refused []refusal // for a name's limit or type; not final yet
+	refused []refusal // for what another encoding may cure; not final yet
 	// known are the series encoded anew with only the names that the table has, after it refused others for a limit.
 	known map[*batch.Series]bool
 	full  bool // the table took some of these: it has no room for new names
@@ -147,7 +148,7 @@ func (j *job) settle(items []batch.Item, res send.Result) {
 // they are duplicates only of what is stored. The caller holds the lock.
 func (j *job) refuse(it *batch.Item, text string) {
 	reason := send.Reason(text)
-	if !j.final && (reason == ledger.LimitExceeded || reason == ledger.TypeConflict) {
+	if !j.final && (reason == ledger.LimitExceeded || reason == ledger.TypeConflict || reason == ledger.Refused) {
 		j.refused = append(j.refused, refusal{item: *it, reason: reason, text: text})
 		return
 	}
@@ -161,11 +162,13 @@ func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
 }
 
 // encodeAgain encodes refused samples anew with what the catalogue says by now. Those for which that changes nothing are
-// rejected; the others are returned to be sent again, for the last time.
+// rejected; the others are returned to be sent again.
 func (j *job) encodeAgain(ctx context.Context) []batch.Item {
-	if len(j.refused) == 0 || j.failure != nil {
-		for i := range j.refused {
-			j.reject(&j.refused[i].item, j.refused[i].reason, j.refused[i].text)
+	refused := j.refused
+	j.refused = nil
+	if len(refused) == 0 || j.failure != nil {
+		for i := range refused {
+			j.reject(&refused[i].item, refused[i].reason, refused[i].text)
 		}
 		return nil
 	}
@@ -178,13 +181,18 @@ func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 	cat.Refresh(refreshCtx, age)
 	cancel()
 	var again []batch.Item
-	for i := range j.refused {
-		r := &j.refused[i]
+	for i := range refused {
+		r := &refused[i]
 		measure, plain := r.item.Measure()
 		var cols promschema.Columns = cat
-		if r.reason == ledger.LimitExceeded {
+		switch {
+		case r.reason == ledger.LimitExceeded:
 			cols = cat.Seen()
-		} else if plain {
+		case r.reason == ledger.Refused:
+			// For reasons of its own. That a label has the name of an attribute which appeared after the catalogue was
+			// read is one, and the words for it are not known.
+			cols = seenDimensions{cat}
+		case plain:
 			cat.DenyMeasure(measure)
 		}
 		old := r.item.Series
@@ -212,3 +220,8 @@ func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 	}
 	return again
 }
+
+// seenDimensions gives out measure names as its table does, but only the columns that the table is known to have.
+type seenDimensions struct{ *catalogue.Table }
+
+func (s seenDimensions) Dimension(label string) bool { return s.Seen().Dimension(label) }

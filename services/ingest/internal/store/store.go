@@ -228,12 +228,17 @@ func (s *Store) Append(ctx context.Context, d Destination, ss []series.Series, a
 		s.release(mem)
 	}()
 	j.round(ctx, batch.Sort(mem.items))
-	if again := j.encodeAgain(ctx); len(again) > 0 {
-		j.final = true
-		j.round(ctx, batch.Sort(again))
-		if j.full {
-			t.catalogue.Full()
+	// A record can have two faults that only another encoding cures: its measure's type, and then a label.
+	for round := 0; round < 2; round++ {
+		again := j.encodeAgain(ctx)
+		if len(again) == 0 {
+			break
 		}
+		j.final = round == 1
+		j.round(ctx, batch.Sort(again))
+	}
+	if j.full {
+		t.catalogue.Full()
 	}
 	if f := j.failure; f != nil {
 		if f.Cause == send.TableMissing && d != (Destination{s.cfg.Database, s.cfg.Table}) {
