@@ -102,6 +102,7 @@ func NewWrite(ctx context.Context, c Config) (*timestreamwrite.Client, error) {
 		return nil, err
 	}
 	return timestreamwrite.NewFromConfig(cfg, func(o *timestreamwrite.Options) {
+		o.HTTPClient = plainBody{o.HTTPClient}
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 			// The SDK discovers endpoints even when one is given; a given one is meant.
@@ -117,6 +118,7 @@ func NewQuery(ctx context.Context, c Config) (*timestreamquery.Client, error) {
 		return nil, err
 	}
 	return timestreamquery.NewFromConfig(cfg, func(o *timestreamquery.Options) {
+		o.HTTPClient = plainBody{o.HTTPClient}
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 			o.EndpointDiscovery.EnableEndpointDiscovery = aws.EndpointDiscoveryDisabled
