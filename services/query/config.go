@@ -137,7 +137,7 @@ func checkName(s string) error {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
 		default:
-			return errors.New("a name has only the characters a-z A-Z 0-9 _ - .")
+			return errors.New("a name has letters, digits, underscores, hyphens and dots only")
 		}
 	}
 	return nil

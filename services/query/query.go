@@ -34,8 +34,8 @@ import (
 // role is the service's name in the status service and in /-/ready.
 const role = "query"
 
-// TimestreamClient is the part of Timestream's query API that the service uses. *timestreamquery.Client satisfies it,
-// configured not to retry by itself. Every call may be made again after any error.
+// TimestreamClient is the part of Timestream's query API that the service uses. *timestreamquery.Client and
+// *client.Querier satisfy it, configured not to retry by themselves. Every call may be made again after any error.
 type TimestreamClient = pages.Client
 
 // Deps is what a service is given.

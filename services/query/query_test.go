@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
@@ -77,7 +78,7 @@ func start(t *testing.T, set func(*Config)) *running {
 	}
 	r.client = queryv1.NewQueryServiceClient(r.conn)
 	t.Cleanup(func() {
-		r.conn.Close()
+		_ = r.conn.Close()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
@@ -137,7 +138,7 @@ func matcher(t queryv1.LabelMatcher_Type, name, value string) *queryv1.LabelMatc
 }
 
 func nameIs(name string) *queryv1.LabelMatcher {
-	return matcher(queryv1.LabelMatcher_TYPE_EQUAL, labels.MetricName, name)
+	return matcher(queryv1.LabelMatcher_TYPE_EQUAL, model.MetricNameLabel, name)
 }
 
 func TestReadGivesBackWhatWasWritten(t *testing.T) {
@@ -324,7 +325,7 @@ func TestStatusAndHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, _ := io.ReadAll(res.Body) //nolint:errcheck // its status is what counts
-		res.Body.Close()
+		_ = res.Body.Close()
 		if res.StatusCode != want {
 			t.Errorf("%s: %d %.100s", path, res.StatusCode, body)
 		}

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		target = "Amazon Timestream, " + cfg.timestream.Region
 	}
 	s, err := query.New(cfg.query, query.Deps{
-		Timestream: timestream,
+		Timestream: client.NewQuerier(timestream),
 		Target:     target,
 		Logger:     logging.New(cfg.logging, stderr),
 		Registry:   admin.NewRegistry(),

@@ -117,6 +117,11 @@ func classify(ctx context.Context, err error) error {
 		e.Class = Away
 	case e.Code == "ValidationException":
 		e.Class = validation(e.Text)
+	case e.Code == "QueryExecutionException":
+		// The reference gives the text of a row that is too large, and not its class.
+		if c := validation(e.Text); c == RowTooLarge || c == BadRegexp {
+			e.Class = c
+		}
 	default:
 		var res *smithyhttp.ResponseError
 		if errors.As(err, &res) {
@@ -163,7 +168,7 @@ func transportText(err error) string {
 	}
 	var response *smithy.DeserializationError
 	if errors.As(err, &response) {
-		return "the answer from Timestream broke off or cannot be read"
+		return "the answer from Timestream broke off or cannot be read: " + response.Err.Error()
 	}
 	return "no answer from Timestream: " + err.Error()
 }

@@ -91,6 +91,7 @@ func TestRunTriesAgain(t *testing.T) {
 		{"no table", querytest.Validation("The table 'iotmulti' does not exist in database 'testdb' at line 1:1"), 1, 3, NoTable, true},
 		{"no database", querytest.Validation("Requested database 'abc' not found for identifier 'abc.sampleDB' at line 1:36"), 1, 3, NoTable, true},
 		{"row too large", querytest.Validation("Query aborted as max page response size has been exceeded by the output result row"), 1, 3, RowTooLarge, true},
+		{"row too large, by another class", &types.QueryExecutionException{Message: aws.String("Query aborted as max page response size has been exceeded by the output result row")}, 1, 3, RowTooLarge, true},
 		{"regular expression", querytest.Validation("Invalid regular expression: unmatched close parenthesis"), 1, 3, BadRegexp, true},
 		{"execution", &types.QueryExecutionException{Message: aws.String("unable to run the query")}, 1, 3, Failed, true},
 		{"too much work", querytest.Validation("MaxQueryTCU exceeded"), 1, 3, TooMuch, true},
@@ -203,11 +204,13 @@ func TestTransportErrors(t *testing.T) {
 		"connection lost": func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
-				conn.Close()
+				_ = conn.Close()
 			}
 		},
-		"no JSON":        func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{") },
-		"a proxy's page": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>bad gateway", http.StatusBadGateway) },
+		"no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{") },
+		"a proxy's page": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>bad gateway", http.StatusBadGateway)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int64

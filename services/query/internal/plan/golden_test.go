@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/timestream"
@@ -62,7 +64,7 @@ func knownMeasures() *catalogue.Measures {
 func TestGolden(t *testing.T) {
 	const (
 		eq, ne, re, nre = labels.MatchEqual, labels.MatchNotEqual, labels.MatchRegexp, labels.MatchNotRegexp
-		name            = labels.MetricName
+		name            = model.MetricNameLabel
 	)
 	up := match(eq, name, "up")
 	in := func(values int) string {
@@ -187,7 +189,7 @@ func TestFitWeakensTheLongestCondition(t *testing.T) {
 			t.Errorf("at most %d bytes: got %s, want %s", tt.limit, where, tt.want)
 		}
 	}
-	if err := d.fit(10); err != ErrTooLong {
+	if err := d.fit(10); !errors.Is(err, ErrTooLong) {
 		t.Errorf("got %v, want ErrTooLong", err)
 	}
 }
@@ -218,7 +220,7 @@ func TestHalve(t *testing.T) {
 func BenchmarkBuild(b *testing.B) {
 	f := Facts{Table: tssql.Table{Database: "db", Name: "metrics"}, Columns: wideColumns(), Measures: knownMeasures()}
 	sel := series.Selection{Matchers: []*labels.Matcher{
-		match(labels.MatchEqual, labels.MetricName, "up"), match(labels.MatchRegexp, "job", "a|b|c"), match(labels.MatchRegexp, "instance", "host-[0-9]+:9100"),
+		match(labels.MatchEqual, model.MetricNameLabel, "up"), match(labels.MatchRegexp, "job", "a|b|c"), match(labels.MatchRegexp, "instance", "host-[0-9]+:9100"),
 	}, StartMs: 1_700_000_000_000, EndMs: 1_700_003_600_000}
 	b.ReportAllocs()
 	for b.Loop() {

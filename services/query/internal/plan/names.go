@@ -5,6 +5,7 @@ package plan
 import (
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/timestream"
@@ -27,7 +28,7 @@ type names struct {
 func nameMatchers(ms []*labels.Matcher) names {
 	var n names
 	for _, m := range ms {
-		if m.Name != labels.MetricName {
+		if m.Name != model.MetricNameLabel {
 			continue
 		}
 		switch _, v := valuePredicate(nil, m, false); v {

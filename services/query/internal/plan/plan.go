@@ -11,7 +11,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -127,7 +127,7 @@ func Build(f Facts, sel series.Selection, o Options) ([]Statement, error) {
 	}
 	b.packed = packedText(f.Columns.Dimension)
 	for _, m := range sel.Matchers {
-		if m.Name == labels.MetricName {
+		if m.Name == model.MetricNameLabel {
 			continue
 		}
 		c, ok := b.labelCondition(m)

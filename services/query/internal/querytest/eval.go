@@ -32,7 +32,7 @@ type interval int64
 type env map[string]any
 
 // environment returns the columns of a record and checks nothing: see checkColumns.
-func environment(t *tableData, r Record) env {
+func environment(r Record) env {
 	e := env{"measure_name": r.Measure, "time": instant(r.TimeNs)}
 	for _, d := range r.Dimensions {
 		e[d.Name] = d.Value
@@ -49,7 +49,7 @@ func (b *Backend) selectRows(t *tableData, q *tssql.Query, sel *tssql.Select) (*
 	}
 	var found []env
 	for _, rec := range t.records {
-		e := environment(t, rec)
+		e := environment(rec)
 		if sel.Where != nil {
 			ok, err := eval(sel.Where, e)
 			if err != nil {

@@ -71,11 +71,9 @@ func Client(t testing.TB, h http.Handler) *timestreamquery.Client {
 	t.Cleanup(srv.Close)
 	cfg := client.DefaultConfig()
 	cfg.Endpoint, cfg.LocalCredentials = srv.URL, true
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	t.Cleanup(transport.CloseIdleConnections)
 	c, err := client.NewQuery(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return timestreamquery.New(c.Options(), func(o *timestreamquery.Options) { o.HTTPClient = &http.Client{Transport: transport} })
+	return c
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
@@ -56,7 +57,7 @@ func extensionStatement() plan.Statement {
 }
 
 func selection() series.Selection {
-	return series.Selection{Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "up")}, StartMs: 0, EndMs: 1 << 42}
+	return series.Selection{Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "up")}, StartMs: 0, EndMs: 1 << 42}
 }
 
 func bits(v float64) string { return strconv.FormatInt(int64(math.Float64bits(v)), 10) }
@@ -99,7 +100,7 @@ func TestCollectorsMergeIntoOneSeries(t *testing.T) {
 	want := []string{
 		fmt.Sprintf(`{__name__="up"} 1000=%x`, math.Float64bits(7)),
 		fmt.Sprintf(`{__name__="up", job="api"} 500=8000000000000000 1000=%x 2000=%x 3000=%x 4000=%x 5000=%x`,
-			math.Float64bits(1), math.Float64bits(2), math.Float64bits(3), uint64(value.StaleNaN), math.Float64bits(5)),
+			math.Float64bits(1), math.Float64bits(2), math.Float64bits(3), value.StaleNaN, math.Float64bits(5)),
 	}
 	if !reflect.DeepEqual(lines, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))

@@ -22,7 +22,7 @@ const (
 	labelName     = 1<<3 | 2
 	labelValue    = 2<<3 | 2
 	sampleValue   = 1<<3 | 1
-	sampleTime    = 2<<3 | 0
+	sampleTime    = 2 << 3
 )
 
 // typicalSampleBytes is a sample of this century.
