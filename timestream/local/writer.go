@@ -192,7 +192,7 @@ func (w *writer) inTx(f func() error) error {
 	}
 	err := f()
 	if err == nil {
-		if err = w.conn.Exec("COMMIT"); err == nil {
+		if err = w.conn.Commit(); err == nil {
 			return nil
 		}
 	}

@@ -82,6 +82,45 @@ func (c *Conn) Exec(sql string) error {
 	return nil
 }
 
+// Commit commits the connection's transaction. DuckDB hands the work to one of its threads, if it has more than one, and
+// spins until that has written the log to disk; here the wait is slept through.
+func (c *Conn) Commit() error {
+	var stmt bindings.PreparedStatement
+	defer bindings.DestroyPrepare(&stmt)
+	if bindings.Prepare(c.conn, "COMMIT", &stmt) == bindings.StateError {
+		return &Error{Text: bindings.PrepareError(stmt)}
+	}
+	var pending bindings.PendingResult
+	defer bindings.DestroyPending(&pending)
+	if bindings.PendingPrepared(stmt, &pending) == bindings.StateError {
+		return &Error{Text: bindings.PendingError(pending)}
+	}
+	for nap := minNap; ; {
+		switch state := bindings.PendingExecuteTask(pending); {
+		case state == bindings.PendingStateError:
+			return &Error{Text: bindings.PendingError(pending)}
+		case state == bindings.PendingStateNoTasksAvailable:
+			time.Sleep(nap)
+			nap = min(2*nap, maxNap)
+			continue
+		case !bindings.PendingExecutionIsFinished(state):
+			continue
+		}
+		var res bindings.Result
+		defer bindings.DestroyResult(&res)
+		if bindings.ExecutePending(pending, &res) == bindings.StateError {
+			return resultError(&res)
+		}
+		return nil
+	}
+}
+
+// A COMMIT takes from 100 µs to some milliseconds.
+const (
+	minNap = 20 * time.Microsecond
+	maxNap = 200 * time.Microsecond
+)
+
 // Read is Query in a read-only transaction of its own, which Rows.Close ends. A statement must not be planned in one
 // snapshot and run in a later one while others write: DuckDB plans joins by the ranges of keys that it saw, and drops
 // rows whose keys came since.
