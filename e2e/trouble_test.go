@@ -68,7 +68,7 @@ func readAnswer(t *testing.T, conn net.Conn) rw.Answer {
 // TestSlowAndBrokenBodies: bodies that trickle, stop or break off hold their place only until the time for a write is
 // over; while they hold all places others are told to come again, and afterwards all is as before.
 func TestSlowAndBrokenBodies(t *testing.T) {
-	const places, limit = 4, time.Second
+	const places, limit = 4, 2 * time.Second
 	s := system.Start(t, system.Options{App: func(c *allinone.Config) {
 		c.Gateway.MaxInFlightRequests, c.Gateway.WriteTimeout = places, limit
 	}})
@@ -112,7 +112,7 @@ func TestSlowAndBrokenBodies(t *testing.T) {
 	}
 	for _, conn := range slow {
 		a := readAnswer(t, conn)
-		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Text, "did not come within 1s (--write.timeout)") {
+		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Text, "did not come within 2s (--write.timeout)") {
 			t.Errorf("a slow body: got %d, Retry-After %q, %q; want 503 and the flag", a.Status, a.Header.Get("Retry-After"), a.Text)
 		}
 	}
