@@ -106,7 +106,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if *span < time.Millisecond {
 		return fmt.Errorf("--span=%s: must be a millisecond or more", *span)
 	}
-	ledger, err := load.LoadLedger(*path)
+	ledger, err := load.ReadLedger(*path)
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,8 @@ func (l *Ledger) Save(path string) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// LoadLedger reads a ledger that Save wrote.
-func LoadLedger(path string) (*Ledger, error) {
+// ReadLedger reads a ledger that Save wrote.
+func ReadLedger(path string) (*Ledger, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -214,7 +214,7 @@ func read(ctx context.Context, client *http.Client, url, name, run string, fromM
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		return nil, err

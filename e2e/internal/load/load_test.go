@@ -311,7 +311,7 @@ func TestRunAndVerify(t *testing.T) {
 				if err := report.Ledger.Save(path); err != nil {
 					t.Fatal(err)
 				}
-				ledger, err := LoadLedger(path)
+				ledger, err := ReadLedger(path)
 				if err != nil {
 					t.Fatal(err)
 				}

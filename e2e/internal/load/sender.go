@@ -244,7 +244,7 @@ func (s *sender) attempt(ctx context.Context, body []byte) (status int, header h
 	if err != nil {
 		return 0, nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	// The status line is the answer; a body that breaks off after it changes nothing.
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
 	if res.StatusCode/100 != 2 {
