@@ -74,7 +74,7 @@ start_engine() {
 	local why
 	command -v docker >/dev/null || die "docker is missing: apt-get install docker.io"
 	! docker info >/dev/null 2>&1 || return 0
-	why=$(docker info 2>&1 | tail -n 1)
+	why=$(docker info 2>&1 | tail -n 1) || true
 	[ -z "${DOCKER_HOST:-}" ] || die "the engine at $DOCKER_HOST does not answer: $why"
 	[ "$(id -u)" = 0 ] || die "no Docker engine answers ($why), and starting one needs root"
 	command -v dockerd >/dev/null || die "no Docker engine answers, and there is no dockerd to start: apt-get install docker.io"

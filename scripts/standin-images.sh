@@ -81,8 +81,11 @@ prometheus() {
 	local root=$scratch/prometheus
 	mkdir -p "$root"/{bin,etc/prometheus,etc/ssl/certs,prometheus,tmp}
 	say "building prometheus and promtool"
-	(cd tools/prometheus && GOWORK=off CGO_ENABLED=0 go build -tags remove_all_sd,enable_dns_sd -o "$root/bin/" \
+	(cd tools/prometheus && GOWORK=off go build -tags remove_all_sd,enable_dns_sd -o "$root/bin/" \
 		github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool)
+	# Built as `make bin/prometheus` builds it, which saves compiling all of it again, so it needs this machine's libc.
+	local library
+	for library in $(ldd "$root"/bin/* | grep -o '/[^ :]*\.so[^ ]*' | sort -u); do cp -L --parents "$library" "$root"; done
 	printf 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/home:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nnobody:x:65534:\n' >"$root/etc/group"
 	[ ! -s /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
