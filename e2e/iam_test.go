@@ -40,7 +40,7 @@ func TestNarrowPolicy(t *testing.T) {
 		rw.New("__name__", "first", "job", "iam").At(now, 2),
 		rw.New("__name__", "first", "job", "iam", "time", "packed", "with.dot", "packed", "label_x", "packed").At(now, 3),
 		rw.New("__name__", "alone").At(now, 4),
-		rw.New("__name__", "rec:orded", "job", "iam").At(now, 5),
+		rw.New("__name__", "recorded:by", "job", "iam").At(now, 5),
 		rw.New("__name__", "special:and-dash", "job", "iam").At(now, math.Inf(-1)),
 	}
 	// What comes later has labels and names that were not there before.
@@ -157,7 +157,7 @@ func checkSelectors(t *testing.T, s *system.System, written []rw.Series) {
 	}{
 		{"all", []*prompb.LabelMatcher{{Type: re, Name: "__name__", Value: ".+"}}, func(*prompb.TimeSeries) bool { return true }},
 		{"by name", []*prompb.LabelMatcher{{Type: eq, Name: "__name__", Value: "first"}}, func(s *prompb.TimeSeries) bool { return label(s, "__name__") == "first" }},
-		{"by recorded name", []*prompb.LabelMatcher{{Type: eq, Name: "__name__", Value: "rec:orded"}}, func(s *prompb.TimeSeries) bool { return label(s, "__name__") == "rec:orded" }},
+		{"by recorded name", []*prompb.LabelMatcher{{Type: eq, Name: "__name__", Value: "recorded:by"}}, func(s *prompb.TimeSeries) bool { return label(s, "__name__") == "recorded:by" }},
 		{"by pattern of names", []*prompb.LabelMatcher{{Type: re, Name: "__name__", Value: "sec:?ond|third"}}, func(s *prompb.TimeSeries) bool {
 			n := label(s, "__name__")
 			return n == "second" || n == "sec:ond" || n == "third"

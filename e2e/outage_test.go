@@ -118,7 +118,7 @@ func TestOutages(t *testing.T) {
 
 	own := prometheus.Settle(t, idle(write, "target"), time.Minute)
 	for _, name := range []string{"samples_failed_total", "samples_dropped_total"} {
-		if n, _, err := prometheus.Metric("prometheus_remote_storage_" + name); err != nil || n > 0 {
+		if n, _, err := prometheus.Metric(t.Context(), "prometheus_remote_storage_"+name); err != nil || n > 0 {
 			t.Errorf("prometheus_remote_storage_%s is %v (%v), want 0", name, n, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestOutages(t *testing.T) {
 // retried is how many samples Prometheus has sent again.
 func retried(t *testing.T, p *promtest.Instance) float64 {
 	t.Helper()
-	n, found, err := p.Metric("prometheus_remote_storage_samples_retried_total")
+	n, found, err := p.Metric(t.Context(), "prometheus_remote_storage_samples_retried_total")
 	if err != nil || !found {
 		t.Fatalf("no count of samples sent again: %v", err)
 	}

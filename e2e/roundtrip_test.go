@@ -122,10 +122,10 @@ func TestRoundTrip(t *testing.T) {
 			}
 			compareAnswers(t, first, second, own, instants)
 
-			if failed, _, err := first.Metric("prometheus_remote_storage_samples_failed_total"); err != nil || failed > 0 {
+			if failed, _, err := first.Metric(t.Context(), "prometheus_remote_storage_samples_failed_total"); err != nil || failed > 0 {
 				t.Errorf("%v samples failed to be sent (%v)", failed, err)
 			}
-			if found, _, err := second.Metric("prometheus_tsdb_head_series"); err != nil || found != 0 {
+			if found, _, err := second.Metric(t.Context(), "prometheus_tsdb_head_series"); err != nil || found != 0 {
 				t.Errorf("the second Prometheus has %v series of its own (%v)", found, err)
 			}
 		})
@@ -135,7 +135,7 @@ func TestRoundTrip(t *testing.T) {
 // everything is a query for all series over the time that they span, to the millisecond.
 func everything(series []*prompb.TimeSeries) *prompb.Query {
 	from, to := span(series)
-	return &prompb.Query{StartTimestampMs: from, EndTimestampMs: to, Matchers: []*prompb.LabelMatcher{{Type: prompb.LabelMatcher_RE, Name: labels.MetricName, Value: ".+"}}}
+	return &prompb.Query{StartTimestampMs: from, EndTimestampMs: to, Matchers: []*prompb.LabelMatcher{{Type: prompb.LabelMatcher_RE, Name: "__name__", Value: ".+"}}}
 }
 
 func span(series []*prompb.TimeSeries) (fromMs, toMs int64) {
@@ -164,7 +164,7 @@ func checkVariety(t *testing.T, series []*prompb.TimeSeries) {
 	for _, s := range series {
 		for _, l := range s.Labels {
 			labelNames[l.Name] = true
-			if l.Name == labels.MetricName {
+			if l.Name == "__name__" {
 				names[l.Value] = true
 			}
 		}
@@ -324,11 +324,11 @@ func compareAnswers(t *testing.T, first, second *promtest.Instance, own []*promp
 	empty := 0
 	ask := func(path string, params url.Values) {
 		t.Helper()
-		want, err := first.Query(path, params)
+		want, err := first.Query(t.Context(), path, params)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := second.Query(path, params)
+		got, err := second.Query(t.Context(), path, params)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -396,7 +396,7 @@ func TestEveryBitPattern(t *testing.T) {
 		if err != nil || answer.Status != http.StatusNoContent {
 			t.Fatalf("%v: %d %s %v", p, answer.Status, answer.Text, err)
 		}
-		got, err := promtest.ReadAll(t.Context(), s.ReadURL(), 0, math.MaxInt64, &prompb.LabelMatcher{Name: labels.MetricName, Value: name})
+		got, err := promtest.ReadAll(t.Context(), s.ReadURL(), 0, math.MaxInt64, &prompb.LabelMatcher{Name: "__name__", Value: name})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func main() {
 
 // bench is what all scenarios share.
 type bench struct {
-	bin, dir string
+	bin      string
 	load     load.Config
 	series   int
 	stdout   io.Writer

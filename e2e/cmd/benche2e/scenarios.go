@@ -70,12 +70,12 @@ func (s *system) launch(ctx context.Context, b *bench, name, readyURL string, ar
 }
 
 func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
 	if err != nil {
 		return "", err
 	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
+	address := ln.Addr().String()
+	return address, ln.Close()
 }
 
 func addresses(n int) ([]string, error) {
@@ -171,7 +171,7 @@ func (b *bench) measure(ctx context.Context, sc scenario) (_ *result, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &system{dir: dir}
 	defer func() {
 		for i := len(s.processes) - 1; i >= 0; i-- {

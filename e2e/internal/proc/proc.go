@@ -52,7 +52,7 @@ func Binary(name string) (string, error) {
 // Start starts a binary whose output goes to dir/name.log and waits until readyURL answers 200. The context bounds
 // the waiting only.
 func Start(ctx context.Context, name, dir, binary, readyURL string, args ...string) (*Process, error) {
-	return StartCommand(ctx, name, dir, readyURL, exec.Command(binary, args...))
+	return StartCommand(ctx, name, dir, readyURL, exec.Command(binary, args...)) //nolint:noctx // the context bounds the waiting only
 }
 
 // StartCommand is Start for a command with an environment or a client of its own: readyURL is asked without checking
@@ -62,7 +62,7 @@ func StartCommand(ctx context.Context, name, dir, readyURL string, cmd *exec.Cmd
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
@@ -90,7 +90,7 @@ func (p *Process) waitReady(ctx context.Context, url string) error {
 			return err
 		}
 		if res, err := client.Do(req); err == nil {
-			res.Body.Close()
+			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {
 				return nil
 			}

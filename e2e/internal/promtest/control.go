@@ -4,6 +4,7 @@ package promtest
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,24 +35,24 @@ func (i *Instance) Reload(t testing.TB, config string) {
 	if err := os.WriteFile(filepath.Join(i.Dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Post(i.URL+"/-/reload", "", nil)
+	res, err := request(t.Context(), http.MethodPost, i.URL+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(res.Body)
-		t.Fatalf("reload: %s: %s", res.Status, text)
+		text, err := io.ReadAll(res.Body)
+		t.Fatalf("reload: %s: %s (%v)", res.Status, text, err)
 	}
 }
 
 // Metric returns the sum of a metric of the server over all its label sets, and whether there is any.
-func (i *Instance) Metric(name string) (sum float64, found bool, err error) {
-	res, err := http.Get(i.URL + "/metrics")
+func (i *Instance) Metric(ctx context.Context, name string) (sum float64, found bool, err error) {
+	res, err := request(ctx, http.MethodGet, i.URL+"/metrics", "", nil)
 	if err != nil {
 		return 0, false, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
 		rest, ok := strings.CutPrefix(lines.Text(), name)
@@ -83,7 +84,7 @@ func (i *Instance) Settle(t testing.TB, config string, timeout time.Duration) []
 				return fmt.Errorf("series %s does not end with a staleness marker", key(s))
 			}
 		}
-		return i.drained()
+		return i.drained(t.Context())
 	}, timeout); err != nil {
 		t.Fatalf("Prometheus did not settle: %v", err)
 	}
@@ -91,11 +92,11 @@ func (i *Instance) Settle(t testing.TB, config string, timeout time.Duration) []
 }
 
 // drained tells what remote write has not sent yet. Attempts are counted, so those that were repeated are subtracted.
-func (i *Instance) drained() error {
+func (i *Instance) drained(ctx context.Context) error {
 	const prefix = "prometheus_remote_storage_"
 	m := map[string]float64{}
 	for _, name := range []string{"samples_in_total", "samples_total", "samples_retried_total", "samples_pending", "samples_failed_total", "samples_dropped_total"} {
-		v, found, err := i.Metric(prefix + name)
+		v, found, err := i.Metric(ctx, prefix+name)
 		if err != nil {
 			return err
 		}
@@ -112,12 +113,12 @@ func (i *Instance) drained() error {
 
 // Query asks the HTTP API (path query, query_range, series, …) and returns the answer, decoded. Results that have no order
 // come sorted.
-func (i *Instance) Query(path string, params url.Values) (any, error) {
-	res, err := http.PostForm(i.URL+"/api/v1/"+path, params)
+func (i *Instance) Query(ctx context.Context, path string, params url.Values) (any, error) {
+	res, err := request(ctx, http.MethodPost, i.URL+"/api/v1/"+path, "application/x-www-form-urlencoded", strings.NewReader(params.Encode()))
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	var answer map[string]any
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
 		return nil, fmt.Errorf("%s %s: %s: %w", path, params, res.Status, err)

@@ -63,11 +63,11 @@ func Binary(t testing.TB) string {
 // FreePort returns a port of the loopback interface that nothing listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
@@ -90,15 +90,17 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	cmd := exec.Command(Binary(t), append([]string{
+	defer func() { _ = log.Close() }()
+	args = append([]string{
 		"--config.file=" + filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path=" + filepath.Join(dir, "data"),
 		"--web.listen-address=" + address,
 		"--web.enable-lifecycle",
 		// How long a change of the targets may take to be seen; hidden, and 5s otherwise.
 		"--scrape.discovery-reload-interval=100ms",
-	}, args...)...)
+	}, args...)
+	// It ends by Stop, which lets it send what it has scraped, and not by a context.
+	cmd := exec.Command(Binary(t), args...) //nolint:noctx // see above
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -113,7 +115,7 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 			}
 		}
 	})
-	if err := i.Wait(t.Context(), func() error { return getOK(i.URL + "/-/ready") }, time.Minute); err != nil {
+	if err := i.Wait(t.Context(), func() error { return getOK(t.Context(), i.URL+"/-/ready") }, time.Minute); err != nil {
 		t.Fatalf("Prometheus did not get ready: %v", err)
 	}
 	return i
@@ -121,16 +123,28 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
-func getOK(url string) error {
-	res, err := (&http.Client{Timeout: 5 * time.Second}).Get(url)
+func getOK(ctx context.Context, url string) error {
+	res, err := request(ctx, http.MethodGet, url, "", nil)
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", url, res.Status)
 	}
 	return nil
+}
+
+// request sends a request that is answered within a few seconds unless something is wrong.
+func request(ctx context.Context, method, url, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return (&http.Client{Timeout: time.Minute}).Do(req)
 }
 
 // Wait polls until check succeeds, the process ends, or the time is over.
@@ -215,7 +229,7 @@ func Read(ctx context.Context, url string, queries ...*prompb.Query) ([]*prompb.
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		return nil, err
