@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
@@ -108,7 +109,7 @@ func randomLabels(r *rand.Rand) labels.Labels {
 	for range r.IntN(5) {
 		b.Set(pick(r, labelNames()), pick(r, labelValues()))
 	}
-	b.Set(labels.MetricName, pick(r, metricNames()))
+	b.Set(model.MetricNameLabel, pick(r, metricNames()))
 	return b.Labels()
 }
 
@@ -125,9 +126,9 @@ func randomMatchers(r *rand.Rand) []*labels.Matcher {
 	switch r.IntN(5) {
 	case 0:
 	case 1, 2:
-		out = append(out, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, pick(r, metricNames())))
+		out = append(out, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, pick(r, metricNames())))
 	default:
-		one(labels.MetricName, metricNames())
+		one(model.MetricNameLabel, metricNames())
 	}
 	for n := r.IntN(3); n >= 0; n-- {
 		one(pick(r, labelNames()), labelValues())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -25,7 +26,7 @@ import (
 const t0 = 1_700_000_000_000
 
 func named(name string, more ...*labels.Matcher) series.Selection {
-	return series.Selection{Matchers: append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}, more...), StartMs: 0, EndMs: math.MaxInt64}
+	return series.Selection{Matchers: append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, more...), StartMs: 0, EndMs: math.MaxInt64}
 }
 
 func write(t *testing.T, b *querytest.Backend, cols promschema.Columns, samples []series.Sample, ls ...string) {
@@ -72,7 +73,7 @@ func TestNewLabelIsSeenAtOnce(t *testing.T) {
 	expect(t, s, named("up", labels.MustNewMatcher(labels.MatchEqual, "rack", "r")), `{__name__="up", job="api", rack="r"} 3=4`)
 	// A new metric, by pattern.
 	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "brand_new", "job", "api")
-	expect(t, s, series.Selection{Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "brand.+")}, EndMs: math.MaxInt64}, `{__name__="brand_new", job="api"} 0=1`)
+	expect(t, s, series.Selection{Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "brand.+")}, EndMs: math.MaxInt64}, `{__name__="brand_new", job="api"} 0=1`)
 	// The first special value, and the first packed label, of the table.
 	write(t, b, querytest.Budget{"job"}, at(t0+5, math.Inf(1)), "__name__", "brand_new", "job", "api", "sta-te", "x")
 	expect(t, s, named("brand_new"), `{__name__="brand_new", job="api"} 0=1`, `{__name__="brand_new", job="api", "sta-te"="x"} 5=+Inf`)
