@@ -73,12 +73,11 @@ type pendingRow struct {
 func (w *writer) tx(t *table) *tableTx {
 	tx := w.tables[t]
 	if tx == nil {
-		tx = &tableTx{
-			t:        t,
-			before:   t.own.schema,
-			oldMarks: len(t.own.marks),
-			oldSid:   t.own.nextSid,
+		if tx = t.own.spare; tx == nil {
+			tx = &tableTx{}
 		}
+		t.own.spare = nil
+		tx.t, tx.before, tx.oldMarks, tx.oldSid = t, t.own.schema, len(t.own.marks), t.own.nextSid
 		w.tables[t] = tx
 	}
 	return tx
@@ -127,8 +126,20 @@ func (tx *tableTx) rollback() {
 	own.schema = tx.before
 }
 
-// end lets go of the requests' memory.
-func (tx *tableTx) end() { *tx = tableTx{} }
+// end lets go of the requests' memory and keeps the transaction's own for the table's next one.
+func (tx *tableTx) end() {
+	clean := tableTx{newKeys: tx.newKeys[:0], undo: tx.undo[:0]}
+	clear(tx.series)
+	clear(tx.late)
+	clean.series, clean.late = tx.series[:0], tx.late[:0]
+	for k := range tx.rows {
+		clear(tx.rows[k])
+		clean.rows[k] = tx.rows[k][:0]
+	}
+	t := tx.t
+	*tx = clean
+	t.own.spare = tx
+}
 
 // decide takes one request's records in order. Nothing is written yet.
 func (w *writer) decide(j *writeJob) {

@@ -181,6 +181,8 @@ type tableState struct {
 	series  map[seriesKey]uint32
 	marks   []mark
 	nextSid int64
+	// spare is the last transaction, whose memory the next one uses.
+	spare *tableTx
 }
 
 func newTable(id int64, database, name string, created time.Time) *table {

@@ -158,7 +158,9 @@ func TestGroup(t *testing.T) {
 	results := make(chan error, n)
 	now := time.Now()
 	for i := range n {
-		go func() { results <- put(db, "good", strconv.Itoa(i), now.Add(time.Duration(i)*time.Millisecond), "d"+strconv.Itoa(i%7)) }()
+		go func() {
+			results <- put(db, "good", strconv.Itoa(i), now.Add(time.Duration(i)*time.Millisecond), "d"+strconv.Itoa(i%7))
+		}()
 	}
 	waitFor(t, "all requests in the queue", func() bool { return len(db.writer.queue) == n })
 	release()
