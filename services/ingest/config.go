@@ -13,6 +13,7 @@ import (
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/logging"
+	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/client"
@@ -37,6 +38,8 @@ type Config struct {
 	GRPC grpcserver.Config
 	// AdminAddress is host:port of the HTTP listener for metrics, health and profiles.
 	AdminAddress string
+	// AdminTLS is the TLS of that listener.
+	AdminTLS tlsconfig.Server
 	// TelemetryPath is where that listener serves metrics.
 	TelemetryPath string
 	// Log says what is logged.
@@ -64,6 +67,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.GRPC.RegisterFlags(fs)
 	fs.StringVar(&c.AdminAddress, "web.listen-address", c.AdminAddress, "Address of the HTTP listener for metrics, health and profiles.")
 	fs.StringVar(&c.TelemetryPath, "web.telemetry-path", c.TelemetryPath, "Path under which metrics are served.")
+	c.AdminTLS.RegisterFlags(fs, "", "HTTP")
 	c.Log.RegisterFlags(fs)
 }
 

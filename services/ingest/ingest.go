@@ -86,12 +86,20 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 		}
 		return service.Ready()
 	})
-	httpServer, err := process.NewHTTPServer("web.listen-address", cfg.AdminAddress, nil, mux, cfg.GRPC.DrainTimeout, d.Logger)
+	httpServer, err := adminServer(cfg, mux, d.Logger)
 	if err != nil {
 		_ = grpcServer.Close()
 		return nil, err
 	}
 	return &Ingest{service: service, grpc: grpcServer, http: httpServer, logger: d.Logger}, nil
+}
+
+func adminServer(cfg Config, h http.Handler, logger *slog.Logger) (*process.HTTPServer, error) {
+	t, err := cfg.AdminTLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	return process.NewHTTPServer("web.listen-address", cfg.AdminAddress, t, h, cfg.GRPC.DrainTimeout, logger)
 }
 
 // Addr is the address of the gRPC listener, AdminAddr that of the HTTP listener.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
+	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/timestream"
 )
 
@@ -22,6 +23,8 @@ type Config struct {
 
 	// ListenAddress is where metrics, health and profiles are served over HTTP, host:port. Empty: nowhere.
 	ListenAddress string
+	// TLS of that listener.
+	TLS tlsconfig.Server
 	// TelemetryPath is where metrics are served.
 	TelemetryPath string
 	// GRPC is the listener of the service; an empty address means none. Its grace period follows from Timeout.
@@ -72,6 +75,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Table, "default-table", c.Table, "Timestream table to read when a request names none.")
 	fs.StringVar(&c.ListenAddress, "web.listen-address", c.ListenAddress, "Address to serve metrics, health and profiles on. Empty: nowhere.")
 	fs.StringVar(&c.TelemetryPath, "web.telemetry-path", c.TelemetryPath, "Path of the metrics.")
+	c.TLS.RegisterFlags(fs, "", "HTTP")
 	c.GRPC.RegisterFlags(fs)
 	c.RegisterReadFlags(fs)
 }

@@ -123,7 +123,11 @@ func (s *Service) listen() error {
 	if s.cfg.ListenAddress != "" {
 		mux := http.NewServeMux()
 		admin.Register(mux, s.cfg.TelemetryPath, s.deps.Registry, s.Ready)
-		h, err := process.NewHTTPServer("web.listen-address", s.cfg.ListenAddress, nil, mux, httpDrain, s.logger)
+		t, err := s.cfg.TLS.Config()
+		if err != nil {
+			return err
+		}
+		h, err := process.NewHTTPServer("web.listen-address", s.cfg.ListenAddress, t, mux, httpDrain, s.logger)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/logging"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/services/ingest"
 	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/local"
@@ -40,6 +41,7 @@ type config struct {
 	local      local.Config
 	// localAddress is where timestream-local serves the AWS API. Empty: nowhere.
 	localAddress string
+	localTLS     tlsconfig.Server
 	logging      logging.Config
 }
 
@@ -66,6 +68,7 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 	c.logging.RegisterFlags(fs)
 
 	fs.StringVar(&c.localAddress, embedded+"listen-address", c.localAddress, "Address at which the embedded store serves Timestream's API, for the AWS CLI and SDKs. Signatures are not checked: keep it to trusted clients. Empty: nowhere.")
+	c.localTLS.RegisterFlags(fs, embedded, "embedded store's")
 	own := flag.NewFlagSet("", flag.ContinueOnError)
 	c.local.RegisterFlags(own)
 	own.VisitAll(func(f *flag.Flag) {
@@ -153,6 +156,10 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	cfg := c.local
 	cfg.DefaultDatabase, cfg.DefaultTable, cfg.Region = c.app.Ingest.Database, c.app.Ingest.Table, c.timestream.Region
 	cfg.Logger, cfg.Registerer = logger.With("component", "timestream-local"), reg
+	tls, err := c.localTLS.Config()
+	if err != nil {
+		return nil, nil, process.UsageError{Err: err}
+	}
 	db, err := local.Open(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -163,7 +170,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", wire.New(db, wire.Options{MaxBodyBytes: 16 << 20, Logger: cfg.Logger, Registerer: reg}))
-	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, nil, mux, 10*time.Second, logger)
+	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, 10*time.Second, logger)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -182,7 +189,7 @@ func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error 
 	if err != nil {
 		return err
 	}
-	deps.Writer, deps.Querier, deps.Target = writer, querier, cfg.Endpoint
+	deps.Writer, deps.Querier, deps.Target = client.NewWriter(writer), client.NewQuerier(querier), cfg.Endpoint
 	if deps.Target == "" {
 		deps.Target = "Amazon Timestream in " + cfg.Region
 	}

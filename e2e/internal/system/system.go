@@ -94,7 +94,7 @@ func Start(t testing.TB, o Options) *System {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deps.Writer, deps.Querier = writer, querier
+		deps.Writer, deps.Querier = client.NewWriter(writer), client.NewQuerier(querier)
 	}
 	app, err := allinone.New(cfg, deps)
 	if err != nil {
