@@ -39,6 +39,7 @@ func oneDay(c *local.Config) { c.MagneticRetentionDays = 1 }
 // TestUnreadableRequests sends what cannot be decoded or is not taken, and sees the status, the reason in the answer, and
 // that the next request is served.
 func TestUnreadableRequests(t *testing.T) {
+	t.Parallel()
 	const maxBody, maxDecompressed, maxIngest, maxSamples = 64 << 10, 512 << 10, 256 << 10, 1000
 	s := system.Start(t, system.Options{App: func(c *allinone.Config) {
 		c.Gateway.MaxRequestBytes, c.Gateway.MaxDecompressedBytes = maxBody, maxDecompressed
@@ -168,6 +169,7 @@ func TestUnreadableRequests(t *testing.T) {
 
 // TestUnreadableReads is the same for remote read.
 func TestUnreadableReads(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{App: func(c *allinone.Config) {
 		c.Gateway.MaxRequestBytes, c.Gateway.MaxDecompressedBytes, c.Gateway.MaxReadQueries = 64<<10, 512<<10, 3
 	}})
@@ -257,6 +259,7 @@ func TestUnreadableReads(t *testing.T) {
 // TestBadSeries sends requests of which a part cannot be stored: the answer is a 400 that counts and names the reason,
 // and the good part is stored.
 func TestBadSeries(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{Store: oneDay})
 	now := time.Now().UnixMilli()
 	sample := []rw.Sample{{TimeMs: now, Value: 1}}
@@ -354,6 +357,7 @@ func wellFormed(t *testing.T, a rw.Answer) {
 // TestOneSeriesSomeGood: of one series the samples that can be stored are, and of a request with everything wrong at once
 // the answer still counts all of it.
 func TestOneSeriesSomeGood(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{Store: oneDay})
 	now := time.Now().UnixMilli()
 	for _, protocol := range protocols() {
@@ -396,6 +400,7 @@ func TestOneSeriesSomeGood(t *testing.T) {
 
 // TestSameTimestamp: what is stored stays, the same again is a success, and another value is a conflict.
 func TestSameTimestamp(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	now := time.Now().UnixMilli()
 	for _, protocol := range protocols() {
@@ -459,6 +464,7 @@ func marshal(t *testing.T, m interface{ Marshal() ([]byte, error) }) []byte {
 // TestNotYetStored: exemplars, metadata and start timestamps never fail a request, native histograms do; all are
 // accounted for, and the samples beside them are stored.
 func TestNotYetStored(t *testing.T) {
+	t.Parallel()
 	now := time.Now().UnixMilli()
 	for _, protocol := range protocols() {
 		t.Run(protocol.String(), func(t *testing.T) {

@@ -61,6 +61,7 @@ func missing(found *prompb.QueryResult, want []rw.Series) []string {
 // while writers in parallel bring labels and metrics that the table has never seen, in every form in which a sample is
 // stored. Reads go to the gateway that took the samples and to another one over the same store.
 func TestAcknowledgedIsVisible(t *testing.T) {
+	t.Parallel()
 	first := system.Start(t, system.Options{})
 	second := replica(t, first, func(c *allinone.Config) { c.Ingest.MaxLabelColumns = 20 })
 	const writers, readers, rounds = 4, 3, 10
@@ -176,6 +177,7 @@ func TestAcknowledgedIsVisible(t *testing.T) {
 // TestSameSeriesFromMany: senders that write the same samples at the same time, as two Prometheus of a pair or a retry do,
 // leave each of them once and all get a success; where values differ exactly one of them is stored and the others learn it.
 func TestSameSeriesFromMany(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	p := probe{t, s.URL}
 	const senders, rounds = 6, 10

@@ -134,6 +134,7 @@ func (g generator) series(id, maxBytes int) labels.Labels {
 // TestLayoutRoundTrip writes random series and samples by remote write and reads every bit of them back, under each reading
 // of the service's limits.
 func TestLayoutRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		store    local.Limits
 		ingest   string
@@ -192,6 +193,7 @@ func TestLayoutRoundTrip(t *testing.T) {
 
 // TestEveryFloat writes values at the borders of every form a value may take.
 func TestEveryFloat(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	p := probe{t, s.URL}
 	now := time.Now().UnixMilli()
@@ -226,6 +228,7 @@ func TestEveryFloat(t *testing.T) {
 // TestNamesOfAllKinds: metric names that a measure name can hold, and others, live side by side, also where one is written
 // as the other is.
 func TestNamesOfAllKinds(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	suite := suite{p: probe{t, s.URL}, at: time.Now().UnixMilli()}
 	names := append(specialNames(),
@@ -257,6 +260,7 @@ func TestNamesOfAllKinds(t *testing.T) {
 // TestSizeLimits: what does not fit a record is rejected with the limit, and what just fits is stored, in both forms of
 // a sample.
 func TestSizeLimits(t *testing.T) {
+	t.Parallel()
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct {
 		name   string
@@ -319,6 +323,30 @@ func TestSizeLimits(t *testing.T) {
 	})
 }
 
+// TestStoreStricterThanIngest: a store that reads the limits more strictly than ingest was told to refuses what is over its
+// own, with its own words, and nothing else suffers.
+func TestStoreStricterThanIngest(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{App: func(a *allinone.Config) { a.Ingest.Limits = "observed" }})
+	p := probe{t, s.URL}
+	now := time.Now().UnixMilli()
+	var good []rw.Series
+	for i := range 120 { // more than a batch
+		good = append(good, rw.New("__name__", "good", "n", strconv.Itoa(i)).At(now, float64(i)))
+	}
+	long := rw.New("__name__", "long", "a", strings.Repeat("x", 1500), "b", strings.Repeat("y", 1500)).At(now, 1)
+	a := p.write(rw.V2, slices.Concat(good[:50], []rw.Series{long}, good[50:])...)
+	if want := "samples: 1 of 121 rejected, 120 written; reasons: samples limit_exceeded 1;"; a.Status != 400 || a.Written() != "120 0 0" || !strings.HasPrefix(a.Text, want) {
+		t.Errorf("got %d, written %s, %q; want 400 %q", a.Status, a.Written(), a.Text, want)
+	}
+	wellFormed(t, a)
+	p.accept(rw.V1, good...) // no limit of the table was met: nothing has changed for the others
+	if got := metricValue(t, s.Registry, "tributary_ingest_samples_reencoded_total"); got > 1 {
+		t.Errorf("%v samples were encoded again, want the long one at most", got)
+	}
+	p.same(p.read(re("__name__", ".+")), good...)
+}
+
 // manyLabels returns a series of n labels whose names and values take so many bytes each, together.
 func manyLabels(metric string, n, size int) rw.Series {
 	pairs := []string{"__name__", metric}
@@ -332,6 +360,7 @@ func manyLabels(metric string, n, size int) rw.Series {
 // TestMoreLabelsThanColumns writes more label names than a table gets columns. Those beyond are packed, and every form of
 // matcher finds the same on both.
 func TestMoreLabelsThanColumns(t *testing.T) {
+	t.Parallel()
 	const names, columns = 130, 100
 	s := system.Start(t, system.Options{})
 	suite := suite{p: probe{t, s.URL}, at: time.Now().UnixMilli()}
@@ -414,6 +443,7 @@ func labelColumns(t *testing.T, s *system.System) []string {
 
 // TestPackedByDefault: labels of discovery are packed, also when there is room.
 func TestPackedByDefault(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	suite := suite{p: probe{t, s.URL}, at: time.Now().UnixMilli()}
 	suite.add(rw.V1,
@@ -476,6 +506,7 @@ func replica(t *testing.T, s *system.System, change func(*allinone.Config)) stri
 // TestTwoEncodings: two replicas of ingest that disagree on which labels are columns write the same series, in turn and the
 // same samples; it reads as one series with one sample per millisecond, through either.
 func TestTwoEncodings(t *testing.T) {
+	t.Parallel()
 	first := system.Start(t, system.Options{})
 	urls := []string{first.URL, replica(t, first, func(c *allinone.Config) { c.Ingest.MaxLabelColumns = 0 }), replica(t, first, func(c *allinone.Config) { c.Ingest.PackedLabels = "zone|shard" })}
 	now := time.Now().UnixMilli()
@@ -530,6 +561,7 @@ func TestTwoEncodings(t *testing.T) {
 // TestNameBoundToAnotherType: others have written records of another type under a metric's name. Its samples go to the
 // extension and read back, also through a replica that knew the table before.
 func TestNameBoundToAnotherType(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	p := probe{t, s.URL}
 	now := time.Now().UnixMilli()

@@ -172,6 +172,7 @@ func allForms(name, value string) []*prompb.LabelMatcher {
 // TestHostileMatchers writes hostile values as label values, in columns and packed, as metric names and as label names, and
 // selects them by all four kinds of matchers, and by regular expressions.
 func TestHostileMatchers(t *testing.T) {
+	t.Parallel()
 	sys := system.Start(t, system.Options{})
 	for i, place := range []struct {
 		name  string

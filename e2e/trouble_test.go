@@ -68,6 +68,7 @@ func readAnswer(t *testing.T, conn net.Conn) rw.Answer {
 // TestSlowAndBrokenBodies: bodies that trickle, stop or break off hold their place only until the time for a write is
 // over; while they hold all places others are told to come again, and afterwards all is as before.
 func TestSlowAndBrokenBodies(t *testing.T) {
+	t.Parallel()
 	const places, limit = 4, 2 * time.Second
 	s := system.Start(t, system.Options{App: func(c *allinone.Config) {
 		c.Gateway.MaxInFlightRequests, c.Gateway.WriteTimeout = places, limit
@@ -141,6 +142,7 @@ func TestSlowAndBrokenBodies(t *testing.T) {
 // TestRanges reads with ranges that make sense and with others: bounds are inclusive milliseconds, and a range that holds
 // nothing answers with nothing.
 func TestRanges(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	p := probe{t, s.URL}
 	now := time.Now().UnixMilli()
@@ -204,6 +206,7 @@ func TestRanges(t *testing.T) {
 
 // TestManyBadRequestsAtOnce: bad requests in parallel do not disturb each other or the good ones between them.
 func TestManyBadRequestsAtOnce(t *testing.T) {
+	t.Parallel()
 	s := system.Start(t, system.Options{})
 	p := probe{t, s.URL}
 	now := time.Now().UnixMilli()
