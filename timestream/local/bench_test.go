@@ -150,7 +150,7 @@ func BenchmarkWriteRecordsWire(b *testing.B) {
 			b.Error(err)
 			return
 		}
-		res.Body.Close()
+		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK {
 			b.Errorf("status %d", res.StatusCode)
 		}

@@ -125,7 +125,10 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 	}
 	err = db.each(ctx, "SELECT table_id, role, name, type FROM cat_columns ORDER BY table_id, role, ord", func(c []duck.Column, i int) error {
 		own, name := &byID[c[0].Int64(i)].own, c[2].String(i)
-		k, _ := kindFromLower(c[3].String(i))
+		k, ok := kindFromLower(c[3].String(i))
+		if !ok {
+			return fmt.Errorf("column %q has the unknown type %s", name, c[3].String(i))
+		}
 		switch role := c[1].String(i); role {
 		case "dimension":
 			own.dims[name] = len(own.schema.dims)
@@ -143,7 +146,10 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 	}
 	return db.each(ctx, "SELECT table_id, name, type FROM cat_measures ORDER BY table_id, ord", func(c []duck.Column, i int) error {
 		own := &byID[c[0].Int64(i)].own
-		k, _ := kindFromLower(c[2].String(i))
+		k, ok := kindFromLower(c[2].String(i))
+		if !ok {
+			return fmt.Errorf("measure %q has the unknown type %s", c[1].String(i), c[2].String(i))
+		}
 		m := &measure{name: c[1].String(i), kind: k}
 		own.measures[m.name] = len(own.schema.measures)
 		own.schema.measures = append(own.schema.measures, m)

@@ -181,6 +181,9 @@ func executionError(text string) (string, bool) {
 }
 
 func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := checkQuery(in); err != nil {
 		return nil, err
 	}

@@ -100,9 +100,9 @@ func relationSQL(t *table, s *schema, oldest int64) string {
 			b.WriteString(", s." + dimColumn(i))
 		}
 		for _, other := range s.kinds {
-			switch {
-			case other == kindMulti:
-			case other == k:
+			switch other {
+			case kindMulti:
+			case k:
 				b.WriteString(", x.v AS v_" + kindInfo[k].lower)
 			default:
 				b.WriteString(", NULL::" + kindInfo[other].duck + " AS v_" + kindInfo[other].lower)

@@ -31,7 +31,9 @@ func (db *DB) WriteRecords(ctx context.Context, in *timestreamwrite.WriteRecords
 }
 
 // NewRequest returns an empty request for record.Decode and Write; FreeRequest takes it back.
-func (db *DB) NewRequest() *record.Request   { return db.reqs.Get() }
+func (db *DB) NewRequest() *record.Request { return db.reqs.Get() }
+
+// FreeRequest takes a request back. Nothing that came from it may be used any more.
 func (db *DB) FreeRequest(r *record.Request) { db.reqs.Put(r) }
 
 // Write is WriteRecords for package wire. The request may be freed when it has returned.

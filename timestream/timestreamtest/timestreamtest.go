@@ -212,7 +212,7 @@ func (s *suite) at(ago time.Duration) string {
 func wantError[E error](err error, part string) error {
 	var e E
 	if !errors.As(err, &e) || !strings.Contains(err.Error(), part) {
-		return fmt.Errorf("got error %v, want a %T with %q", err, e, part)
+		return errors.Join(fmt.Errorf("want a %T with %q", e, part), err)
 	}
 	return nil
 }
@@ -301,7 +301,7 @@ func (s *suite) versions() error {
 	rejection := func(err error, reason string, existing *int64) error {
 		var rejected *wtypes.RejectedRecordsException
 		if !errors.As(err, &rejected) || len(rejected.RejectedRecords) != 1 {
-			return fmt.Errorf("got %v, want one rejected record", err)
+			return errors.Join(errors.New("want one rejected record"), err)
 		}
 		if got := rejected.ErrorMessage(); got != "One or more records have been rejected. See RejectedRecords for details." {
 			return fmt.Errorf("got message %q", got)
@@ -329,7 +329,7 @@ func (s *suite) partialSuccess() error {
 	}
 	var rejected *wtypes.RejectedRecordsException
 	if err := s.write(nil, three("2")...); !errors.As(err, &rejected) || len(rejected.RejectedRecords) != 1 || rejected.RejectedRecords[0].RecordIndex != 1 {
-		return fmt.Errorf("got %v", err)
+		return errors.Join(errors.New("want the second record rejected"), err)
 	}
 	return s.expect("SELECT host, measure_value::double "+s.from()+" ORDER BY host", []string{"a", "1.0"}, []string{"b", "1.0"}, []string{"c", "1.0"})
 }
@@ -340,7 +340,7 @@ func (s *suite) window() error {
 		var rejected *wtypes.RejectedRecordsException
 		err := s.write(nil, r)
 		if !errors.As(err, &rejected) || len(rejected.RejectedRecords) != 1 {
-			return fmt.Errorf("got %v", err)
+			return errors.Join(errors.New("want one rejected record"), err)
 		}
 		reason := *rejected.RejectedRecords[0].Reason
 		if !strings.HasPrefix(reason, "The record timestamp is outside the time range [") || !strings.HasSuffix(reason, ") of the memory store.") {

@@ -209,7 +209,7 @@ func post(t testing.TB, url, target, body string, header ...string) (int, http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)

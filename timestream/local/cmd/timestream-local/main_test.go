@@ -52,7 +52,7 @@ func start(t *testing.T, dir string, args ...string) *server {
 		t.Fatal(err)
 	}
 	address := ln.Addr().String()
-	ln.Close()
+	_ = ln.Close()
 	s.url = "http://" + address
 	s.cmd = exec.Command(os.Args[0], append([]string{"--data-dir", dir, "--listen-address", address}, args...)...)
 	s.cmd.Env = append(os.Environ(), asProcess+"=1")
@@ -82,7 +82,7 @@ func get(url string) (int, string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, _ := io.ReadAll(res.Body)
 	return res.StatusCode, string(b)
 }

@@ -120,8 +120,10 @@ func (c *Column) Elements() *Column { return &c.kids[0] }
 // Fields returns the fields of a STRUCT column.
 func (c *Column) Fields() []Column { return c.kids }
 
-// IsList and IsStruct tell the shape of a column; IsDouble and IsBigint two common scalars.
-func (c *Column) IsList() bool   { return c.typ == bindings.TypeList }
+// IsList tells whether the column is a LIST.
+func (c *Column) IsList() bool { return c.typ == bindings.TypeList }
+
+// IsStruct tells whether the column is a STRUCT.
 func (c *Column) IsStruct() bool { return c.typ == bindings.TypeStruct }
 
 // Value returns row i as the database/sql driver does: nil, bool, int32, int64, uint64, float64, string, []byte, *big.Int,
