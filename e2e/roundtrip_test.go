@@ -82,6 +82,7 @@ const messageV2 = "io.prometheus.write.v2.Request"
 // TestRoundTrip is the main job: what a real Prometheus scrapes and records comes back, bit for bit, through the gateway
 // and through a second Prometheus that has nothing but the gateway to read from, and both answer PromQL alike.
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, message string }{
 		{"remote write 1.0", ""},
 		{"remote write 2.0", messageV2},

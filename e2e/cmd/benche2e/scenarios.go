@@ -267,7 +267,7 @@ func (s *system) metered(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	sum, found := 0.0, false
 	for sc := bufio.NewScanner(res.Body); sc.Scan(); {
 		name, value, ok := strings.Cut(sc.Text(), " ")
