@@ -569,7 +569,7 @@ func writeJSON(t *testing.T, url string, protocol rw.Protocol, body []byte) (sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	var answer struct {
 		Ledger map[string]map[string]string
 	}

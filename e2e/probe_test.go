@@ -149,7 +149,7 @@ func sameLines(t testing.TB, got, want []string) {
 	t.Helper()
 	differences := 0
 	for len(got) > 0 || len(want) > 0 {
-		text := ""
+		var text string
 		switch {
 		case len(want) == 0 || len(got) > 0 && got[0] < want[0]:
 			text, got = "not wanted: "+got[0], got[1:]

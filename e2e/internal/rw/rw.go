@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package rw writes remote write requests by hand, well formed or not, and posts them. The generated code of prompb will
-// not do: it cannot write invalid UTF-8 of 2.0's references, or fields of release candidates, and it leaves out a
+// not do: it cannot write references that lead nowhere, or fields of release candidates, and it leaves out a
 // value of -0.
 package rw
 
@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/model/labels"
@@ -226,13 +227,16 @@ func Post(ctx context.Context, url, contentType string, body []byte) (Answer, er
 	return Do(req)
 }
 
+// timeout is longer than any answer takes.
+const timeout = time.Minute
+
 // Do sends a request.
 func Do(req *http.Request) (Answer, error) {
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Timeout: timeout}).Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	return Answer{Status: res.StatusCode, Header: res.Header, Text: string(text)}, err
 }
