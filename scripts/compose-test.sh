@@ -157,15 +157,17 @@ from=$(now_ms)
 compose up --build --detach >"$work/up.log" 2>&1 || { tail -n 60 "$work/up.log" >&2; die "docker compose up --build"; }
 say "docker compose up --build: $(since "$from")"
 for s in gateway ingest query timestream-local prometheus; do within 120 "$s is healthy" healthy 1 $s; done
+sizes=()
 for s in gateway ingest query timestream-local; do
 	id=$(ids $s)
+	sizes+=("$s $(($(docker image inspect -f '{{.Size}}' "$(docker inspect -f '{{.Image}}' "$id")") / 1000000)) MB")
 	user=$(awk '/^Uid:/ {print $2}' "/proc/$(docker inspect -f '{{.State.Pid}}' "$id")/status")
 	[ "$user" = 65532 ] || die "$s runs as user $user"
 	label=$(docker inspect -f '{{index .Config.Labels "org.opencontainers.image.title"}}' "$id")
 	[ -n "$label" ] || die "the image of $s has no labels"
 	! docker exec "$id" /bin/sh -c true >/dev/null 2>&1 || die "the image of $s has a shell"
 done
-say "every service runs as user 65532, without a shell"
+say "every service runs as user 65532, without a shell; images: ${sizes[*]}"
 
 # Prometheus: what it scrapes is read back by a second one that has nothing of its own.
 prometheus=$(url prometheus 9090)

@@ -218,7 +218,7 @@ func randomLabels(r *rand.Rand) []labels.Label {
 	}
 	names := []string{"time", "measure_name", "measure_value::double", "ts_x", "job", "instance", NoLabelsDimension,
 		PackedDimension(0), Prefix + "v", "__name", "le", strings.Repeat("x", 60), strings.Repeat("x", 61)}
-	set := map[string]string{labels.MetricName: []string{"up", "a:b", "a--b", "a:b-c", "a-b", "-", ":", "time", word(1 + r.IntN(20)), strings.Repeat("m", 256), strings.Repeat("m", 257)}[r.IntN(11)]}
+	set := map[string]string{NameDimension: []string{"up", "a:b", "a--b", "a:b-c", "a-b", "-", ":", "time", word(1 + r.IntN(20)), strings.Repeat("m", 256), strings.Repeat("m", 257)}[r.IntN(11)]}
 	for range r.IntN(12) {
 		name := names[r.IntN(len(names))]
 		if r.IntN(2) == 0 {
@@ -283,7 +283,7 @@ func TestPackedPairIsFoundInThePackedText(t *testing.T) {
 			}
 		}
 		for _, l := range ls {
-			if l.Name == labels.MetricName {
+			if l.Name == NameDimension {
 				continue
 			}
 			if !strings.Contains(text.String(), PackedPair(l.Name, l.Value)) || !strings.Contains(text.String(), PackedName(l.Name)) {
@@ -298,9 +298,9 @@ func FuzzLabelsComeBack(f *testing.F) {
 	f.Add("a:b", "time", "\x00", strings.Repeat("n", 61), "🦀", false)
 	f.Add("a--b", "__tributary_labels_1", "{}", "x", `\"`, true)
 	f.Fuzz(func(t *testing.T, metric, n1, v1, n2, v2 string, packed bool) {
-		set := map[string]string{labels.MetricName: metric}
+		set := map[string]string{NameDimension: metric}
 		for _, p := range [][2]string{{n1, v1}, {n2, v2}} {
-			if p[0] != "" && p[1] != "" && p[0] != labels.MetricName {
+			if p[0] != "" && p[1] != "" && p[0] != NameDimension {
 				set[p[0]] = p[1]
 			}
 		}

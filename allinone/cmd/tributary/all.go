@@ -137,10 +137,9 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 		return err
 	}
 	actors = append(actors, app.Run, func(ctx context.Context) error {
-		if err := app.WaitReady(ctx); err != nil {
-			return nil // it is ending already, and says why elsewhere
+		if app.WaitReady(ctx) == nil { // otherwise it is ending already, and says why elsewhere
+			printWelcome(stdout, app.URL(), cfg)
 		}
-		printWelcome(stdout, app.URL(), cfg)
 		return nil
 	})
 	if err := process.Run(ctx, actors...); err != nil {
