@@ -253,7 +253,7 @@ func (t *Table) refresh(ctx context.Context, due func() bool) {
 		if before != nil {
 			level = slog.LevelDebug // said already
 		}
-		t.logger.Log(ctx, level, "cannot read the catalogue of the table; writing goes on with what is known of it", "err", err)
+		t.logger.Log(ctx, level, "cannot read the catalogue of the table; writing goes on with what is known of it", "err", loggable(err))
 		return
 	}
 	t.apply(found)

@@ -55,7 +55,7 @@ func (d *tables) answer(statement string) ([]string, [][]string, ingesttest.Repl
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fail != "" {
-		return nil, nil, ingesttest.Reply{Class: d.fail, Status: d.failStatus, Message: "no"}
+		return nil, nil, ingesttest.Reply{Class: d.fail, Status: d.failStatus, Message: "x-amz-security-token:SECRET"}
 	}
 	for _, p := range d.deny {
 		if strings.HasPrefix(statement, p) {
@@ -252,6 +252,15 @@ func TestQueryEndpointAway(t *testing.T) {
 	tab.Refresh(context.Background(), time.Minute)
 	if tab.Generation() != before {
 		t.Error("the generation changed although nothing did")
+	}
+}
+
+// AWS words a wrong signature with the request that was signed, session token included.
+func TestSignatureIsNotLogged(t *testing.T) {
+	tab, _, _, log := newTable(t, &tables{fail: "InvalidSignatureException", failStatus: 403}, config())
+	tab.EnsureLoaded(context.Background(), 10*time.Second)
+	if text := log.String(); strings.Contains(text, "SECRET") || !strings.Contains(text, "InvalidSignatureException") {
+		t.Errorf("got %q", text)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/tssql"
@@ -126,6 +127,17 @@ func (t *Table) rows(ctx context.Context, statement string, each func([]types.Da
 		in.NextToken = out.NextToken
 	}
 	return nil, fmt.Errorf("%s: more than %d pages", statement, maxPages)
+}
+
+// loggable returns err without the words of the service for a request whose signature it does not accept: they can repeat
+// what was signed, session token included. Errors that the API declares, and those without an answer, stay whole.
+func loggable(err error) string {
+	var api smithy.APIError
+	var undeclared *smithy.GenericAPIError
+	if errors.As(err, &api) && errors.As(err, &undeclared) {
+		return "Timestream answered " + api.ErrorCode()
+	}
+	return err.Error()
 }
 
 // denied tells whether the caller's IAM policy does not allow a statement.
