@@ -130,7 +130,9 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
 	case status == http.StatusTooManyRequests:
 		return fail(Throttled, true, said, "")
-	case status >= 400 && status < 500 && status != http.StatusNotFound && status != http.StatusRequestTimeout && status != http.StatusMisdirectedRequest:
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
+		// Only these speak of what was sent. The others, such as the 407 of a proxy, are about the way there, which is mended
+		// while the sender waits; a refusal would make it drop its samples.
 		return Result{Invalid: code + ": " + api.ErrorMessage()}
 	}
 	return fail(Unavailable, true, said, "")

@@ -71,6 +71,8 @@ func TestClassification(t *testing.T) {
 		{"quota", ingesttest.Reply{Class: "ServiceQuotaExceededException", Status: 402, Message: "too much"}, 1, Quota, false, "too much"},
 		{"invalid", ingesttest.Reply{Class: "ValidationException", Status: 400, Message: "Invalid time for record."}, 1, "", true, "Invalid time for record."},
 		{"invalid shape", ingesttest.Reply{Class: "SerializationException", Status: 400, Message: "?"}, 1, "", true, "SerializationException"},
+		{"a proxy wants a password", ingesttest.Reply{Class: "ProxyAuthenticationRequired", Status: 407}, again, Unavailable, false, "407"},
+		{"gone", ingesttest.Reply{Class: "Gone", Status: 410}, again, Unavailable, false, "410"},
 		{"too large for a proxy", ingesttest.Reply{Class: "RequestEntityTooLarge", Status: 413}, 1, "", true, "RequestEntityTooLarge"},
 		{"long text", ingesttest.Reply{Class: "ThrottlingException", Status: 429, Message: strings.Repeat("é", 5000)}, again, Throttled, false, "…"},
 	} {
