@@ -313,7 +313,7 @@ func TestWriteErrors(t *testing.T) {
 		{status.Error(codes.Unauthenticated, "text"), 401, false},
 		{status.Error(codes.Unimplemented, "text"), 501, false},
 		{status.Error(codes.Internal, "text"), 500, false},
-		{status.Error(codes.Canceled, "text"), 499, false},
+		{status.Error(codes.Canceled, "text"), 503, true}, // the caller is still there, and must not drop its samples
 		{errors.New("text"), 500, false}, // codes.Unknown
 	}
 	for _, tt := range tests {

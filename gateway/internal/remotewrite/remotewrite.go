@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
@@ -124,6 +126,10 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, kind ingestv1.
 		Payload:     body.Bytes,
 		CallerId:    h.CallerID(r),
 	})
+	if status.Code(err) == codes.Canceled && r.Context().Err() == nil {
+		// The other side, or something on the way to it, gave the call up while the sender waits: 499 would make it drop the samples.
+		err = status.Error(codes.Unavailable, status.Convert(err).Message())
+	}
 	if ctx.Err() == nil {
 		// A call whose context ended may return while its other side, in this process, still reads the payload: that
 		// buffer is left to the garbage collector, or the next sender's samples would appear in this one's request.
