@@ -151,6 +151,7 @@ func (g *Gateway) listen() error {
 		c := g.cfg.GRPC
 		c.MaxMessageBytes = g.cfg.IngestMessageBytes()
 		c.MaxConcurrentStreams = maxStreamsPerConnection
+		c.MaxConnectionAgeGrace = max(g.cfg.ReadTimeout, g.cfg.WriteTimeout) // what a call may take, so that none is cut short
 		s, err := grpcserver.New(c, g.logger, g.deps.Registerer)
 		if err != nil {
 			return err

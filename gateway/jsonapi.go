@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -65,8 +66,11 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 
 // serveJSON lets a call in and reads its body, within the limits of all bodies, before anything is decoded.
 func (g *Gateway) serveJSON(mux *runtime.ServeMux, refused func(string), w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callerKey{}, httpCaller(r)), max(g.cfg.ReadTimeout, g.cfg.WriteTimeout))
+	timeout := max(g.cfg.ReadTimeout, g.cfg.WriteTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callerKey{}, httpCaller(r)), timeout)
 	defer cancel()
+	// The end of ctx does not end a Write to a client that takes nothing; twice, so that an error still gets out.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * timeout)) //nolint:errcheck // a test's recorder has none
 	r = r.Clone(ctx)
 	r.Header.Del("Authorization") // the one header that grpc-gateway passes on unasked
 	if r.Method == http.MethodPost {
