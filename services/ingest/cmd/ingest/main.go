@@ -22,7 +22,7 @@ var version string
 
 func main() { os.Exit(process.Main(run)) }
 
-func run(ctx context.Context, args []string, _, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "healthcheck" {
 		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/healthy", stderr)
 	}
@@ -33,12 +33,12 @@ func run(ctx context.Context, args []string, _, stderr io.Writer) error {
 	}
 	cfg := ingest.DefaultConfig()
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(stdout) // help was asked for
 	cfg.RegisterFlags(fs)
 	err := flags.Parse(fs, args, flags.Options{
 		Prefix:    ingest.EnvPrefix,
 		LowerCase: ingest.LowerCaseEnv(),
-		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.",
+		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.\n`ingest healthcheck [--url=…]` asks a running service for its health and exits 0 or 1.",
 	})
 	if err != nil {
 		return process.UsageError{Err: err}
