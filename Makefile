@@ -1,5 +1,6 @@
 # Tributary: Prometheus remote storage on Amazon Timestream. `make help` lists the targets.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 
