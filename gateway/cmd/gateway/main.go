@@ -62,8 +62,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix: "TRIBUTARY",
-		About:  "The edge of Tributary: Prometheus remote write and remote read over HTTP, in front of the ingest and query services.\n`gateway healthcheck [--url=…]` asks a running gateway for its health and exits 0 or 1.",
+		Prefix:    "TRIBUTARY",
+		LowerCase: []string{"enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
+		About:     "The edge of Tributary: Prometheus remote write and remote read over HTTP, in front of the ingest and query services.\n`gateway healthcheck [--url=…]` asks a running gateway for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

@@ -72,6 +72,10 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%v: got %v (usage %t), want an error that names %q (usage %t)", tt.give, err, errors.As(err, &usage), tt.want, tt.wantUsage)
 		}
 	}
+	t.Setenv("log_level", "loud") // the awslabs connector's name
+	if err := run(t.Context(), nil, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "--log.level") {
+		t.Errorf("got %v", err)
+	}
 	var help bytes.Buffer
 	if err := run(t.Context(), []string{"--help"}, &help, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--web.max-request-bytes=32MiB") {
 		t.Errorf("got %v and %d bytes of help", err, help.Len())

@@ -65,8 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix: "TIMESTREAM_LOCAL",
-		About:  "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck [--url=…]` asks a running server for its health and exits 0 or 1.",
+		Prefix:    "TIMESTREAM_LOCAL",
+		LowerCase: []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
+		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck [--url=…]` asks a running server for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

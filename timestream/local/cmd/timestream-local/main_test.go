@@ -220,6 +220,11 @@ func TestFlags(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "--data-dir=./data") || !strings.Contains(out.String(), "127.0.0.1:9231") {
 		t.Errorf("got %v, %s", err, &out)
 	}
+	t.Setenv("log_level", "loud") // the awslabs connector's name
+	if err := run(t.Context(), []string{"--data-dir", t.TempDir()}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "--log.level") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("log_level", "info")
 	for _, bad := range [][]string{{"--limits=none"}, {"--memory-retention-hours=0"}, {"--default-table="}, {"--tls-key=x"}, {"extra"}, {"--memory-limit=1"}} {
 		if err := run(t.Context(), append([]string{"--data-dir", t.TempDir()}, bad...), io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: no error", bad)
