@@ -249,6 +249,7 @@ func (t *Table) refresh(ctx context.Context, due func() bool) {
 	before := t.err
 	t.err = err
 	if err != nil {
+		t.degraded = t.degraded || found.degraded // trying again costs
 		level := slog.LevelWarn
 		if before != nil {
 			level = slog.LevelDebug // said already

@@ -255,6 +255,17 @@ func TestQueryEndpointAway(t *testing.T) {
 	}
 }
 
+// A scan of the data that failed is told from a statement that costs nothing: it is not tried again as soon.
+func TestFailedScanIsKnownAsOne(t *testing.T) {
+	d := someTable()
+	d.deny = []string{"SHOW", "SELECT DISTINCT"}
+	tab, _, _, _ := newTable(t, d, config())
+	tab.Refresh(context.Background(), 0)
+	if s := tab.State(); s.Loaded || !s.Degraded || s.Err == nil {
+		t.Errorf("state %+v", s)
+	}
+}
+
 // AWS words a wrong signature with the request that was signed, session token included.
 func TestSignatureIsNotLogged(t *testing.T) {
 	tab, _, _, log := newTable(t, &tables{fail: "InvalidSignatureException", failStatus: 403}, config())

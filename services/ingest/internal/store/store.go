@@ -169,6 +169,8 @@ func (s *Store) Run(ctx context.Context) error {
 		for _, t := range all {
 			age := s.cfg.CatalogueRefresh
 			switch st := t.catalogue.State(); {
+			case !st.Loaded && st.Degraded:
+				age = max(age, minDegradedAge) // what is read instead scans the table, whether it then ends in time or not
 			case !st.Loaded:
 				age = min(age, retryLoad)
 			case st.Degraded:
