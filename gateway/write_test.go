@@ -314,7 +314,7 @@ func TestWriteErrors(t *testing.T) {
 		{status.Error(codes.Unimplemented, "text"), 501, false},
 		{status.Error(codes.Internal, "text"), 500, false},
 		{status.Error(codes.Canceled, "text"), 503, true}, // the caller is still there, and must not drop its samples
-		{errors.New("text"), 500, false}, // codes.Unknown
+		{errors.New("text"), 500, false},                  // codes.Unknown
 	}
 	for _, tt := range tests {
 		t.Run(status.Code(tt.give).String(), func(t *testing.T) {
