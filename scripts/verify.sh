@@ -40,7 +40,7 @@ conflicts=$(for m in "$@"; do (cd "$m" && GOWORK=off go mod edit -json) |
 
 # Every Go file says under which licence it stands.
 unlicensed=$(git ls-files '*.go' | grep -vE '\.pb(\.gw)?\.go$' | while read -r f; do
-	[ -f "$f" ] && { head -1 "$f" | grep -q '^// SPDX-License-Identifier: Apache-2.0$' || echo "$f"; }
+	if [ -f "$f" ] && ! head -1 "$f" | grep -q '^// SPDX-License-Identifier: Apache-2.0$'; then echo "$f"; fi
 done)
 [ -z "$unlicensed" ] || fail "no SPDX line: $unlicensed"
 exit $failed
