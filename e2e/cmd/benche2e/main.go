@@ -37,6 +37,7 @@ type bench struct {
 	series   int
 	stdout   io.Writer
 	progress io.Writer
+	missed   []string // marks, see marks
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -49,6 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&b.load.SamplesPerRequest, "samples-per-request", 2000, "Most samples in a request.")
 	fs.IntVar(&b.load.Senders, "senders", 4, "Number of senders.")
 	protocols := fs.String("protocols", "2,1", "Versions of remote write.")
+	check := fs.Bool("check", false, "Fail unless the project's marks are met: "+marks)
 	only := fs.String("only", "", "Comma-separated scenarios; empty means all: "+strings.Join(names(), ", ")+".")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -73,7 +75,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	if *check && len(b.missed) > 0 {
+		return fmt.Errorf("marks missed: %s", strings.Join(b.missed, "; "))
+	}
 	return nil
+}
+
+// marks are what --check asks for; they are figures for two cores and remote write 2.0.
+const marks = "gateway and ingest take 0.4 times the samples per CPU-second of the yardstick; all in one takes 50,000 samples/s, durable, in less than 768 MiB."
+
+// judge notes the marks that a row with remote write 2.0 misses.
+func (b *bench) judge(r *result, yardstick float64) {
+	if b.load.Protocol != load.V2 {
+		return
+	}
+	switch r.name {
+	case countingScenario:
+		if ratio := r.perCPUSecond() / yardstick; yardstick > 0 && ratio < 0.4 {
+			b.missed = append(b.missed, fmt.Sprintf("gateway and ingest: %.2f of the yardstick, mark 0.4", ratio))
+		}
+	case allScenario:
+		if rate := r.report.SamplesPerSecond(); rate < 50_000 {
+			b.missed = append(b.missed, fmt.Sprintf("all in one: %.0f samples/s, mark 50,000", rate))
+		}
+		if r.peakRSS >= 768<<20 {
+			b.missed = append(b.missed, fmt.Sprintf("all in one: %d MiB at its peak, mark 768", r.peakRSS>>20))
+		}
+	}
 }
 
 // table runs the scenarios with one protocol and prints a row for each.
@@ -95,6 +123,7 @@ func (b *bench) table(ctx context.Context, only string) error {
 			yardstick = r.perCPUSecond()
 		}
 		r.print(b.stdout, yardstick)
+		b.judge(r, yardstick)
 	}
 	fmt.Fprintln(b.stdout)
 	return nil

@@ -42,12 +42,18 @@ type system struct {
 	closers   []func()
 }
 
+// Scenarios that marks are about.
+const (
+	countingScenario = "gateway+ingest/counting"
+	allScenario      = "all-in-one"
+)
+
 func scenarios() []scenario {
 	return []scenario{
 		{name: "prometheus", yardstick: true, start: startPrometheus},
-		{name: "gateway+ingest/counting", start: startCounting, counted: []string{"gateway", "ingest"}},
+		{name: countingScenario, start: startCounting, counted: []string{"gateway", "ingest"}},
 		{name: "four-processes", start: startFour},
-		{name: "all-in-one", start: startAll},
+		{name: allScenario, start: startAll},
 	}
 }
 
@@ -161,6 +167,7 @@ type result struct {
 	report   *load.Report
 	counted  time.Duration
 	byProc   []string
+	peakRSS  int64   // of all processes together, bytes
 	metered  float64 // bytes; negative when unknown
 	recorded int64   // records that the counting endpoint took; 0 without one
 }
@@ -231,6 +238,7 @@ func (b *bench) measure(ctx context.Context, sc scenario) (_ *result, err error)
 		if err != nil {
 			return nil, err
 		}
+		r.peakRSS += rss
 		cpu := after[i] - before[i]
 		if len(sc.counted) == 0 || contains(sc.counted, p.Name) {
 			r.counted += cpu
