@@ -104,6 +104,12 @@ func TestJSONWrite(t *testing.T) {
 	}
 
 	s.ingest.write = func(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+		return nil, status.Error(codes.PermissionDenied, "403 of a proxy")
+	}
+	if got := s.postJSON("/api/tributary/v1/write", req); got.code != 503 {
+		t.Errorf("denied on the way to ingest: got %d %q, want 503", got.code, got.body)
+	}
+	s.ingest.write = func(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		t.Error("a refused request reached ingest")
 		return nil, errors.New("unexpected")
 	}

@@ -31,7 +31,11 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 		// No header of a caller reaches a service.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithErrorHandler(func(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
-			refusal := httperr.From(err)
+			from := httperr.From
+			if r.URL.Path == jsonPrefix+"write" {
+				from = httperr.FromWrite
+			}
+			refusal := from(err)
 			refused(refusal.Reason)
 			refusal.SetHeaders(w.Header())
 			runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: refusal.Status, Err: err})

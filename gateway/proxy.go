@@ -70,15 +70,12 @@ func grpcError(err error) error {
 	r := httperr.From(err)
 	st := status.New(codes.InvalidArgument, r.Text)
 	if r.Status == http.StatusRequestEntityTooLarge {
-		if detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: httperr.ReasonDecompressedTooLarge, Domain: errorDomain}); err == nil {
+		if detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: httperr.ReasonDecompressedTooLarge, Domain: httperr.Domain}); err == nil {
 			st = detailed
 		}
 	}
 	return st.Err()
 }
-
-// errorDomain is the domain of our google.rpc.ErrorInfo.
-const errorDomain = "tributary"
 
 // queryServer is the query service as the gateway offers it: the one behind it, within the gateway's limits.
 type queryServer struct {

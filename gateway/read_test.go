@@ -281,6 +281,8 @@ func TestReadErrors(t *testing.T) {
 		{"invalid", status.Error(codes.InvalidArgument, "x"), 400, false},
 		{"not found", status.Error(codes.NotFound, "x"), 404, false},
 		{"gate full", status.Error(codes.ResourceExhausted, "x"), 503, true},
+		{"a message too large for gRPC", status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 8)"), 400, false},
+		{"denied", status.Error(codes.PermissionDenied, "x"), 403, false},
 		{"over a limit of the service", limit.Err(), 400, false},
 		{"away", status.Error(codes.Unavailable, "x"), 503, true},
 		{"bug", status.Error(codes.Internal, "x"), 500, false},

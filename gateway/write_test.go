@@ -298,6 +298,13 @@ func TestWriteErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own := func(c codes.Code) error {
+		st, err := status.New(c, "text").WithDetails(&errdetails.ErrorInfo{Reason: "NOT_YOURS", Domain: "tributary"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Err()
+	}
 	tests := []struct {
 		give  error
 		want  int
@@ -309,8 +316,13 @@ func TestWriteErrors(t *testing.T) {
 		{status.Error(codes.Unavailable, "text"), 503, true},
 		{status.Error(codes.DeadlineExceeded, "text"), 503, true},
 		{status.Error(codes.NotFound, "text"), 404, false},
-		{status.Error(codes.PermissionDenied, "text"), 403, false},
-		{status.Error(codes.Unauthenticated, "text"), 401, false},
+		{own(codes.PermissionDenied), 403, false},
+		{own(codes.Unauthenticated), 401, false},
+		{status.Error(codes.PermissionDenied, "403 of a proxy"), 503, true}, // which the sender cannot help
+		{status.Error(codes.Unauthenticated, "401 of a proxy"), 503, true},
+		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 8)"), 413, false}, // grpc-go's own
+		{status.Error(codes.ResourceExhausted, "grpc: received message after decompression larger than max 8"), 413, false},
+		{status.Error(codes.ResourceExhausted, "trying to send message larger than max (9 vs. 8)"), 413, false},
 		{status.Error(codes.Unimplemented, "text"), 501, false},
 		{status.Error(codes.Internal, "text"), 500, false},
 		{status.Error(codes.Canceled, "text"), 503, true}, // the caller is still there, and must not drop its samples
@@ -323,8 +335,11 @@ func TestWriteErrors(t *testing.T) {
 			if got.code != tt.want {
 				t.Errorf("got %d, want %d", got.code, tt.want)
 			}
-			if want := grpcStatus(tt.give).Message() + "\n"; got.body != want {
-				t.Errorf("got text %q, want %q", got.body, want)
+			if want := grpcStatus(tt.give).Message(); !strings.HasPrefix(got.body, want) {
+				t.Errorf("got text %q, want it to begin with %q", got.body, want)
+			}
+			if tt.want == 413 && strings.HasPrefix(got.body, "grpc: ") && !strings.Contains(got.body, "--ingest.max-decompressed-bytes") {
+				t.Errorf("got text %q, want it to name the flag", got.body)
 			}
 			if w := writtenOf(got.header); w != "0 0 0" {
 				t.Errorf("got written headers %q, want zeros", w)

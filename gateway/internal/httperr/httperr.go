@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -20,6 +21,10 @@ import (
 
 // StatusClientClosedRequest is what proxies record when the client went away before the answer; nobody receives it.
 const StatusClientClosedRequest = 499
+
+// Domain is that of the google.rpc.ErrorInfo by which a service of ours marks an error as its own: one without may come
+// from gRPC itself or from a proxy on the way.
+const Domain = "tributary"
 
 // Reasons of a google.rpc.ErrorInfo by which a service says more than its gRPC code can.
 const (
@@ -84,6 +89,8 @@ func tableRow(c codes.Code) row {
 // From turns any error into a refusal. Refusals stay what they are; errors that carry a gRPC status go through the
 // table; the end of a context counts as DeadlineExceeded or Canceled; anything else is a bug of ours, 500. err must not
 // be nil.
+//
+// It is the table of reads, whose errors a person sees. FromWrite has that of writes.
 func From(err error) *Refusal {
 	var r *Refusal
 	if errors.As(err, &r) {
@@ -97,6 +104,9 @@ func From(err error) *Refusal {
 		}
 	}
 	t := tableRow(st.Code())
+	if messageTooLarge(st) {
+		t = row{http.StatusBadRequest, reasonMessageTooLarge, false}
+	}
 	out := &Refusal{Status: t.status, Reason: t.reason, Text: st.Message(), RetryAfter: t.retry}
 	if out.Text == "" {
 		out.Text = st.Code().String()
@@ -116,6 +126,43 @@ func From(err error) *Refusal {
 		}
 	}
 	return out
+}
+
+// FromWrite is From for writes, where a 4xx other than for what the sender did wrong loses samples: that gRPC itself finds
+// a message too large is 413, and PermissionDenied and Unauthenticated are 403 and 401 only if a service says so. grpc-go
+// makes the same codes of the 403 and 401 of a proxy between the gateway and the service, which the sender cannot help.
+func FromWrite(err error) *Refusal {
+	r := From(err)
+	st, ok := status.FromError(err)
+	switch {
+	case !ok:
+	case r.Reason == reasonMessageTooLarge:
+		r.Status = http.StatusRequestEntityTooLarge
+		r.Text += "; the ingest service takes less (--ingest.max-decompressed-bytes) than the gateway lets in (--web.max-request-bytes); smaller batches of the sender avoid it"
+	case (st.Code() == codes.PermissionDenied || st.Code() == codes.Unauthenticated) && !ours(st):
+		t := tableRow(codes.Unavailable)
+		r.Status, r.Reason, r.RetryAfter = t.status, t.reason, t.retry
+	}
+	return r
+}
+
+const reasonMessageTooLarge = "message_too_large"
+
+// messageTooLarge tells whether grpc-go itself, on either side, refused a message for its size. It uses the code of an
+// overload for that, but waiting does not cure it; only its text tells the two apart.
+func messageTooLarge(st *status.Status) bool {
+	return st.Code() == codes.ResourceExhausted && strings.Contains(st.Message(), "larger than max") && !ours(st) &&
+		(strings.HasPrefix(st.Message(), "grpc: ") || strings.HasPrefix(st.Message(), "trying to send message"))
+}
+
+// ours tells whether a service of ours made the status.
+func ours(st *status.Status) bool {
+	for _, d := range st.Details() {
+		if i, ok := d.(*errdetails.ErrorInfo); ok && i.GetDomain() == Domain {
+			return true
+		}
+	}
+	return false
 }
 
 // Canceled reports whether err says that the caller went away.

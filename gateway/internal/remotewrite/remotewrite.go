@@ -163,7 +163,7 @@ func written(c *ingestv1.Counts) string {
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, err error) {
-	refusal := httperr.From(err)
+	refusal := httperr.FromWrite(err)
 	h.Refused(refusal.Reason)
 	if refusal.Status >= http.StatusInternalServerError {
 		h.Logger.Debug("write refused", "status", refusal.Status, "reason", refusal.Reason, "text", refusal.Text)
