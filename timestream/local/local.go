@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,10 +39,12 @@ type DB struct {
 	writer  *writer
 	queries *queries
 	metrics *metrics
-	// broken is set when DuckDB says that it must be opened anew.
-	broken atomic.Pointer[error]
-	jobs   sync.Pool
-	reqs   record.Pool
+	jobs    sync.Pool
+	reqs    record.Pool
+
+	// usable ends, with the reason as its cause, when DuckDB says that it must be opened anew.
+	usable     context.Context
+	invalidate context.CancelCauseFunc
 
 	// background ends when Close begins; its goroutines are counted in running.
 	background context.Context
@@ -79,6 +80,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if db.now == nil {
 		db.now = time.Now
 	}
+	db.usable, db.invalidate = context.WithCancelCause(context.Background())
 	db.background, db.stop = context.WithCancel(context.Background())
 	db.jobs.New = func() any { return &writeScratch{prep: preparer{db: db}} }
 	if err := db.open(ctx); err != nil {
@@ -218,10 +220,27 @@ func (db *DB) Ready() error {
 	if err := db.background.Err(); err != nil {
 		return errClosed
 	}
-	if err := db.broken.Load(); err != nil {
-		return *err
+	return context.Cause(db.usable)
+}
+
+// AwaitFailure waits until the database has become unusable and returns why, or nil when ctx ends first. Nothing but
+// opening it anew helps then, so a process that serves it should end, for its supervisor to start it again.
+func (db *DB) AwaitFailure(ctx context.Context) error {
+	select {
+	case <-db.usable.Done():
+		return context.Cause(db.usable)
+	case <-ctx.Done():
+		return nil
 	}
-	return nil
+}
+
+// noteFatal makes the database unusable when an error says that DuckDB refuses everything from now on, as after a
+// checkpoint that could not be written. The class begins the text; further on may be words of a user.
+func (db *DB) noteFatal(err error) {
+	var de *duck.Error
+	if errors.As(err, &de) && strings.HasPrefix(de.Text, "FATAL Error") {
+		db.invalidate(fmt.Errorf("the database in %s has to be opened anew: %w", db.cfg.Dir, err))
+	}
 }
 
 // housekeeping closes idle results and deletes expired rows until ctx ends.

@@ -160,6 +160,7 @@ func (db *DB) queryError(err error) error {
 			return &qtypes.QueryExecutionException{Message: &message}
 		}
 	}
+	db.noteFatal(err)
 	db.log.Error("query failed", "err", err)
 	return queryInternal()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,10 +53,12 @@ type controlJob struct {
 }
 
 type writer struct {
-	db    *DB
-	conn  *duck.Conn
-	queue chan any
-	wg    sync.WaitGroup
+	db   *DB
+	conn *duck.Conn
+	// commitTx ends a transaction of conn; tests let it fail.
+	commitTx func() error
+	queue    chan any
+	wg       sync.WaitGroup
 	// closing is held by those who enqueue, so that none comes after the last.
 	closing sync.RWMutex
 	closed  bool
@@ -69,10 +70,11 @@ var errClosed = errors.New("the database is closed")
 
 func newWriter(db *DB, conn *duck.Conn) *writer {
 	return &writer{
-		db:     db,
-		conn:   conn,
-		queue:  make(chan any, db.cfg.WriteQueue),
-		tables: map[*table]*tableTx{},
+		db:       db,
+		conn:     conn,
+		commitTx: conn.Commit,
+		queue:    make(chan any, db.cfg.WriteQueue),
+		tables:   map[*table]*tableTx{},
 	}
 }
 
@@ -188,16 +190,20 @@ func (w *writer) runControl(c *controlJob) error {
 // inTx runs f in a transaction.
 func (w *writer) inTx(f func() error) error {
 	if err := w.conn.Exec("BEGIN"); err != nil {
+		w.db.noteFatal(err)
 		return err
 	}
 	err := f()
 	if err == nil {
-		if err = w.conn.Commit(); err == nil {
+		if err = w.commitTx(); err == nil {
 			return nil
 		}
 	}
-	// After a failed COMMIT there is nothing to roll back, and DuckDB says so.
+	w.db.noteFatal(err)
+	// After a failed COMMIT there is nothing to roll back, and DuckDB says so. Of a fatal one this may be the first to tell:
+	// COMMIT words all its failures as its own.
 	if rerr := w.conn.Exec("ROLLBACK"); rerr != nil {
+		w.db.noteFatal(rerr)
 		w.db.log.Debug("rollback", "err", rerr)
 	}
 	return err
@@ -222,20 +228,10 @@ func (w *writer) commit(jobs []*writeJob) {
 	w.db.metrics.group(len(jobs), time.Since(start))
 }
 
-// noteFatal makes the database not ready when an error says that it stays unusable until it is opened anew, as after a
-// log that could not be written.
-func (db *DB) noteFatal(err error) {
-	if strings.Contains(err.Error(), "FATAL Error") || strings.Contains(err.Error(), "database has been invalidated") {
-		err = fmt.Errorf("the database has to be opened anew: %w", err)
-		db.broken.CompareAndSwap(nil, &err)
-	}
-}
-
 func (w *writer) finish(j *writeJob, err error) {
 	if err != nil {
 		j.reset()
 		j.err = writeInternal()
-		w.db.noteFatal(err)
 		w.db.log.LogAttrs(context.Background(), slog.LevelError, "write failed",
 			slog.String("database", j.table.database), slog.String("table", j.table.name), slog.Any("err", err))
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,55 @@ func TestOneRequestFails(t *testing.T) {
 	}
 	if got := count(t, db, "bad") + count(t, db, "good"); got != "21" {
 		t.Errorf("got %s, want 2 and 1 rows", got)
+	}
+}
+
+// TestFatalError lets COMMIT fail as it does once DuckDB refuses everything, and as it does when only the one commit failed.
+func TestFatalError(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		fatal      bool
+	}{
+		{"fatal", "FATAL Error: Failed: database has been invalidated because of a previous fatal error.", true},
+		{"disk full", "TransactionContext Error: Failed to commit: Could not write file", false},
+		{"words of a user", "Conversion Error: Could not convert string 'FATAL Error' to INT32", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := openTwo(t, nil)
+			failure := make(chan error, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() { failure <- db.AwaitFailure(ctx) }()
+			inject := func(*duck.Conn) error {
+				db.writer.commitTx = func() error { return &duck.Error{Text: tt.text} }
+				return errors.New("nothing to commit")
+			}
+			if err := db.writer.control(t.Context(), inject, nil); err == nil {
+				t.Fatal("not injected")
+			}
+			var internal *wtypes.InternalServerException
+			if err := put(db, "good", "1", time.Now(), "host"); !errors.As(err, &internal) {
+				t.Errorf("got %v, want the write to fail", err)
+			}
+			if !tt.fatal {
+				if err := db.Ready(); err != nil {
+					t.Errorf("not ready: %v", err)
+				}
+				cancel()
+				if err := <-failure; err != nil {
+					t.Errorf("got %v at the end of the context", err)
+				}
+				return
+			}
+			select {
+			case err := <-failure:
+				if err == nil || !strings.Contains(err.Error(), "opened anew") || !errors.Is(db.Ready(), err) {
+					t.Errorf("got %v, and %v from Ready", err, db.Ready())
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("nobody is told")
+			}
+		})
 	}
 }
 

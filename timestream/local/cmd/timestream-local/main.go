@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	logger.Info("serving Timestream", "url", server.URL(), "database", cfg.local.DefaultDatabase, "table", cfg.local.DefaultTable)
-	if err := process.Run(ctx, server.Serve); err != nil {
+	if err := process.Run(ctx, server.Serve, db.AwaitFailure); err != nil {
 		return err
 	}
 	logger.Info("stopped")

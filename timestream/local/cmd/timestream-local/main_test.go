@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,8 +32,17 @@ import (
 // asProcess makes the test binary be the command, so that tests can kill a real process.
 const asProcess = "TIMESTREAM_LOCAL_TEST_AS_PROCESS"
 
+// fileLimit is the size in bytes beyond which a process of the tests cannot write a file, as on a disk that is full.
+const fileLimit = "TIMESTREAM_LOCAL_TEST_FILE_LIMIT"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProcess) != "" {
+		if n, err := strconv.ParseUint(os.Getenv(fileLimit), 10, 64); err == nil {
+			signal.Ignore(syscall.SIGXFSZ)
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+				panic(err)
+			}
+		}
 		main()
 	}
 	os.Exit(m.Run())
@@ -181,6 +191,30 @@ func check(t *testing.T, s *server, acked []int) {
 			t.Errorf("writer %d: %d records, acknowledged were %d", i, n, acked[i]*50)
 		}
 	}
+}
+
+// TestFullDisk fills what the process may write, kills it, and finds every acknowledged record once there is space again.
+func TestFullDisk(t *testing.T) {
+	t.Setenv(fileLimit, strconv.Itoa(1<<20))
+	dir := t.TempDir()
+	s := start(t, dir)
+	began := time.Now().Add(-time.Hour)
+	w := timestreamwrite.NewFromConfig(s.config())
+	acked, failed := []int{0}, 0
+	for failed < 3 {
+		if _, err := w.WriteRecords(t.Context(), batch(0, acked[0], began)); err != nil {
+			failed++
+		} else if acked[0]++; acked[0] == 10_000 {
+			t.Fatal("no write failed")
+		}
+	}
+	if acked[0] == 0 {
+		t.Fatalf("no write succeeded: %s", &s.stderr)
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	t.Setenv(fileLimit, "")
+	check(t, start(t, dir), acked)
 }
 
 func TestAdmin(t *testing.T) {
