@@ -14,12 +14,14 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/tableinfo"
 )
 
 // Fixed are the labels that get a column before all others: what most people select by.
@@ -248,6 +250,13 @@ func (t *Table) refresh(ctx context.Context, due func() bool) {
 	defer t.mu.Unlock()
 	before := t.err
 	t.err = err
+	changed := t.applyColumns(found)
+	if err == nil {
+		changed = t.applyNames(found) || changed
+	}
+	if changed {
+		t.generation.Add(1)
+	}
 	if err != nil {
 		t.degraded = t.degraded || found.degraded // trying again costs
 		level := slog.LevelWarn
@@ -257,13 +266,18 @@ func (t *Table) refresh(ctx context.Context, due func() bool) {
 		t.logger.Log(ctx, level, "cannot read the catalogue of the table; writing goes on with what is known of it", "err", loggable(err))
 		return
 	}
-	t.apply(found)
+	t.loaded, t.degraded = true, found.degraded
+	if found.degraded && t.warned.CompareAndSwap(false, true) {
+		t.logger.Warn("the catalogue of the table cannot be read with DESCRIBE and SHOW MEASURES; columns and names are read from the data instead", "reason", found.why)
+	}
 }
 
-// apply takes over what was read, and changes the generation when that contradicts what was answered before. The caller
-// holds the lock.
-func (t *Table) apply(f found) {
-	changed := false
+// applyColumns takes over the columns that were read, if they were, and tells whether that contradicts what was answered
+// before. The caller holds the lock.
+func (t *Table) applyColumns(f found) (changed bool) {
+	if f.dimensions == nil {
+		return false
+	}
 	for name := range f.attributes {
 		if _, asLabel := t.dimensions[name]; asLabel {
 			delete(t.dimensions, name)
@@ -284,6 +298,12 @@ func (t *Table) apply(f found) {
 			}
 		}
 	}
+	t.attributes = f.attributes
+	return changed
+}
+
+// applyNames does the same with the measure names.
+func (t *Table) applyNames(f found) (changed bool) {
 	for name, m := range f.measures {
 		before := t.measures[name]
 		if before == 0 {
@@ -308,47 +328,49 @@ func (t *Table) apply(f found) {
 			}
 		}
 	}
-	t.attributes = f.attributes
-	t.loaded, t.degraded = true, f.degraded
-	if changed {
-		t.generation.Add(1)
-	}
-	if f.degraded && t.warned.CompareAndSwap(false, true) {
-		t.logger.Warn("the catalogue of the table cannot be read with DESCRIBE and SHOW MEASURES; columns and names are read from the data instead", "reason", f.why)
-	}
+	return changed
 }
 
-// found is what was read of a table.
+// found is what was read of a table. Maps are nil whose part was not read.
 type found struct {
 	dimensions map[string]bool
-	measures   map[string]measure // without those of the layout
 	attributes map[string]bool
+	measures   map[string]measure // without those of the layout
 	degraded   bool
 	why        error
 }
 
-func newFound() found {
-	return found{dimensions: map[string]bool{}, measures: map[string]measure{}, attributes: map[string]bool{}}
-}
-
-// column notes a column; dimensions of the layout have room of their own.
-func (f *found) column(name string, dimension bool) {
-	switch {
-	case !dimension:
-		f.attributes[name] = true
-	case name != promschema.NameDimension && !promschema.IsLayoutDimension(name):
-		f.dimensions[name] = true
+// columns notes the columns. Dimensions of the layout have room of their own. What may be an attribute counts as one:
+// its label is packed then, which costs, whereas a record with a dimension of that name would be refused.
+func (f *found) columns(c tableinfo.Columns) {
+	f.dimensions, f.attributes = map[string]bool{}, map[string]bool{}
+	for _, name := range c.Dimensions {
+		if name != promschema.NameDimension && !promschema.IsLayoutDimension(name) {
+			f.dimensions[name] = true
+		}
+	}
+	for _, name := range slices.Concat(c.Values, c.Unclear) {
+		if !strings.HasPrefix(name, timestream.ColumnMeasureValue) {
+			f.attributes[name] = true
+		}
 	}
 }
 
-// measure notes a measure name. An error says that the table is of a newer layout.
-func (f *found) measure(name string, m measure) error {
-	kind, err := promschema.ClassifyMeasure(name)
-	if err != nil {
-		return fmt.Errorf("table refused: %w", err)
-	}
-	if kind == promschema.PlainMeasure {
-		f.measures[name] = m
+// names notes the measure names. An error says that the table is of a newer layout.
+func (f *found) names(list []tableinfo.Measure) error {
+	f.measures = make(map[string]measure, len(list))
+	for _, m := range list {
+		kind, err := promschema.ClassifyMeasure(m.Name)
+		if err != nil {
+			return fmt.Errorf("table refused: %w", err)
+		}
+		if kind != promschema.PlainMeasure {
+			continue
+		}
+		f.measures[m.Name] = other
+		if m.Double {
+			f.measures[m.Name] = double
+		}
 	}
 	return nil
 }

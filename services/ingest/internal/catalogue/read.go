@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/tableinfo"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
@@ -23,110 +23,54 @@ type Querier interface {
 }
 
 // read reads the catalogue by DESCRIBE and SHOW MEASURES, which cost nothing; what the service denies is read from the
-// data instead. A table that does not exist has an empty catalogue.
+// data instead. A table that does not exist has an empty catalogue. With an error, what was found before it stands.
 func (t *Table) read(ctx context.Context) (found, error) {
-	f := newFound()
-	table := tssql.QuoteIdent(t.Database) + "." + tssql.QuoteIdent(t.Name)
-	_, err := t.rows(ctx, "DESCRIBE "+table, func(row []types.Datum) error {
-		if len(row) < 3 {
-			return errShape
-		}
-		switch aws.ToString(row[2].ScalarValue) {
-		case "DIMENSION":
-			f.column(aws.ToString(row[0].ScalarValue), true)
-		case "MULTI":
-			f.column(aws.ToString(row[0].ScalarValue), false)
-		}
-		return nil
-	})
-	if err != nil {
-		if missing(err) {
-			return f, nil
-		}
-		if !denied(err) {
-			return f, err
-		}
+	var f found
+	table := tssql.Table{Database: t.Database, Name: t.Name}
+	columns, err := tableinfo.Describe(ctx, t.run, table)
+	if denied(err) {
 		f.degraded, f.why = true, err
-		if err := t.columnsFromData(ctx, table, &f); err != nil {
-			return f, err
-		}
+		columns, err = tableinfo.Probe(ctx, t.run, table)
 	}
-	_, err = t.rows(ctx, "SHOW MEASURES FROM "+table, func(row []types.Datum) error {
-		if len(row) < 2 {
-			return errShape
-		}
-		m := other
-		if strings.EqualFold(aws.ToString(row[1].ScalarValue), "double") {
-			m = double
-		}
-		return f.measure(aws.ToString(row[0].ScalarValue), m)
-	})
-	if err == nil || missing(err) {
-		return f, nil
+	if missing(err) {
+		columns, err = tableinfo.Columns{}, nil
 	}
-	if !denied(err) {
+	if err != nil {
 		return f, err
 	}
-	f.degraded, f.why = true, err
-	_, err = t.rows(ctx, "SELECT DISTINCT "+timestream.ColumnMeasureName+" FROM "+table, func(row []types.Datum) error {
-		if len(row) < 1 {
-			return errShape
-		}
-		return f.measure(aws.ToString(row[0].ScalarValue), double)
-	})
-	return f, err
-}
-
-// columnsFromData reads the columns from the header of a result. Their roles follow from their places: dimensions, then
-// measure_name and time, then what records hold. That order is not documented; in every published result it holds.
-func (t *Table) columnsFromData(ctx context.Context, table string, f *found) error {
-	columns, err := t.rows(ctx, "SELECT * FROM "+table+" LIMIT 1", func([]types.Datum) error { return nil })
-	if err != nil {
-		return err
+	f.columns(columns)
+	list, err := tableinfo.Measures(ctx, t.run, table)
+	if denied(err) {
+		f.degraded, f.why = true, err
+		list, err = tableinfo.RecentMeasures(ctx, t.run, table, "")
 	}
-	dimension := true
-	for _, c := range columns {
-		switch name := aws.ToString(c.Name); {
-		case name == timestream.ColumnMeasureName || name == timestream.ColumnTime:
-			dimension = false
-		case strings.HasPrefix(name, timestream.ColumnMeasureValue):
-		default:
-			f.column(name, dimension)
-		}
+	if err != nil && !missing(err) {
+		return f, err
 	}
-	return nil
+	return f, f.names(list)
 }
-
-// errShape says that an answer has fewer columns than the documentation says.
-var errShape = errors.New("a catalogue statement answered with too few columns")
 
 // maxPages bounds the pages of one answer: 8,192 measure names with their dimensions take a few dozen.
 const maxPages = 1000
 
-// rows runs a statement, hands every row to each, and returns the columns.
-func (t *Table) rows(ctx context.Context, statement string, each func([]types.Datum) error) ([]types.ColumnInfo, error) {
-	var columns []types.ColumnInfo
+// run implements tableinfo.Run.
+func (t *Table) run(ctx context.Context, _, statement string, page func(*timestreamquery.QueryOutput) error) error {
 	in := &timestreamquery.QueryInput{QueryString: aws.String(statement)}
 	for range maxPages {
 		out, err := t.query.Query(ctx, in)
+		if err == nil {
+			err = page(out)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", statement, err)
-		}
-		if columns == nil {
-			columns = out.ColumnInfo
-		}
-		for _, r := range out.Rows {
-			if err := each(r.Data); err != nil {
-				return nil, fmt.Errorf("%s: %w", statement, err)
-			}
+			return fmt.Errorf("%s: %w", statement, err)
 		}
 		// A page may be empty and still not be the last one.
 		if out.NextToken == nil {
-			return columns, nil
+			return nil
 		}
 		in.NextToken = out.NextToken
 	}
-	return nil, fmt.Errorf("%s: more than %d pages", statement, maxPages)
+	return fmt.Errorf("%s: more than %d pages", statement, maxPages)
 }
 
 // loggable returns err without the words of the service for a request whose signature it does not accept: they can repeat

@@ -8,16 +8,13 @@ package catalogue
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
-	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 
-	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/tableinfo"
 	"github.com/tributary-project/tributary/timestream/tssql"
 
 	"github.com/tributary-project/tributary/services/query/internal/pages"
@@ -35,8 +32,6 @@ const (
 	deniedFor = 10 * time.Minute
 	// deniedNamesFor is how long a list of measure names stands that had to be selected from the records, which costs.
 	deniedNamesFor = 10 * time.Minute
-	// namesLookback is how far back that select looks.
-	namesLookback = 24
 )
 
 // Catalogue remembers what tables look like. It is safe for concurrent use.
@@ -130,137 +125,46 @@ func (c *Catalogue) deny(t tssql.Table, e *table, until *time.Time, statement st
 
 func (c *Catalogue) readColumns(ctx context.Context, t tssql.Table, e *table) (*Columns, error) {
 	if !e.denied(&e.describeDenied, c.now()) {
-		cols, err := c.describe(ctx, t)
+		cols, err := tableinfo.Describe(ctx, c.statement, t)
 		if !pages.IsClass(err, pages.Denied) {
-			return cols, err
+			return columns(cols, err)
 		}
 		c.deny(t, e, &e.describeDenied, "DESCRIBE", err)
 	}
-	return c.probe(ctx, t)
+	return columns(tableinfo.Probe(ctx, c.statement, t))
 }
 
-// describe reads the columns by DESCRIBE, which is not metered.
-func (c *Catalogue) describe(ctx context.Context, t tssql.Table) (*Columns, error) {
-	var dimensions, values []string
-	_, err := c.run.Run(ctx, "describe", tssql.Print(&tssql.Describe{Table: t}), func(out *timestreamquery.QueryOutput) error {
-		for _, r := range out.Rows {
-			name, attribute := scalar(r, 0), scalar(r, 2)
-			switch attribute {
-			case "DIMENSION":
-				dimensions = append(dimensions, name)
-			case "MEASURE_NAME", "TIMESTAMP":
-			default:
-				values = append(values, name)
-			}
-		}
-		return nil
-	})
+// columns takes what may be an attribute for a dimension: attributes that are not of our layout are NULL in every record
+// that is read, so that taking them for labels does no harm.
+func columns(cols tableinfo.Columns, err error) (*Columns, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewColumns(dimensions, values), nil
-}
-
-// probe reads the columns from the description of a result without rows. This is the one place that selects *: what
-// is wanted are the names of all columns, and no record is older than 1970, so that nothing is read. Dimensions and
-// varchar attributes look alike here; those of our layout are known by name, and those of others are NULL in every
-// record that is read, so that taking them for labels does no harm.
-func (c *Catalogue) probe(ctx context.Context, t tssql.Table) (*Columns, error) {
-	one := int64(1)
-	q := &tssql.Query{Limit: &one, Body: &tssql.Select{
-		Items: []tssql.Item{{Star: true}},
-		From:  &tssql.TableRef{Table: t},
-		Where: &tssql.Binary{Op: "<", L: &tssql.Column{Name: timestream.ColumnTime}, R: &tssql.Call{Name: "from_milliseconds", Args: []tssql.Expr{&tssql.Int{}}}},
-	}}
-	var dimensions, values []string
-	seen := false
-	_, err := c.run.Run(ctx, "probe", tssql.Print(q), func(out *timestreamquery.QueryOutput) error {
-		if seen {
-			return nil
-		}
-		for _, info := range out.ColumnInfo {
-			seen = true
-			name := aws.ToString(info.Name)
-			switch {
-			case name == timestream.ColumnMeasureName, name == timestream.ColumnTime:
-			case info.Type != nil && info.Type.ScalarType == types.ScalarTypeVarchar && !strings.HasPrefix(name, timestream.ColumnMeasureValue) && name != promschema.KindAttribute:
-				dimensions = append(dimensions, name)
-			default:
-				values = append(values, name)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return NewColumns(dimensions, values), nil
+	return NewColumns(append(cols.Dimensions, cols.Unclear...), cols.Values), nil
 }
 
 func (c *Catalogue) readMeasures(ctx context.Context, t tssql.Table, e *table) (*Measures, error) {
 	if !e.denied(&e.showDenied, c.now()) {
-		m, err := c.show(ctx, t)
+		list, err := tableinfo.Measures(ctx, c.statement, t)
 		if !pages.IsClass(err, pages.Denied) {
-			return m, err
+			return measures(list, err, false)
 		}
 		c.deny(t, e, &e.showDenied, "SHOW MEASURES", err)
 	}
-	return c.distinct(ctx, t)
+	// The layout's own names tell a newer layout; the others only make statements narrower, and would cost more to find.
+	list, err := tableinfo.RecentMeasures(ctx, c.statement, t, promschema.Prefix)
+	return measures(list, err, true)
 }
 
-// show reads the measure names by SHOW MEASURES, which is not metered.
-func (c *Catalogue) show(ctx context.Context, t tssql.Table) (*Measures, error) {
-	var list []Measure
-	_, err := c.run.Run(ctx, "measures", tssql.Print(&tssql.Show{What: tssql.ShowMeasures, From: t}), func(out *timestreamquery.QueryOutput) error {
-		for _, r := range out.Rows {
-			m := Measure{Name: scalar(r, 0), Double: scalar(r, 1) == "double", Dimensions: []string{}}
-			if len(r.Data) > 2 {
-				for _, d := range r.Data[2].ArrayValue {
-					if d.RowValue != nil {
-						m.Dimensions = append(m.Dimensions, scalar(*d.RowValue, 0))
-					}
-				}
-			}
-			list = append(list, m)
-		}
-		return nil
-	})
+func measures(list []Measure, err error, partial bool) (*Measures, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewMeasures(list, false), nil
+	return NewMeasures(list, partial), nil
 }
 
-// distinct looks for the layout's own measure names among the records of the last day: it is asked where measures may
-// not be listed, to find a newer layout.
-func (c *Catalogue) distinct(ctx context.Context, t tssql.Table) (*Measures, error) {
-	name := &tssql.Column{Name: timestream.ColumnMeasureName}
-	q := &tssql.Query{Body: &tssql.Select{
-		Distinct: true,
-		Items:    []tssql.Item{{Expr: name}},
-		From:     &tssql.TableRef{Table: t},
-		Where: &tssql.Binary{Op: "AND",
-			L: &tssql.Binary{Op: ">", L: &tssql.Column{Name: timestream.ColumnTime}, R: &tssql.Call{Name: "ago", Args: []tssql.Expr{&tssql.Interval{Count: namesLookback, Unit: "h"}}}},
-			R: &tssql.Like{X: name, Pattern: &tssql.String{Value: strings.ReplaceAll(promschema.Prefix, "_", `\_`) + "%"}, Escape: &tssql.String{Value: `\`}},
-		},
-	}}
-	var list []Measure
-	_, err := c.run.Run(ctx, "probe", tssql.Print(q), func(out *timestreamquery.QueryOutput) error {
-		for _, r := range out.Rows {
-			list = append(list, Measure{Name: scalar(r, 0), Double: true})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return NewMeasures(list, true), nil
-}
-
-// scalar returns the text of a column, empty when it is NULL or missing.
-func scalar(r types.Row, i int) string {
-	if i >= len(r.Data) {
-		return ""
-	}
-	return aws.ToString(r.Data[i].ScalarValue)
+// statement implements tableinfo.Run.
+func (c *Catalogue) statement(ctx context.Context, kind, statement string, page func(*timestreamquery.QueryOutput) error) error {
+	_, err := c.run.Run(ctx, kind, statement, page)
+	return err
 }

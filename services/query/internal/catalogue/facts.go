@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/tableinfo"
 )
 
 // Columns are the columns of a table at one moment. They never change; a table only ever gains columns.
@@ -48,13 +49,7 @@ func (c *Columns) Equal(o *Columns) bool {
 }
 
 // Measure is one measure name of a table.
-type Measure struct {
-	Name string
-	// Double tells whether its records are single-measure DOUBLEs. It is true too when the type is not known.
-	Double bool
-	// Dimensions are those seen with this measure; nil when not known.
-	Dimensions []string
-}
+type Measure = tableinfo.Measure
 
 // Measures are the measure names of a table at one moment.
 type Measures struct {
