@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -63,10 +64,22 @@ func (c Config) Validate() error {
 		return nil
 	}
 	u, err := url.Parse(c.Endpoint)
+	if err == nil && u.User != nil || strings.Contains(c.Endpoint, "@") {
+		// The URL is shown on the status page, and here it may hold a password.
+		return fmt.Errorf("--timestream.endpoint: must not hold a user or a password; requests are signed with AWS credentials")
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--timestream.endpoint=%q: want a URL such as http://127.0.0.1:9231", c.Endpoint)
 	}
 	return nil
+}
+
+// Target says where Timestream is, for people.
+func (c Config) Target() string {
+	if c.Endpoint != "" {
+		return c.Endpoint
+	}
+	return "Amazon Timestream in " + c.Region
 }
 
 // load returns the SDK configuration: the default chain, with the connections bounded and no retries.
@@ -103,6 +116,7 @@ func NewWrite(ctx context.Context, c Config) (*timestreamwrite.Client, error) {
 	}
 	return timestreamwrite.NewFromConfig(cfg, func(o *timestreamwrite.Options) {
 		o.HTTPClient = plainBody{o.HTTPClient}
+		o.APIOptions = append(o.APIOptions, swapSerializer)
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 			// The SDK discovers endpoints even when one is given; a given one is meant.

@@ -37,6 +37,10 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		{func(c *Config) { c.LocalCredentials = true }, "--timestream.local-credentials needs --timestream.endpoint"},
 		{func(c *Config) { c.Endpoint = "localhost:9231" }, `--timestream.endpoint="localhost:9231"`},
 		{func(c *Config) { c.Endpoint = "ftp://x" }, "--timestream.endpoint"},
+		{func(c *Config) { c.Endpoint = "http://user:secret@x:1" }, "--timestream.endpoint: must not hold"},
+		{func(c *Config) { c.Endpoint = "http://user@x:1" }, "--timestream.endpoint: must not hold"},
+		{func(c *Config) { c.Endpoint = "user:secret@x:1" }, "--timestream.endpoint: must not hold"},
+		{func(c *Config) { c.Endpoint = "http://user:secret/%zz@x:1" }, "--timestream.endpoint: must not hold"},
 		{func(c *Config) { c.Endpoint = "http://x:1"; c.LocalCredentials = true }, ""},
 		{func(*Config) {}, ""},
 	} {
@@ -45,6 +49,9 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		err := cfg.Validate()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: got %v, want %q", cfg, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error shows a password: %v", err)
 		}
 	}
 }
