@@ -162,6 +162,9 @@ func (c Config) Validate() error {
 	if c.MaxInFlightBytes != 0 && c.MaxInFlightBytes < c.MaxRequestBytes {
 		bad("--%s=%s is less than one body may hold (--%s=%s)", maxInFlightBytesFlag, c.MaxInFlightBytes.String(), maxRequestBytesFlag, c.MaxRequestBytes.String())
 	}
+	if c.GRPC.ListenAddress != "" {
+		errs = append(errs, c.GRPC.Validate())
+	}
 	return errors.Join(errs...)
 }
 

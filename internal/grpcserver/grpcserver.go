@@ -43,8 +43,17 @@ type Config struct {
 	// MaxConnectionAge is when a connection is asked to go away, so that clients resolve names again and see new
 	// replicas; MaxConnectionAgeGrace is how long its calls may still take.
 	MaxConnectionAge, MaxConnectionAgeGrace time.Duration
-	// MaxConcurrentStreams bounds the calls of one connection. 0 means no bound.
+	// MaxConcurrentStreams bounds the calls of one connection; a client that knows its trade waits. 0 means as many as the
+	// server takes.
 	MaxConcurrentStreams uint32
+	// MaxCalls bounds the calls of the server; those beyond are refused at once. A call that has not been received yet
+	// costs up to 64 KiB.
+	MaxCalls int
+	// MaxReceiving bounds the calls whose request is being received, others wait: times MaxMessageBytes it is the memory
+	// that callers can take before a handler sees what they send.
+	MaxReceiving int
+	// ReceiveTimeout is how long receiving one request may take.
+	ReceiveTimeout time.Duration
 	// DrainTimeout is how long calls in flight may take after a stop was asked for.
 	DrainTimeout time.Duration
 }
@@ -56,14 +65,37 @@ func DefaultConfig(address string) Config {
 		MaxMessageBytes:       32<<20 + 64<<10,
 		MaxConnectionAge:      time.Minute,
 		MaxConnectionAgeGrace: 2 * time.Minute,
+		MaxCalls:              1024,
+		MaxReceiving:          8,
+		ReceiveTimeout:        10 * time.Second,
 		DrainTimeout:          30 * time.Second,
 	}
+}
+
+// Validate names everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"grpc.max-calls", c.MaxCalls}, {"grpc.max-receiving", c.MaxReceiving}} {
+		if n.value < 1 || n.value > 1<<20 {
+			errs = append(errs, fmt.Errorf("--%s=%d: want 1 to %d", n.flag, n.value, 1<<20))
+		}
+	}
+	if c.ReceiveTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--grpc.receive-timeout=%s: want more than 0", c.ReceiveTimeout))
+	}
+	return errors.Join(errs...)
 }
 
 // RegisterFlags registers the grpc.* flags with the present values as defaults.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.ListenAddress, "grpc.listen-address", c.ListenAddress, "Address of the gRPC listener.")
 	fs.DurationVar(&c.MaxConnectionAge, "grpc.max-connection-age", c.MaxConnectionAge, "Age at which clients are asked to connect anew, so that they find new replicas.")
+	fs.IntVar(&c.MaxCalls, "grpc.max-calls", c.MaxCalls, "gRPC calls in flight at most, all connections together; those beyond are refused at once.")
+	fs.IntVar(&c.MaxReceiving, "grpc.max-receiving", c.MaxReceiving, "gRPC calls whose request is being received at once; others wait for their turn. Times the largest message it is the memory that requests take before the other limits count them.")
+	fs.DurationVar(&c.ReceiveTimeout, "grpc.receive-timeout", c.ReceiveTimeout, "How long receiving the request of one gRPC call may take; then the call is given up.")
 	fs.DurationVar(&c.DrainTimeout, "grpc.drain-timeout", c.DrainTimeout, "How long calls in flight may take when the process stops.")
 	c.TLS.RegisterFlags(fs, "grpc.", "gRPC")
 }
@@ -82,6 +114,9 @@ type Server struct {
 
 // New listens on the configured address and builds the server. The caller must Serve or Close it.
 func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	creds, err := serverCredentials(cfg.TLS)
 	if err != nil {
 		return nil, err
@@ -96,7 +131,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 		logger.Error("panic in a gRPC call; this is a bug, please report it", "panic", p, "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "internal error; the log of the service has the details")
 	})
-	opts := []grpc.ServerOption{
+	opts := append(newAdmission(cfg, logger, reg).options(),
 		grpc.Creds(creds),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
@@ -107,10 +142,11 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recoverer)),
 		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recoverer)),
+	)
+	if cfg.MaxConcurrentStreams == 0 {
+		cfg.MaxConcurrentStreams = uint32(cfg.MaxCalls) + maxProbes
 	}
-	if cfg.MaxConcurrentStreams > 0 {
-		opts = append(opts, grpc.MaxConcurrentStreams(cfg.MaxConcurrentStreams))
-	}
+	opts = append(opts, grpc.MaxConcurrentStreams(cfg.MaxConcurrentStreams))
 	s := &Server{GRPC: grpc.NewServer(opts...), Health: health.NewServer(), cfg: cfg, listener: ln, metrics: metrics}
 	healthv1.RegisterHealthServer(s.GRPC, s.Health)
 	return s, nil

@@ -274,6 +274,7 @@ func TestFlagDefaults(t *testing.T) {
 	cfg.RegisterFlags(fs)
 	want := map[string]string{
 		"grpc.listen-address": "127.0.0.1:1", "grpc.max-connection-age": "1m0s", "grpc.drain-timeout": "30s",
+		"grpc.max-calls": "1024", "grpc.max-receiving": "8", "grpc.receive-timeout": "10s",
 		"grpc.tls-certificate": "", "grpc.tls-key": "", "grpc.tls-client-ca": "",
 	}
 	fs.VisitAll(func(f *flag.Flag) {
