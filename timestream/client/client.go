@@ -63,11 +63,11 @@ func (c Config) Validate() error {
 		}
 		return nil
 	}
-	u, err := url.Parse(c.Endpoint)
-	if err == nil && u.User != nil || strings.Contains(c.Endpoint, "@") {
-		// The URL is shown on the status page, and here it may hold a password.
+	if strings.Contains(c.Endpoint, "@") {
+		// The URL is shown on the status page, and in the error below.
 		return fmt.Errorf("--timestream.endpoint: must not hold a user or a password; requests are signed with AWS credentials")
 	}
+	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--timestream.endpoint=%q: want a URL such as http://127.0.0.1:9231", c.Endpoint)
 	}

@@ -16,6 +16,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/timestream/client"
 )
 
 // Cause sorts failures, for metrics and decisions.
@@ -113,10 +114,11 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 	if errors.As(err, &res) {
 		status = res.HTTPStatusCode()
 	}
+	if client.CredentialCode(code) {
+		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
+	}
 	switch code {
-	case "UnrecognizedClientException", "InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredTokenException", "ExpiredToken",
-		"InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignature",
-		"IncompleteSignatureException", "RequestExpired", "AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired":
+	case "AccessDenied", "AccessDeniedException":
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
 	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled", "SlowDown":
 		return fail(Throttled, true, "Timestream throttles writes ("+code+")", "")
@@ -125,12 +127,12 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 		return fail(Quota, false, "a quota of the AWS account is exhausted: "+api.ErrorMessage(), "")
 	}
 	said := fmt.Sprintf("Timestream answered %s (status %d)", code, status)
-	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
-	case status == http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return fail(Throttled, true, said, "")
-	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
 		// Only these speak of what was sent. The others, such as the 407 of a proxy, are about the way there, which is mended
 		// while the sender waits; a refusal would make it drop its samples.
 		return Result{Invalid: code + ": " + api.ErrorMessage()}

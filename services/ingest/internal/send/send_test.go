@@ -66,6 +66,7 @@ func TestClassification(t *testing.T) {
 		{"denied", ingesttest.Reply{Class: "AccessDeniedException", Status: 403, Message: "User: arn:aws:iam::1:user/u is not authorized"}, 1, Credentials, false, "AccessDeniedException"},
 		{"wrong signature", ingesttest.Reply{Class: "InvalidSignatureException", Status: 403, Message: signature}, 1, Credentials, false, "InvalidSignatureException"},
 		{"expired token", ingesttest.Reply{Class: "ExpiredTokenException", Status: 403, Message: signature}, 1, Credentials, false, "ExpiredTokenException"},
+		{"unknown access key", ingesttest.Reply{Class: "InvalidAccessKeyId", Status: 400, Message: signature}, 1, Credentials, false, "InvalidAccessKeyId"},
 		{"unknown key", ingesttest.Reply{Class: "UnrecognizedClientException", Status: 400, Message: signature}, 1, Credentials, false, "UnrecognizedClientException"},
 		{"forbidden by something else", ingesttest.Reply{Class: "Forbidden", Status: 403, Message: signature}, 1, Credentials, false, "Forbidden"},
 		{"quota", ingesttest.Reply{Class: "ServiceQuotaExceededException", Status: 402, Message: "too much"}, 1, Quota, false, "too much"},

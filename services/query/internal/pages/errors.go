@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/tributary-project/tributary/timestream/client"
 )
 
 // Class is what went wrong, as far as it decides what to do about it.
@@ -76,18 +78,6 @@ func IsClass(err error, c Class) bool {
 	return errors.As(err, &e) && e.Class == c
 }
 
-// credentialCode tells whether a code answers a request whose signature was not accepted. The texts of these can repeat
-// the request that was signed, session token included, and are never shown.
-func credentialCode(code string) bool {
-	switch code {
-	case "UnrecognizedClientException", "InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredTokenException",
-		"ExpiredToken", "MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignatureException",
-		"IncompleteSignature", "InvalidClientTokenId", "InvalidAccessKeyId", "NotAuthorized", "OptInRequired":
-		return true
-	}
-	return false
-}
-
 // classify turns the SDK's error into an Error. The end of ctx is returned as it is. Classes and texts: Timestream
 // Developer Guide, APITimestreamSpecificErrors, and API Reference, Query.
 func classify(ctx context.Context, err error) error {
@@ -103,7 +93,7 @@ func classify(ctx context.Context, err error) error {
 	}
 	e := &Error{Class: Failed, Code: api.ErrorCode(), Text: api.ErrorMessage(), err: err}
 	switch {
-	case credentialCode(e.Code):
+	case client.CredentialCode(e.Code):
 		e.Class, e.Text = Credentials, "the AWS credentials of the query service are not accepted"
 	case strings.Contains(e.Text, "MaxQueryTCU exceeded"):
 		e.Class = TooMuch

@@ -186,7 +186,7 @@ func TestRefusedPageCancelsTheQuery(t *testing.T) {
 // TestCredentialsStayHidden: the service's text about a signature repeats what was signed.
 func TestCredentialsStayHidden(t *testing.T) {
 	const secret = "IQoJb3JpZ2luX2VjEJr-session-token"
-	for _, code := range []string{"InvalidSignatureException", "UnrecognizedClientException", "ExpiredTokenException"} {
+	for _, code := range []string{"InvalidSignatureException", "UnrecognizedClientException", "ExpiredTokenException", "RequestExpired"} {
 		var log strings.Builder
 		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			querytest.WriteError(w, &smithy.GenericAPIError{Code: code, Message: "The Canonical String should have been x-amz-security-token:" + secret})
