@@ -67,7 +67,7 @@ type App struct {
 // New builds the parts and listens for the gateway. The caller must Run the app, or Close it.
 func New(cfg Config, d Deps) (*App, error) {
 	// What is one flag here has one value.
-	cfg.Query.Database, cfg.Query.Table = cfg.Ingest.Database, cfg.Ingest.Table
+	cfg.Query.Database, cfg.Query.Table, cfg.Query.AllowedTables = cfg.Ingest.Database, cfg.Ingest.Table, cfg.Ingest.AllowedTables
 	cfg.Query.ListenAddress, cfg.Query.GRPC.ListenAddress = "", ""
 
 	ingestService, err := ingest.NewService(cfg.Ingest, ingest.Deps{

@@ -28,6 +28,8 @@ const (
 	// MaxValueBytes is the size of one VARCHAR measure value. Read strictly, it bounds the sum over all measure
 	// values of a record.
 	MaxValueBytes = 2048
+	// MinNameBytes is the least length of a database or table name (API reference, CreateDatabase).
+	MinNameBytes = 3
 	// MaxNameBytes is the length of a database or table name.
 	MaxNameBytes = 256
 	// MaxQueryBytes is the length of a query string: 256 KiB.

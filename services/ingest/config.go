@@ -62,6 +62,7 @@ func DefaultConfig() Config {
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Service.Database, "default-database", c.Service.Database, "Timestream database to write to unless the request names another.")
 	fs.StringVar(&c.Service.Table, "default-table", c.Service.Table, "Timestream table to write to unless the request names another.")
+	c.Service.AllowedTables.RegisterFlag(fs)
 	c.Service.RegisterFlags(fs)
 	c.Timestream.RegisterFlags(fs)
 	c.GRPC.RegisterFlags(fs)
@@ -77,18 +78,16 @@ func (c Config) Validate() error {
 	if !strings.HasPrefix(c.TelemetryPath, "/") {
 		path = fmt.Errorf("--web.telemetry-path=%q: must begin with /", c.TelemetryPath)
 	}
-	connections := error(nil)
-	if c.Timestream.MaxConnections < c.Service.MaxInFlightWrites {
-		connections = fmt.Errorf("--timestream.max-connections=%d: must be at least --ingest.max-inflight-writes=%d", c.Timestream.MaxConnections, c.Service.MaxInFlightWrites)
-	}
-	return errors.Join(c.Service.Validate(), c.Timestream.Validate(), c.Log.Validate(), path, connections)
+	return errors.Join(c.Service.Validate(), c.Timestream.Validate(), c.GRPC.Validate(), c.Log.Validate(), path, c.Service.ValidateConnections(c.Timestream))
 }
 
 // ServiceConfig is that of an ingest service, in a process of its own or in one with others.
 type ServiceConfig struct {
-	// Database and Table are where samples go unless the request says otherwise. Their flags belong to the process:
-	// reading uses the same ones.
+	// Database and Table are where samples go unless the request says otherwise. Their flags and that of AllowedTables
+	// belong to the process: reading uses the same ones.
 	Database, Table string
+	// AllowedTables are those that requests may name besides.
+	AllowedTables timestream.TableList
 
 	// MaxDecompressedBytes bounds a message after decompression.
 	MaxDecompressedBytes flags.Bytes
@@ -187,8 +186,8 @@ func (c ServiceConfig) Validate() error {
 		}
 	}
 	positive := func(name string, v int) { check(v > 0, "--%s=%d: must be at least 1", name, v) }
-	check(validTableName(c.Database), "--default-database=%q: %s", c.Database, tableNameRule)
-	check(validTableName(c.Table), "--default-table=%q: %s", c.Table, tableNameRule)
+	check(timestream.ValidTableName(c.Database), "--default-database=%q: %s", c.Database, timestream.TableNameRule)
+	check(timestream.ValidTableName(c.Table), "--default-table=%q: %s", c.Table, timestream.TableNameRule)
 	positive("ingest.max-decompressed-bytes", int(c.MaxDecompressedBytes))
 	check(c.MaxDecompressedBytes <= 1<<30, "--ingest.max-decompressed-bytes=%s: must be at most 1GiB", c.MaxDecompressedBytes.String())
 	positive("ingest.max-samples-per-request", c.MaxSamples)
@@ -214,6 +213,15 @@ func (c ServiceConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
+// ValidateConnections checks the service's configuration against that of the client it will be given: each call under way
+// needs a connection.
+func (c ServiceConfig) ValidateConnections(t client.Config) error {
+	if t.MaxConnections < c.MaxInFlightWrites {
+		return fmt.Errorf("--timestream.max-connections=%d: must be at least --ingest.max-inflight-writes=%d", t.MaxConnections, c.MaxInFlightWrites)
+	}
+	return nil
+}
+
 func (c ServiceConfig) labelColumns() []string {
 	var out []string
 	for l := range strings.SplitSeq(c.LabelColumns, ",") {
@@ -236,21 +244,4 @@ func (c ServiceConfig) limits() promschema.Limits {
 		return promschema.ObservedLimits()
 	}
 	return promschema.StrictLimits()
-}
-
-const tableNameRule = "want 1 to 256 of a-z A-Z 0-9 _ . -"
-
-// validTableName tells whether a database or table may have this name (Timestream Developer Guide, ts-limits, naming
-// constraints).
-func validTableName(name string) bool {
-	if name == "" || len(name) > timestream.MaxNameBytes {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-' {
-			return false
-		}
-	}
-	return true
 }

@@ -4,6 +4,7 @@ package ingest
 
 import (
 	"flag"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestDefaultsAreThoseOfTheFlags(t *testing.T) {
 	want := DefaultConfig()
 	fresh := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	want.RegisterFlags(fresh)
-	if cfg != want {
+	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got %+v, want %+v", cfg, want)
 	}
 	if err := cfg.Validate(); err != nil {
@@ -41,7 +42,7 @@ func TestConnectorNames(t *testing.T) {
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	cfg.RegisterFlags(fs)
 	env := map[string]string{
-		"default_database": "d", "default_table": "t", "region": "eu-west-1", "enable_logging": "false",
+		"default_database": "from_env", "default_table": "t", "region": "eu-west-1", "enable_logging": "false",
 		"log_level": "debug", "log_format": "json", "fail_on_long_label": "true", "fail_on_invalid_sample_value": "true",
 	}
 	err := flags.Parse(fs, []string{"--default-table=line"}, flags.Options{
@@ -51,7 +52,7 @@ func TestConnectorNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := cfg.Service
-	if s.Database != "d" || s.Table != "line" || cfg.Timestream.Region != "eu-west-1" || cfg.Log.Enabled || !s.FailOnLongLabel || !s.FailOnInvalidSampleValue || cfg.Log.Level != "debug" || cfg.Log.Format != "json" {
+	if s.Database != "from_env" || s.Table != "line" || cfg.Timestream.Region != "eu-west-1" || cfg.Log.Enabled || !s.FailOnLongLabel || !s.FailOnInvalidSampleValue || cfg.Log.Level != "debug" || cfg.Log.Format != "json" {
 		t.Errorf("got %+v", cfg)
 	}
 	for _, name := range []string{"fail-on-long-label", "fail-on-invalid-sample-value"} {

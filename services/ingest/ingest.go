@@ -60,13 +60,9 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 	if err != nil {
 		return nil, err
 	}
-	target := cfg.Timestream.Endpoint
-	if target == "" {
-		target = "Amazon Timestream in " + cfg.Timestream.Region
-	}
 	service, err := NewService(cfg.Service, Deps{
 		Writer: client.NewWriter(writer), Querier: client.NewQuerier(querier), Logger: d.Logger, Registerer: d.Registry, Now: time.Now,
-		Build: d.Build, Settings: d.Settings, Target: target,
+		Build: d.Build, Settings: d.Settings, Target: cfg.Timestream.Target(),
 	})
 	if err != nil {
 		return nil, err

@@ -77,7 +77,7 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.GetRole() != "ingest" || st.GetDatabase() != "db" || st.GetTable() != "table" || st.GetBuild().GetVersion() != "v1" ||
+	if st.GetRole() != "ingest" || st.GetDatabase() != "metrics" || st.GetTable() != "table" || st.GetBuild().GetVersion() != "v1" ||
 		st.GetLedger().GetSamples().GetStored() != 1 || len(st.GetSettings()) != 1 || st.GetStartTime().AsTime().IsZero() {
 		t.Errorf("status %v", st)
 	}

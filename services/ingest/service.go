@@ -45,6 +45,8 @@ const (
 	ReasonInvalidRequest = "INVALID_REQUEST"
 	// ReasonTableNotFound: the destination that the request names does not exist.
 	ReasonTableNotFound = "TABLE_NOT_FOUND"
+	// ReasonTableNotAllowed: --allowed-tables lacks the destination that the request names.
+	ReasonTableNotAllowed = "TABLE_NOT_ALLOWED"
 	// ReasonOverloaded: the gate is full.
 	ReasonOverloaded = "OVERLOADED"
 )
@@ -184,6 +186,9 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	if err != nil {
 		return nil, "", refuse(codes.InvalidArgument, ReasonInvalidRequest, err.Error())
 	}
+	if !s.allowed(dest) {
+		return nil, "", refuse(codes.PermissionDenied, ReasonTableNotAllowed, fmt.Sprintf("destination %s: requests may not name this table; --%s of the ingest service moves that", dest, timestream.AllowedTablesFlag))
+	}
 	size, err := remotewrite.DecodedBytes(req.GetPayload(), compressed)
 	if err == nil && size > int(s.cfg.MaxDecompressedBytes) {
 		err = remotewrite.ErrTooLarge
@@ -264,16 +269,22 @@ func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, compr
 	if n := req.GetDestination().GetTable(); n != "" {
 		d.Table = n
 	}
-	if !validTableName(d.Database) {
-		return m, false, d, fmt.Errorf("destination.database %.100q: %s", d.Database, tableNameRule)
+	if !timestream.ValidTableName(d.Database) {
+		return m, false, d, fmt.Errorf("destination.database %.100q: %s", d.Database, timestream.TableNameRule)
 	}
-	if !validTableName(d.Table) {
-		return m, false, d, fmt.Errorf("destination.table %.100q: %s", d.Table, tableNameRule)
+	if !timestream.ValidTableName(d.Table) {
+		return m, false, d, fmt.Errorf("destination.table %.100q: %s", d.Table, timestream.TableNameRule)
 	}
 	return m, compressed, d, nil
 }
 
 const maxCallerBytes = 128
+
+// allowed tells whether a request may write to a table. Whoever reaches the service could otherwise write wherever its
+// credentials can.
+func (s *Service) allowed(d store.Destination) bool {
+	return d == store.Destination{Database: s.cfg.Database, Table: s.cfg.Table} || s.cfg.AllowedTables.Allows(d.Database, d.Table)
+}
 
 // undecodable is the gRPC error for a payload that is refused whole.
 func (s *Service) undecodable(err error, size int) error {

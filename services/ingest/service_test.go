@@ -66,7 +66,7 @@ func (b *syncBuffer) String() string {
 // quick is a configuration for tests: it retries twice, soon.
 func quick() ServiceConfig {
 	cfg := DefaultServiceConfig()
-	cfg.Database, cfg.Table = "db", "table"
+	cfg.Database, cfg.Table = "metrics", "table"
 	cfg.WriteRetries, cfg.MinBackoff, cfg.MaxBackoff = 2, time.Millisecond, 2*time.Millisecond
 	return cfg
 }
@@ -342,22 +342,26 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestCallerNamesTheTable(t *testing.T) {
-	r := newRig(t, quick())
+	cfg := quick()
+	if err := cfg.AllowedTables.Set("metrics.mine"); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, cfg)
 	req := request(t, rw2, sample("__name__", "m"))
 	req.Destination = &ingestv1.Destination{Table: "mine"}
 	r.write(t, req)
-	if c := r.Calls()[0]; c.DatabaseName != "db" || c.TableName != "mine" {
+	if c := r.Calls()[0]; c.DatabaseName != "metrics" || c.TableName != "mine" {
 		t.Errorf("written to %s.%s", c.DatabaseName, c.TableName)
 	}
 	r.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
 		return ingesttest.Reply{Class: "ResourceNotFoundException", Status: 404, Message: "The table mine does not exist."}
 	})
 	_, err := r.client.Write(context.Background(), req)
-	if status.Code(err) != codes.NotFound || reason(err) != ReasonTableNotFound || !strings.Contains(err.Error(), "db.mine") {
+	if status.Code(err) != codes.NotFound || reason(err) != ReasonTableNotFound || !strings.Contains(err.Error(), "metrics.mine") {
 		t.Errorf("got %v", err)
 	}
 	// Naming the configured table is no different from naming none.
-	req.Destination = &ingestv1.Destination{Database: "db", Table: "table"}
+	req.Destination = &ingestv1.Destination{Database: "metrics", Table: "table"}
 	if res := r.write(t, req); res.GetDeferredReason() == "" {
 		t.Errorf("got %v", res)
 	}
@@ -414,6 +418,37 @@ func TestRequestsRefusedWhole(t *testing.T) {
 	})
 	if res := r.write(t, plain); res.GetLedger().GetSamples().GetStored() != 1 {
 		t.Errorf("plain payload: %v", res)
+	}
+}
+
+func TestTablesThatMayNotBeNamed(t *testing.T) {
+	cfg := quick()
+	if err := cfg.AllowedTables.Set("metrics.mine,other.m*"); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, cfg)
+	for _, c := range []struct {
+		give *ingestv1.Destination
+		want codes.Code
+	}{
+		{nil, codes.OK},
+		{&ingestv1.Destination{Database: "metrics", Table: "table"}, codes.OK},
+		{&ingestv1.Destination{Table: "mine"}, codes.OK},
+		{&ingestv1.Destination{Database: "other", Table: "more"}, codes.OK},
+		{&ingestv1.Destination{Database: "other"}, codes.PermissionDenied}, // other.table
+		{&ingestv1.Destination{Table: "else"}, codes.PermissionDenied},
+		{&ingestv1.Destination{Table: "m*"}, codes.InvalidArgument},
+	} {
+		req := request(t, rw2, sample("__name__", "m"))
+		req.Destination = c.give
+		before := len(r.Calls())
+		_, err := r.client.Write(context.Background(), req)
+		if status.Code(err) != c.want || (len(r.Calls()) > before) != (c.want == codes.OK) {
+			t.Errorf("%v: got %v, want %s", c.give, err, c.want)
+		}
+		if c.want == codes.PermissionDenied && (reason(err) != ReasonTableNotAllowed || !strings.Contains(err.Error(), "--allowed-tables")) {
+			t.Errorf("%v: got %v (%s)", c.give, err, reason(err))
+		}
 	}
 }
 

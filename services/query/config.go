@@ -20,6 +20,8 @@ import (
 type Config struct {
 	// Database and Table are read when a request names none.
 	Database, Table string
+	// AllowedTables are those that requests may name besides.
+	AllowedTables timestream.TableList
 
 	// ListenAddress is where metrics, health and profiles are served over HTTP, host:port. Empty: nowhere.
 	ListenAddress string
@@ -73,6 +75,7 @@ const (
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Database, "default-database", c.Database, "Timestream database to read when a request names none.")
 	fs.StringVar(&c.Table, "default-table", c.Table, "Timestream table to read when a request names none.")
+	c.AllowedTables.RegisterFlag(fs)
 	fs.StringVar(&c.ListenAddress, "web.listen-address", c.ListenAddress, "Address to serve metrics, health and profiles on. Empty: nowhere.")
 	fs.StringVar(&c.TelemetryPath, "web.telemetry-path", c.TelemetryPath, "Path of the metrics.")
 	c.TLS.RegisterFlags(fs, "", "HTTP")
@@ -97,8 +100,8 @@ func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, n := range []struct{ flag, value string }{{"default-database", c.Database}, {"default-table", c.Table}} {
-		if err := checkName(n.value); err != nil {
-			bad("--%s=%q: %w", n.flag, n.value, err)
+		if !timestream.ValidTableName(n.value) {
+			bad("--%s=%q: %s", n.flag, n.value, timestream.TableNameRule)
 		}
 	}
 	if !strings.HasPrefix(c.TelemetryPath, "/") || strings.ContainsAny(c.TelemetryPath, "{} ") || c.TelemetryPath == "/" {
@@ -130,19 +133,4 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// checkName tells what is wrong with the name of a database or a table (Timestream Developer Guide, ts-limits).
-func checkName(s string) error {
-	if len(s) < 1 || len(s) > timestream.MaxNameBytes {
-		return fmt.Errorf("a name has 1 to %d characters", timestream.MaxNameBytes)
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
-		default:
-			return errors.New("a name has letters, digits, underscores, hyphens and dots only")
-		}
-	}
-	return nil
 }

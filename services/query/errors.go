@@ -19,6 +19,9 @@ import (
 // result is over a limit.
 const reasonResultTooLarge = "RESULT_TOO_LARGE"
 
+// reasonTableNotAllowed is the reason beside PermissionDenied: --allowed-tables lacks the table that the request names.
+const reasonTableNotAllowed = "TABLE_NOT_ALLOWED"
+
 // statusOf is the one table that turns errors of a read into gRPC statuses; ctx is the caller's.
 func (s *Service) statusOf(ctx context.Context, err error) *status.Status {
 	if err == nil {
@@ -49,11 +52,16 @@ func tableRow(e *series.Error) *status.Status {
 	case series.Unsupported:
 		return status.New(codes.Unimplemented, e.Error())
 	case series.TooLarge:
-		st := status.New(codes.ResourceExhausted, e.Error())
-		if with, err := st.WithDetails(&errdetails.ErrorInfo{Reason: reasonResultTooLarge, Domain: "tributary"}); err == nil {
-			return with
-		}
-		return st
+		return withReason(codes.ResourceExhausted, reasonResultTooLarge, e.Error())
 	}
 	return status.New(codes.Internal, e.Error())
+}
+
+// withReason is a status that says more than its code can.
+func withReason(c codes.Code, reason, text string) *status.Status {
+	st := status.New(c, text)
+	if with, err := st.WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "tributary"}); err == nil {
+		return with
+	}
+	return st
 }

@@ -221,10 +221,31 @@ func TestReadRefusesWhatIsMalformed(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	up := &queryv1.ReadRequest{Matchers: []*queryv1.LabelMatcher{nameIs("up")}, EndMs: math.MaxInt64}
 	t.Run("named table", func(t *testing.T) {
-		r := start(t, nil)
+		r := start(t, func(c *Config) {
+			if err := c.AllowedTables.Set("*.nope"); err != nil {
+				t.Fatal(err)
+			}
+		})
 		_, _, err := r.read(t, &queryv1.ReadRequest{Matchers: up.Matchers, EndMs: up.EndMs, Destination: &queryv1.Destination{Table: "nope"}})
 		if status.Code(err) != codes.NotFound {
 			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("table that may not be named", func(t *testing.T) {
+		r := start(t, nil)
+		for _, d := range []*queryv1.Destination{{Table: "nope"}, {Database: "other"}, {Database: "other", Table: testTable}} {
+			_, _, err := r.read(t, &queryv1.ReadRequest{Matchers: up.Matchers, EndMs: up.EndMs, Destination: d})
+			st := status.Convert(err)
+			if st.Code() != codes.PermissionDenied || !strings.Contains(st.Message(), "--allowed-tables") || len(st.Details()) != 1 || st.Details()[0].(*errdetails.ErrorInfo).GetReason() != reasonTableNotAllowed {
+				t.Errorf("%v: got %v, %v", d, err, st.Details())
+			}
+		}
+		if n := len(r.backend.Statements()); n != 0 {
+			t.Errorf("%d statements were run", n)
+		}
+		// Naming the configured table is no different from naming none.
+		if _, _, err := r.read(t, &queryv1.ReadRequest{Matchers: up.Matchers, EndMs: up.EndMs, Destination: &queryv1.Destination{Database: testDB, Table: testTable}}); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("configured table", func(t *testing.T) {

@@ -3,6 +3,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
+	"github.com/tributary-project/tributary/timestream"
 
 	"github.com/tributary-project/tributary/services/query/internal/series"
 	"github.com/tributary-project/tributary/services/query/internal/wire"
@@ -48,6 +50,9 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	}
 	ctx, cancel := context.WithTimeout(stream.Context(), s.cfg.Timeout)
 	defer cancel()
+	if err := s.allowed(sel); err != nil {
+		return err
+	}
 	if err := s.gate.Enter(ctx); err != nil {
 		return fmt.Errorf("wait for one of %d reads to end (--%s): %w", s.cfg.MaxConcurrent, maxConcurrentFlag, err)
 	}
@@ -93,6 +98,16 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	}}})
 }
 
+// allowed refuses a table that requests may not name. Whoever reaches the service could otherwise read whatever its
+// credentials can.
+func (s *Service) allowed(sel series.Selection) error {
+	database, table := cmp.Or(sel.Database, s.cfg.Database), cmp.Or(sel.Table, s.cfg.Table)
+	if database == s.cfg.Database && table == s.cfg.Table || s.cfg.AllowedTables.Allows(database, table) {
+		return nil
+	}
+	return withReason(codes.PermissionDenied, reasonTableNotAllowed, fmt.Sprintf("destination %s.%s: requests may not name this table; --%s of the query service moves that", database, table, timestream.AllowedTablesFlag)).Err()
+}
+
 // selection checks a request and translates it. Every error is a gRPC status.
 func selection(req *queryv1.ReadRequest) (series.Selection, error) {
 	var none series.Selection
@@ -115,8 +130,8 @@ func selection(req *queryv1.ReadRequest) (series.Selection, error) {
 		if n.value == "" {
 			continue
 		}
-		if err := checkName(n.value); err != nil {
-			return bad("destination.%s: %v", n.field, err)
+		if !timestream.ValidTableName(n.value) {
+			return bad("destination.%s %.100q: %s", n.field, n.value, timestream.TableNameRule)
 		}
 	}
 	if len(req.GetMatchers()) == 0 {

@@ -61,6 +61,7 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.store, "store", c.store, "Where samples are stored: local (the embedded timestream-local) or timestream (Amazon Timestream, or the server at --timestream.endpoint).")
 	fs.StringVar(&c.app.Ingest.Database, "default-database", c.app.Ingest.Database, "Timestream database to write to and read from.")
 	fs.StringVar(&c.app.Ingest.Table, "default-table", c.app.Ingest.Table, "Timestream table to write to and read from.")
+	c.app.Ingest.AllowedTables.RegisterFlag(fs)
 	c.app.Gateway.RegisterFlags(fs)
 	c.app.Ingest.RegisterFlags(fs)
 	c.app.Query.RegisterReadFlags(fs)
@@ -84,7 +85,7 @@ func (c *config) validate() error {
 	err := errors.Join(c.app.Gateway.Validate(), c.app.Ingest.Validate(), c.app.Query.Validate(), c.logging.Validate())
 	switch c.store {
 	case storeTimestream:
-		return errors.Join(err, c.timestream.Validate())
+		return errors.Join(err, c.timestream.Validate(), c.app.Ingest.ValidateConnections(c.timestream))
 	case storeLocal:
 		if c.timestream.Endpoint != "" {
 			err = errors.Join(err, fmt.Errorf("--timestream.endpoint is of no effect with --store=%s; add --store=%s", storeLocal, storeTimestream))
@@ -188,10 +189,7 @@ func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error 
 	if err != nil {
 		return err
 	}
-	deps.Writer, deps.Querier, deps.Target = client.NewWriter(writer), client.NewQuerier(querier), cfg.Endpoint
-	if deps.Target == "" {
-		deps.Target = "Amazon Timestream in " + cfg.Region
-	}
+	deps.Writer, deps.Querier, deps.Target = client.NewWriter(writer), client.NewQuerier(querier), cfg.Target()
 	return nil
 }
 

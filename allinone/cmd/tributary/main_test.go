@@ -42,6 +42,8 @@ func TestUsageErrors(t *testing.T) {
 		{"unknown store", []string{"all", "--store=floppy"}, `--store="floppy"`},
 		{"endpoint without effect", []string{"all", "--timestream.endpoint=http://x"}, "add --store=timestream"},
 		{"bad flag of a part", []string{"all", "--timestream.limits=lax"}, "--timestream.limits"},
+		{"too few connections", []string{"all", "--store=timestream", "--timestream.max-connections=8"}, "--ingest.max-inflight-writes"},
+		{"no list of tables", []string{"all", "--allowed-tables=one"}, "allowed-tables"},
 		{"bad flag of the store", []string{"all", "--local.memory-retention-hours=0"}, "memory-retention-hours"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

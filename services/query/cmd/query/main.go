@@ -72,18 +72,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return process.UsageError{Err: err}
 	}
 	build := process.ReadBuild(version)
-	cfg.timestream.UserAgent = "tributary-query"
+	cfg.timestream.UserAgent = "tributary-query/" + build.Version
 	timestream, err := client.NewQuery(ctx, cfg.timestream)
 	if err != nil {
 		return err
 	}
-	target := cfg.timestream.Endpoint
-	if target == "" {
-		target = "Amazon Timestream, " + cfg.timestream.Region
-	}
 	s, err := query.New(cfg.query, query.Deps{
 		Timestream: client.NewQuerier(timestream),
-		Target:     target,
+		Target:     cfg.timestream.Target(),
 		Logger:     logging.New(cfg.logging, stderr),
 		Registry:   admin.NewRegistry(),
 		Build:      build,
