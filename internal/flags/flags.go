@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -63,15 +64,11 @@ func Parse(fs *flag.FlagSet, args []string, o Options) error {
 }
 
 func fromEnvironment(fs *flag.FlagSet, o Options) error {
-	lower := map[string]bool{}
-	for _, name := range o.LowerCase {
-		lower[name] = true
-	}
 	var errs []error
 	fs.VisitAll(func(f *flag.Flag) {
 		name := EnvName(o.Prefix, f.Name)
 		value, ok := o.LookupEnv(name)
-		if !ok && lower[f.Name] {
+		if !ok && slices.Contains(o.LowerCase, f.Name) {
 			name = snake(f.Name)
 			value, ok = o.LookupEnv(name)
 		}
@@ -85,7 +82,7 @@ func fromEnvironment(fs *flag.FlagSet, o Options) error {
 	return errors.Join(errs...)
 }
 
-// Usage prints every flag with its default, its help text and its environment name.
+// Usage prints every flag with its default, its help text and its environment names, the one that wins first.
 func Usage(fs *flag.FlagSet, o Options) {
 	w := fs.Output()
 	fmt.Fprintf(w, "Usage: %s [flags]\n", fs.Name())
@@ -94,11 +91,15 @@ func Usage(fs *flag.FlagSet, o Options) {
 	}
 	fmt.Fprintf(w, "\nEvery flag can also be set by environment variable; the command line wins.\n\n")
 	fs.VisitAll(func(f *flag.Flag) {
+		names := EnvName(o.Prefix, f.Name)
+		if slices.Contains(o.LowerCase, f.Name) {
+			names += " or " + snake(f.Name)
+		}
 		fmt.Fprintf(w, "  --%s", f.Name)
 		if f.DefValue != "" {
 			fmt.Fprintf(w, "=%s", f.DefValue)
 		}
-		fmt.Fprintf(w, "\n        %s\n        [%s]\n", strings.ReplaceAll(f.Usage, "\n", "\n        "), EnvName(o.Prefix, f.Name))
+		fmt.Fprintf(w, "\n        %s\n        [%s]\n", strings.ReplaceAll(f.Usage, "\n", "\n        "), names)
 	})
 }
 

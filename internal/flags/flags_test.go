@@ -59,12 +59,13 @@ func TestHelpShowsDefaultsAndEnvironment(t *testing.T) {
 	fs := flag.NewFlagSet("x", flag.ContinueOnError)
 	size := Bytes(32 << 20)
 	fs.Var(&size, "max-size", "Largest body.")
+	fs.String("log.level", "info", "Level.")
 	var out bytes.Buffer
 	fs.SetOutput(&out)
-	if err := Parse(fs, []string{"--help"}, Options{Prefix: "T"}); !errors.Is(err, flag.ErrHelp) {
+	if err := Parse(fs, []string{"--help"}, Options{Prefix: "T", LowerCase: []string{"log.level"}}); !errors.Is(err, flag.ErrHelp) {
 		t.Fatalf("got %v, want ErrHelp", err)
 	}
-	for _, want := range []string{"--max-size=32MiB", "Largest body.", "T_MAX_SIZE"} {
+	for _, want := range []string{"--max-size=32MiB", "Largest body.", "[T_MAX_SIZE]", "[T_LOG_LEVEL or log_level]"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help lacks %q:\n%s", want, out.String())
 		}

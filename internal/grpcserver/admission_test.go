@@ -31,7 +31,7 @@ func (r *running) connect(t *testing.T) *grpc.ClientConn {
 }
 
 // open starts a call on a connection and sends nothing of its request.
-func open(t *testing.T, ctx context.Context, c *grpc.ClientConn) grpc.ClientStream {
+func open(ctx context.Context, t *testing.T, c *grpc.ClientConn) grpc.ClientStream {
 	t.Helper()
 	s, err := c.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, echoMethod)
 	if err != nil {
@@ -81,9 +81,9 @@ func TestMaxCalls(t *testing.T) {
 	r := serve(t, func(c *grpcserver.Config) { c.MaxCalls = 2 }, echo)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	open(t, ctx, r.connect(t))
+	open(ctx, t, r.connect(t))
 	other := r.connect(t)
-	open(t, t.Context(), other)
+	open(t.Context(), t, other)
 	r.await(t, "grpc_server_inflight_calls", 2)
 	_, err := r.echo(t.Context(), "x")
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "--grpc.max-calls") {
@@ -121,7 +121,7 @@ func TestMaxReceiving(t *testing.T) {
 		return in, nil
 	})
 	// Its message has come, its end has not: it holds both a message and the turn.
-	first := open(t, t.Context(), r.connect(t))
+	first := open(t.Context(), t, r.connect(t))
 	if err := first.SendMsg(wrapperspb.String("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestMaxReceiving(t *testing.T) {
 // TestReceiveTimeout: who does not send his request does not keep the turn of others.
 func TestReceiveTimeout(t *testing.T) {
 	r := serve(t, func(c *grpcserver.Config) { c.MaxReceiving, c.ReceiveTimeout = 1, 20*time.Millisecond }, echo)
-	silent := open(t, t.Context(), r.connect(t))
+	silent := open(t.Context(), t, r.connect(t))
 	r.await(t, "grpc_server_receiving_calls", 1)
 	if out, err := r.echo(t.Context(), "x"); err != nil || out != "x" {
 		t.Errorf("got %q %v", out, err)

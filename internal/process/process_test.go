@@ -6,6 +6,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -297,13 +301,68 @@ func TestHealthcheck(t *testing.T) {
 		{"unknown flag", []string{"--nonsense"}, "nonsense", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := process.Healthcheck(t.Context(), tt.args, plain.URL+"/ok", io.Discard)
+			err := process.Healthcheck(t.Context(), append([]string{"--url=" + plain.URL + "/ok"}, tt.args...), process.Listener{Flag: "web.listen-address"}, io.Discard)
 			var usage process.UsageError
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("got %v, want success", err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || errors.As(err, &usage) != tt.wantUsage):
 				t.Errorf("got %v, want %q, usage %t", err, tt.want, tt.wantUsage)
+			}
+		})
+	}
+}
+
+// TestHealthcheckFollowsTheListener: the environment that moves the listener, or gives it TLS, moves the check.
+func TestHealthcheckFollowsTheListener(t *testing.T) {
+	h := http.NewServeMux()
+	h.HandleFunc("/-/healthy", func(http.ResponseWriter, *http.Request) {})
+	plain, secure := httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	secure.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	secure.StartTLS()
+	defer plain.Close()
+	defer secure.Close()
+	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	der, err := x509.MarshalPKCS8PrivateKey(secure.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: secure.Certificate().Raw},
+		key:  {Type: "PRIVATE KEY", Bytes: der},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port := func(s *httptest.Server) string {
+		_, p, err := net.SplitHostPort(s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want string // empty: success
+	}{
+		{"default", nil, nil, "127.0.0.1:1/-/healthy"},
+		{"moved", nil, map[string]string{"T_WEB_LISTEN_ADDRESS": ":" + port(plain)}, ""},
+		{"all addresses", nil, map[string]string{"T_WEB_LISTEN_ADDRESS": "0.0.0.0:" + port(plain)}, ""},
+		{"moved by flag", []string{"--web.listen-address=" + plain.Listener.Addr().String()}, nil, ""},
+		{"TLS with client certificates", nil, map[string]string{"T_WEB_LISTEN_ADDRESS": ":" + port(secure), "T_TLS_CERTIFICATE": cert, "T_TLS_KEY": key, "T_TLS_CLIENT_CA": cert}, ""},
+		{"TLS it does not know of", nil, map[string]string{"T_WEB_LISTEN_ADDRESS": ":" + port(secure)}, "400"},
+		{"no address", nil, map[string]string{"T_WEB_LISTEN_ADDRESS": "9201"}, "--web.listen-address=9201"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			err := process.Healthcheck(t.Context(), tt.args, process.Listener{Flag: "web.listen-address", EnvPrefix: "T", Address: "127.0.0.1:1"}, io.Discard)
+			if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
 	}

@@ -109,7 +109,7 @@ func TestProcess(t *testing.T) {
 			t.Errorf("%s: %d %.200s", c.path, code, body)
 		}
 	}
-	if err := process.Healthcheck(ctx, nil, base+"/-/ready", io.Discard); err != nil {
+	if err := process.Healthcheck(ctx, []string{"--url=" + base + "/-/ready"}, process.Listener{Flag: "web.listen-address"}, io.Discard); err != nil {
 		t.Errorf("healthcheck: %v", err)
 	}
 	stop()

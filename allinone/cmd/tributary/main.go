@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 
+	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/services/ingest"
 )
 
 // version is set by the linker.
@@ -22,7 +24,7 @@ const usage = `Usage: tributary <command> [flags]
 
 Commands:
   all          run gateway, ingest, query and the embedded store in one process (--help lists its flags)
-  healthcheck  ask a running 'tributary all' for its health; exit code 0 or 1
+  healthcheck  ask a 'tributary all' of the same environment for its health; exit code 0 or 1
   version      print what was built
 `
 
@@ -35,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "all":
 		return runAll(ctx, args[1:], stdout, stderr)
 	case "healthcheck":
-		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9201/-/healthy", stderr)
+		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: ingest.EnvPrefix, Address: gateway.DefaultConfig().ListenAddress}, stderr)
 	case "version", "--version":
 		b := process.ReadBuild(version)
 		fmt.Fprintf(stdout, "tributary %s %s %s\n", b.Version, b.Revision, b.GoVersion)

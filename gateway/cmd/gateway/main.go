@@ -26,6 +26,9 @@ var version string
 
 func main() { os.Exit(process.Main(run)) }
 
+// envPrefix starts the environment names of the flags.
+const envPrefix = "TRIBUTARY"
+
 // config is what the flags say about the process.
 type config struct {
 	gateway       gateway.Config
@@ -54,17 +57,17 @@ func (c *config) validate() error {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	if len(args) > 0 && args[0] == "healthcheck" {
-		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9201/-/healthy", stderr)
-	}
 	cfg := defaultConfig()
+	if len(args) > 0 && args[0] == "healthcheck" {
+		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: envPrefix, Address: cfg.gateway.ListenAddress}, stderr)
+	}
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix:    "TRIBUTARY",
+		Prefix:    envPrefix,
 		LowerCase: []string{"enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
-		About:     "The edge of Tributary: Prometheus remote write and remote read over HTTP, in front of the ingest and query services.\n`gateway healthcheck [--url=…]` asks a running gateway for its health and exits 0 or 1.",
+		About:     "The edge of Tributary: Prometheus remote write and remote read over HTTP, in front of the ingest and query services.\n`gateway healthcheck` asks a gateway that runs with the same environment for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

@@ -23,22 +23,22 @@ var version string
 func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	cfg := ingest.DefaultConfig()
 	if len(args) > 0 && args[0] == "healthcheck" {
-		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9212/-/healthy", stderr)
+		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: ingest.EnvPrefix, Address: cfg.AdminAddress}, stderr)
 	}
 	// Most of the heap is the cache of series, which every collection walks, while most garbage is what the calls to
 	// Timestream leave behind. Collecting half as often takes some tens of MiB and spares a fifth of the processor time.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
 	}
-	cfg := ingest.DefaultConfig()
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
 	cfg.RegisterFlags(fs)
 	err := flags.Parse(fs, args, flags.Options{
 		Prefix:    ingest.EnvPrefix,
 		LowerCase: ingest.LowerCaseEnv(),
-		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.\n`ingest healthcheck [--url=…]` asks a running service for its health and exits 0 or 1.",
+		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.\n`ingest healthcheck` asks a service that runs with the same environment for its health and exits 0 or 1.",
 	})
 	if err != nil {
 		return process.UsageError{Err: err}

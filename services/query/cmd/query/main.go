@@ -24,6 +24,9 @@ var version string
 
 func main() { os.Exit(process.Main(run)) }
 
+// envPrefix starts the environment names of the flags.
+const envPrefix = "TRIBUTARY"
+
 // config is what the flags say about the process.
 type config struct {
 	query      query.Config
@@ -51,17 +54,17 @@ func connectorVariables() []string {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "healthcheck" {
-		return process.Healthcheck(ctx, args[1:], "http://127.0.0.1:9222/-/healthy", stderr)
-	}
 	cfg := defaultConfig()
+	if len(args) > 0 && args[0] == "healthcheck" {
+		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: envPrefix, Address: cfg.query.ListenAddress}, stderr)
+	}
 	fs := flag.NewFlagSet("query", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix:    "TRIBUTARY",
+		Prefix:    envPrefix,
 		LowerCase: connectorVariables(),
-		About:     "The query service of Tributary: finds series in Amazon Timestream, or in timestream-local, for the gateway.\n`query healthcheck [--url=…]` asks a running service for its health and exits 0 or 1.",
+		About:     "The query service of Tributary: finds series in Amazon Timestream, or in timestream-local, for the gateway.\n`query healthcheck` asks a service that runs with the same environment for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

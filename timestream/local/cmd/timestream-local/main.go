@@ -30,6 +30,9 @@ func main() { os.Exit(process.Main(run)) }
 // drain is how long requests in flight may take after the process was told to end.
 const drain = 10 * time.Second
 
+// envPrefix starts the environment names of the flags.
+const envPrefix = "TIMESTREAM_LOCAL"
+
 // config is what the flags say about the process.
 type config struct {
 	address string
@@ -59,15 +62,15 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	cfg := defaultConfig()
 	if len(args) > 0 && args[0] == "healthcheck" {
-		return process.Healthcheck(ctx, args[1:], "http://"+cfg.address+"/-/healthy", stderr)
+		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stderr)
 	}
 	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix:    "TIMESTREAM_LOCAL",
+		Prefix:    envPrefix,
 		LowerCase: []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
-		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck [--url=…]` asks a running server for its health and exits 0 or 1.",
+		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck` asks a server that runs with the same environment for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
