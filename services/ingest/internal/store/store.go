@@ -137,7 +137,7 @@ const (
 	// refreshForRequest bounds the wait of a request whose names the table refused.
 	refreshForRequest = 5 * time.Second
 	// minRefreshAge keeps refused names from reading the catalogue all the time; where it is read from the data that
-	// scans the table, so minDegradedAge holds.
+	// scans the records of a day, so minDegradedAge holds.
 	minRefreshAge  = 2 * time.Second
 	minDegradedAge = 10 * time.Minute
 	// retryLoad is when a catalogue that could not be read is tried again.
@@ -170,7 +170,7 @@ func (s *Store) Run(ctx context.Context) error {
 			age := s.cfg.CatalogueRefresh
 			switch st := t.catalogue.State(); {
 			case !st.Loaded && st.Degraded:
-				age = max(age, minDegradedAge) // what is read instead scans the table, whether it then ends in time or not
+				age = max(age, minDegradedAge) // what is read instead scans the records of a day, whether it then ends in time or not
 			case !st.Loaded:
 				age = min(age, retryLoad)
 			case st.Degraded:
