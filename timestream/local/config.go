@@ -69,6 +69,9 @@ type Config struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
+
+	// prefix begins the names of the flags.
+	prefix string
 }
 
 // DefaultConfig returns the defaults: the service's own where it has some.
@@ -103,23 +106,24 @@ const (
 )
 
 // RegisterFlags registers one flag per setting, with the present values as defaults, except those that other parts of a
-// process may share: Region, DefaultDatabase and DefaultTable are the caller's to register.
-func (c *Config) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.Dir, "data-dir", c.Dir, "Directory of the database; created when missing. One process at a time.")
-	fs.StringVar(&c.AccountID, "account-id", c.AccountID, "AWS account number that appears in ARNs.")
-	fs.Int64Var(&c.MemoryRetentionHours, "memory-retention-hours", c.MemoryRetentionHours, "Memory-store retention of tables created without one, in hours (1 to 8766).")
-	fs.Int64Var(&c.MagneticRetentionDays, "magnetic-retention-days", c.MagneticRetentionDays, "Magnetic-store retention of tables created without one, in days (1 to 73000).")
-	fs.Var(&c.MemoryLimit, "memory-limit", "Memory for DuckDB's buffers; larger queries spill to the data directory.")
-	fs.IntVar(&c.Threads, "threads", c.Threads, "Threads that DuckDB uses for one statement. More than one pays off with many cores.")
-	fs.Var((*limitsFlag)(&c.Limits), "limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
-	fs.DurationVar(&c.PastGrace, "window.past-grace", c.PastGrace, "How much older than the retention a record may be.")
-	fs.DurationVar(&c.FutureGrace, "window.future-grace", c.FutureGrace, "How far in the future a record may be.")
-	fs.Var((*listFlag)(&c.AllowActions), "allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")
-	fs.IntVar(&c.WriteQueue, "write-queue", c.WriteQueue, "WriteRecords requests that may wait for the writer; more are throttled.")
-	fs.IntVar(&c.QueryConcurrency, "query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
-	fs.IntVar(&c.OpenResults, "query.open-results", c.OpenResults, "Results of several pages that are open at one time.")
-	fs.DurationVar(&c.ResultIdle, "query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
-	fs.DurationVar(&c.RetentionEvery, "retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
+// process may share: --data-dir, --region, --default-database and --default-table are the caller's to register. The
+// flags' names begin with prefix, as do the errors that name them.
+func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.StringVar(&c.AccountID, prefix+"account-id", c.AccountID, "AWS account number that appears in ARNs.")
+	fs.Int64Var(&c.MemoryRetentionHours, prefix+"memory-retention-hours", c.MemoryRetentionHours, "Memory-store retention of tables created without one, in hours (1 to 8766).")
+	fs.Int64Var(&c.MagneticRetentionDays, prefix+"magnetic-retention-days", c.MagneticRetentionDays, "Magnetic-store retention of tables created without one, in days (1 to 73000).")
+	fs.Var(&c.MemoryLimit, prefix+"memory-limit", "Memory for DuckDB's buffers; larger queries spill to the data directory.")
+	fs.IntVar(&c.Threads, prefix+"threads", c.Threads, "Threads that DuckDB uses for one statement. More than one pays off with many cores.")
+	fs.Var((*limitsFlag)(&c.Limits), prefix+"limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
+	fs.DurationVar(&c.PastGrace, prefix+"window.past-grace", c.PastGrace, "How much older than the retention a record may be.")
+	fs.DurationVar(&c.FutureGrace, prefix+"window.future-grace", c.FutureGrace, "How far in the future a record may be.")
+	fs.Var((*listFlag)(&c.AllowActions), prefix+"allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")
+	fs.IntVar(&c.WriteQueue, prefix+"write-queue", c.WriteQueue, "WriteRecords requests that may wait for the writer; more are throttled.")
+	fs.IntVar(&c.QueryConcurrency, prefix+"query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
+	fs.IntVar(&c.OpenResults, prefix+"query.open-results", c.OpenResults, "Results of several pages that are open at one time.")
+	fs.DurationVar(&c.ResultIdle, prefix+"query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
+	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
 
 var (
@@ -138,50 +142,48 @@ func (c *Config) Validate() error {
 		bad("--default-database and --default-table: both or neither")
 	}
 	for _, n := range []struct{ flag, name string }{{"default-database", c.DefaultDatabase}, {"default-table", c.DefaultTable}} {
-		if n.name != "" && !validResourceName(n.name) {
-			bad("--%s=%q: want 3 to %d of the characters a-z A-Z 0-9 _ . -", n.flag, n.name, timestream.MaxNameBytes)
+		if n.name != "" && !timestream.ValidTableName(n.name) {
+			bad("--%s=%q: %s", n.flag, n.name, timestream.TableNameRule)
 		}
 	}
 	if c.MemoryRetentionHours < 1 || c.MemoryRetentionHours > maxMemoryHours {
-		bad("--memory-retention-hours=%d: want 1 to %d", c.MemoryRetentionHours, maxMemoryHours)
+		bad("%s=%d: want 1 to %d", c.flag("memory-retention-hours"), c.MemoryRetentionHours, maxMemoryHours)
 	}
 	if c.MagneticRetentionDays < 1 || c.MagneticRetentionDays > maxMagneticDays {
-		bad("--magnetic-retention-days=%d: want 1 to %d", c.MagneticRetentionDays, maxMagneticDays)
+		bad("%s=%d: want 1 to %d", c.flag("magnetic-retention-days"), c.MagneticRetentionDays, maxMagneticDays)
 	}
 	if c.MemoryLimit < 64<<20 {
-		bad("--memory-limit=%v: want at least 64MiB", &c.MemoryLimit)
+		bad("%s=%v: want at least 64MiB", c.flag("memory-limit"), &c.MemoryLimit)
 	}
 	if c.Threads < 1 {
-		bad("--threads=%d: want at least 1", c.Threads)
+		bad("%s=%d: want at least 1", c.flag("threads"), c.Threads)
 	}
 	if c.Limits != LimitsStrict && c.Limits != LimitsObserved {
-		bad("--limits=%q: want %s or %s", c.Limits, LimitsStrict, LimitsObserved)
+		bad("%s=%q: want %s or %s", c.flag("limits"), c.Limits, LimitsStrict, LimitsObserved)
 	}
 	if c.PastGrace < 0 || c.FutureGrace < 0 {
-		bad("--window.past-grace=%v, --window.future-grace=%v: must not be negative", c.PastGrace, c.FutureGrace)
+		bad("%s=%v, %s=%v: must not be negative", c.flag("window.past-grace"), c.PastGrace, c.flag("window.future-grace"), c.FutureGrace)
 	}
 	for _, a := range c.AllowActions {
 		if !actionPattern.MatchString(a) {
-			bad("--allow-actions: %q is not an action name such as WriteRecords", a)
+			bad("%s: %q is not an action name such as WriteRecords", c.flag("allow-actions"), a)
 		}
 	}
 	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
-		bad("--write-queue=%d, --query.concurrency=%d, --query.open-results=%d: want at least 1", c.WriteQueue, c.QueryConcurrency, c.OpenResults)
+		bad("%s=%d, %s=%d, %s=%d: want at least 1", c.flag("write-queue"), c.WriteQueue, c.flag("query.concurrency"), c.QueryConcurrency, c.flag("query.open-results"), c.OpenResults)
 	}
 	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
-		bad("--query.result-idle=%v, --retention-interval=%v: must be positive", c.ResultIdle, c.RetentionEvery)
+		bad("%s=%v, %s=%v: must be positive", c.flag("query.result-idle"), c.ResultIdle, c.flag("retention-interval"), c.RetentionEvery)
 	}
 	return errors.Join(errs...)
 }
 
+// flag is the name by which people know a setting.
+func (c *Config) flag(name string) string { return "--" + c.prefix + name }
+
 // Allowed tells whether an IAM action (without prefix) is granted.
 func (c *Config) Allowed(action string) bool {
 	return len(c.AllowActions) == 0 || slices.Contains(c.AllowActions, action)
-}
-
-// validResourceName checks a database or table name: pattern and length of the API reference, CreateDatabase.
-func validResourceName(name string) bool {
-	return len(name) >= 3 && len(name) <= timestream.MaxNameBytes && namePattern.MatchString(name)
 }
 
 type limitsFlag Limits

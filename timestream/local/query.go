@@ -26,18 +26,11 @@ import (
 type QueryOption = func(*timestreamquery.Options)
 
 const (
-	// tokenUses and tokenLife bound the use of one NextToken (API reference, Query).
-	tokenUses = 5
-	tokenLife = time.Hour
 	// clientTokenLife is how long a ClientToken stands for the same request (API reference, Query).
 	clientTokenLife = 5 * time.Minute
 	// minMeteredBytes is what a query is charged for at least (captured answers; 10 MB).
 	minMeteredBytes = 10_000_000
-	// reusableAfter is how long an open result has to be idle before a new one may take its place.
-	reusableAfter = 10 * time.Second
-	maxRemembered = 10_000
-	// smallPage is what most results fit in; a page that outgrows it grows by four.
-	smallPage = 16 << 10
+	maxRemembered   = 10_000
 )
 
 // queries runs statements and keeps the results whose pages are still being fetched.
@@ -60,48 +53,6 @@ type queries struct {
 type clientToken struct {
 	params uint64
 	at     time.Time
-}
-
-// result is one open result. The page that was handed out last is kept, for a client that asks again.
-type result struct {
-	id      string
-	params  uint64
-	plan    *sqlplan.Plan
-	conn    *duck.Conn
-	rows    *duck.Rows
-	cancel  context.CancelFunc
-	text    []byte
-	maxRows int
-	metered int64
-
-	// mu is held while a page is made.
-	mu   sync.Mutex
-	page Page
-	// seq is the number of the page that the current token stands for, uses how often it was used.
-	seq, uses int
-	issued    time.Time
-	// chunk position, and the row that did not fit the last page.
-	at      int
-	inChunk bool
-	carry   []byte
-	// inPage is the number of rows in the page, done tells that no more follow it.
-	inPage int
-	done   bool
-
-	// used is guarded by queries.mu.
-	used time.Time
-	busy bool
-}
-
-// Page is one answer of Query, with the rows as they go over the wire.
-type Page struct {
-	QueryID string
-	// NextToken is empty on the last page.
-	NextToken string
-	Columns   []qtypes.ColumnInfo
-	// Rows is the JSON of the rows, separated by commas, without brackets. It belongs to the page.
-	Rows   []byte
-	Status qtypes.QueryStatus
 }
 
 func newQueries(db *DB) *queries {
@@ -156,7 +107,7 @@ func (db *DB) queryError(err error) error {
 	}
 	var de *duck.Error
 	if errors.As(err, &de) {
-		if message, ok := executionError(de.Text); ok {
+		if message, ok := db.executionError(de.Text); ok {
 			return &qtypes.QueryExecutionException{Message: &message}
 		}
 	}
@@ -167,14 +118,14 @@ func (db *DB) queryError(err error) error {
 
 // executionError tells whether a failure is the statement's own, by the class that DuckDB's text begins with, and words it
 // without DuckDB's suggestions.
-func executionError(text string) (string, bool) {
+func (db *DB) executionError(text string) (string, bool) {
 	class, rest, _ := strings.Cut(text, " Error: ")
 	rest, _, _ = strings.Cut(rest, "\n")
 	switch class {
 	case "Conversion", "Out of Range", "Invalid Input", "Mismatch Type":
 		return rest, true
 	case "Out of Memory":
-		return "The query needs more memory than it may use (--memory-limit).", true
+		return "The query needs more memory than it may use (" + db.cfg.flag("memory-limit") + ").", true
 	case "Catalog":
 		return "A table of the query was deleted while it ran.", true
 	}
@@ -332,241 +283,11 @@ func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, ma
 	return &first, nil
 }
 
-func (r *result) token() string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(r.id + ":" + strconv.Itoa(r.seq)))
-}
-
-func parseToken(token string) (id string, seq int, ok bool) {
-	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(token)
-	if err != nil {
-		return "", 0, false
-	}
-	id, n, ok := strings.Cut(string(b), ":")
-	seq, err = strconv.Atoi(n)
-	return id, seq, ok && err == nil
-}
-
 // newQueryID looks like the service's: upper-case base32.
 func newQueryID() string {
 	var b [15]byte
 	rand.Read(b[:])
 	return "AE" + base32.StdEncoding.EncodeToString(b[:])
-}
-
-func (r *result) status(progress float64) qtypes.QueryStatus {
-	s := qtypes.QueryStatus{ProgressPercentage: progress}
-	if r.plan.Metered {
-		// What DuckDB scanned is not known; what it returned is.
-		s.CumulativeBytesScanned = r.metered
-		s.CumulativeBytesMetered = max(minMeteredBytes, r.metered)
-	}
-	return s
-}
-
-// keep takes a result in among the open ones. When there are too many, the one that has been idle longest makes room.
-func (q *queries) keep(r *result) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return queryInternal()
-	}
-	if len(q.results) >= q.db.cfg.OpenResults {
-		var oldest *result
-		for _, o := range q.results {
-			if !o.busy && (oldest == nil || o.used.Before(oldest.used)) {
-				oldest = o
-			}
-		}
-		if oldest == nil || time.Since(oldest.used) < reusableAfter {
-			return &qtypes.ThrottlingException{Message: text("%s: %d results are open (--query.open-results)", textRateExceeded, len(q.results))}
-		}
-		delete(q.results, oldest.id)
-		oldest.close()
-	}
-	r.used = time.Now()
-	q.results[r.id] = r
-	return nil
-}
-
-// next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
-// takes its place.
-func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int) (*Page, error) {
-	id, seq, ok := parseToken(token)
-	if !ok {
-		return nil, queryInvalid(textBadToken)
-	}
-	r, err := q.take(id)
-	if err != nil {
-		return nil, err
-	}
-	defer q.giveBack(r)
-	if r.params != params || seq < r.seq || seq > r.seq+1 || q.db.now().Sub(r.issued) > tokenLife {
-		return nil, queryInvalid(textBadToken)
-	}
-	if seq == r.seq && r.uses > 0 {
-		if r.uses >= tokenUses {
-			return nil, queryInvalid(textBadToken)
-		}
-		r.uses++
-		p := r.page
-		return &p, nil
-	}
-	if seq == r.seq+1 {
-		if r.page.NextToken == "" {
-			return nil, queryInvalid(textBadToken)
-		}
-		if maxRows > 0 {
-			r.maxRows = maxRows
-		}
-		detach := context.AfterFunc(ctx, r.cancel)
-		rows, last, err := r.fill()
-		if !detach() || err != nil {
-			// A page half made cannot be made again.
-			if q.drop(r) {
-				return nil, &qtypes.ConflictException{Message: text(textQueryCanceled)}
-			}
-			return nil, errors.Join(ctx.Err(), err)
-		}
-		r.seq, r.issued = seq, q.db.now()
-		r.page.Rows, r.done = rows, last
-	}
-	r.uses = 1
-	r.page.Status = r.status(99)
-	r.page.NextToken = ""
-	if r.done {
-		r.page.Status.ProgressPercentage = 100
-	} else {
-		r.seq++
-		r.page.NextToken = r.token()
-		r.seq--
-	}
-	p := r.page
-	return &p, nil
-}
-
-// take locks an open result for a call.
-func (q *queries) take(id string) (*result, error) {
-	q.mu.Lock()
-	if _, cancelled := q.cancelled[id]; cancelled {
-		q.mu.Unlock()
-		return nil, &qtypes.ConflictException{Message: text(textQueryCanceled)}
-	}
-	r := q.results[id]
-	if r == nil || r.busy {
-		q.mu.Unlock()
-		return nil, queryInvalid(textBadToken)
-	}
-	r.busy = true
-	q.mu.Unlock()
-	r.mu.Lock()
-	return r, nil
-}
-
-func (q *queries) giveBack(r *result) {
-	r.mu.Unlock()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r.busy = false
-	r.used = time.Now()
-	if q.results[r.id] != r { // cancelled while the page was made
-		r.close()
-	}
-}
-
-// drop ends a result and tells whether it was cancelled before.
-func (q *queries) drop(r *result) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.results, r.id)
-	r.close()
-	_, cancelled := q.cancelled[r.id]
-	return cancelled
-}
-
-// close frees the statement; the page that was handed out stays.
-func (r *result) close() {
-	r.cancel()
-	if r.rows != nil {
-		r.rows.Close()
-		r.rows = nil
-	}
-	if r.conn != nil {
-		r.conn.Close()
-		r.conn = nil
-	}
-}
-
-// fill makes a page: rows up to the limits, and whether they were the last. The row that no longer fits is carried to the
-// next page.
-func (r *result) fill() (page []byte, last bool, err error) {
-	limit := r.maxRows
-	if limit == 0 {
-		limit = timestream.MaxRowsPerPage
-	}
-	r.inPage = 0
-	add := func(row []byte) {
-		switch need := len(page) + len(row) + 1; {
-		case need <= cap(page):
-		case cap(page) == 0 && need < smallPage:
-			page = make([]byte, 0, smallPage)
-		default:
-			page = append(make([]byte, 0, max(need, min(4*cap(page), timestream.MaxPageBytes))), page...)
-		}
-		if r.inPage > 0 {
-			page = append(page, ',')
-		}
-		page = append(page, row...)
-		r.inPage++
-	}
-	if r.carry != nil {
-		add(r.carry)
-		r.carry = nil
-	}
-	for {
-		row, err := r.row()
-		if err != nil {
-			return nil, false, err
-		}
-		if row == nil {
-			r.metered += int64(len(page))
-			r.close()
-			return page, true, nil
-		}
-		if len(row) > timestream.MaxPageBytes {
-			return nil, false, &qtypes.QueryExecutionException{Message: text(textRowTooLarge)}
-		}
-		if r.inPage >= limit || len(page)+len(row)+1 > timestream.MaxPageBytes {
-			r.carry = append([]byte(nil), row...)
-			r.metered += int64(len(page))
-			return page, false, nil
-		}
-		add(row)
-	}
-}
-
-// row returns the JSON of the next row, nil at the end. It is valid until the next call.
-func (r *result) row() ([]byte, error) {
-	if r.plan.SQL == "" {
-		if r.at >= len(r.plan.Static) {
-			return nil, nil
-		}
-		r.at++
-		r.text = r.plan.AppendStatic(r.text[:0], r.at-1)
-		return r.text, nil
-	}
-	if r.rows == nil {
-		return nil, nil
-	}
-	for !r.inChunk || r.at >= r.rows.Size() {
-		if !r.rows.Next() {
-			return nil, r.rows.Err()
-		}
-		r.inChunk, r.at = true, 0
-	}
-	r.at++
-	var err error
-	r.text, err = r.plan.AppendRow(r.text[:0], r.rows.Columns(), r.at-1)
-	return r.text, err
 }
 
 // CancelQuery ends a query whose pages are still being fetched (API reference, query_CancelQuery). It may be repeated.
@@ -603,24 +324,6 @@ func (db *DB) CancelQuery(_ context.Context, in *timestreamquery.CancelQueryInpu
 		r.close()
 	}
 	return &timestreamquery.CancelQueryOutput{CancellationMessage: text("The query %s was cancelled.", id)}, nil
-}
-
-// closeIdle ends results that nobody has asked a page of for so long.
-func (q *queries) closeIdle(idle time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for id, r := range q.results {
-		if !r.busy && time.Since(r.used) > idle {
-			delete(q.results, id)
-			r.close()
-		}
-	}
-}
-
-func (q *queries) open() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.results)
 }
 
 // close refuses new calls, waits for those that run (the background context has ended, so they do) and frees all.

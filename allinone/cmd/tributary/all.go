@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-project/tributary/allinone"
+	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/logging"
@@ -42,19 +44,21 @@ type config struct {
 	// localAddress is where timestream-local serves the AWS API. Empty: nowhere.
 	localAddress string
 	localTLS     tlsconfig.Server
+	localWire    wire.Options
 	logging      logging.Config
 }
 
 func defaultConfig() config {
 	c := config{
 		app: allinone.DefaultConfig(), store: storeLocal, timestream: client.DefaultConfig(),
-		local: local.DefaultConfig(), localAddress: "127.0.0.1:9231", logging: logging.DefaultConfig(),
+		local: local.DefaultConfig(), localAddress: "127.0.0.1:9231", localWire: wire.DefaultOptions(), logging: logging.DefaultConfig(),
 	}
 	c.local.Dir = "./data"
+	c.local.Limits = "" // as ingest reads them
 	return c
 }
 
-// embedded is the prefix of timestream-local's own flags here; --data-dir goes without.
+// embedded is the prefix of timestream-local's own flags here.
 const embedded = "local."
 
 func (c *config) registerFlags(fs *flag.FlagSet) {
@@ -70,15 +74,25 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 
 	fs.StringVar(&c.localAddress, embedded+"listen-address", c.localAddress, "Address at which the embedded store serves Timestream's API, for the AWS CLI and SDKs. Signatures are not checked: keep it to trusted clients. Empty: nowhere.")
 	c.localTLS.RegisterFlags(fs, embedded, "embedded store's")
+	fs.StringVar(&c.local.Dir, "data-dir", c.local.Dir, "Embedded store: directory of the database; created when missing. One process at a time.")
 	own := flag.NewFlagSet("", flag.ContinueOnError)
-	c.local.RegisterFlags(own)
+	c.local.RegisterFlags(own, embedded)
+	c.localWire.RegisterFlags(own, embedded)
 	own.VisitAll(func(f *flag.Flag) {
-		name := embedded + f.Name
-		if f.Name == "data-dir" {
-			name = f.Name
+		usage := "Embedded store: " + f.Usage
+		if f.Name == embedded+"limits" {
+			usage += " Default: as --timestream.limits, so that the store takes what ingest sends."
 		}
-		fs.Var(f.Value, name, "Embedded store: "+f.Usage)
+		fs.Var(f.Value, f.Name, usage)
 	})
+}
+
+// storeConfig is the configuration of the embedded store with what it shares with the other parts.
+func (c *config) storeConfig() local.Config {
+	cfg := c.local
+	cfg.DefaultDatabase, cfg.DefaultTable, cfg.Region = c.app.Ingest.Database, c.app.Ingest.Table, c.timestream.Region
+	cfg.Limits = cmp.Or(cfg.Limits, local.Limits(c.app.Ingest.Limits))
+	return cfg
 }
 
 func (c *config) validate() error {
@@ -90,7 +104,8 @@ func (c *config) validate() error {
 		if c.timestream.Endpoint != "" {
 			err = errors.Join(err, fmt.Errorf("--timestream.endpoint is of no effect with --store=%s; add --store=%s", storeLocal, storeTimestream))
 		}
-		return errors.Join(err, c.local.Validate())
+		store := c.storeConfig()
+		return errors.Join(err, store.Validate(), c.localWire.Validate())
 	}
 	return errors.Join(err, fmt.Errorf("--store=%q: want %s or %s", c.store, storeLocal, storeTimestream))
 }
@@ -120,11 +135,7 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	closeStore := func() error { return nil }
 	switch cfg.store {
 	case storeLocal:
-		var serve process.Actor
-		serve, closeStore, err = cfg.openLocal(ctx, &deps, logger, reg)
-		if serve != nil {
-			actors = append(actors, serve)
-		}
+		actors, closeStore, err = cfg.openLocal(ctx, &deps, logger, reg)
 	case storeTimestream:
 		err = cfg.openTimestream(ctx, &deps)
 	}
@@ -150,11 +161,10 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	return nil
 }
 
-// openLocal opens the embedded store, hands it to the services, and returns an actor that serves its API if it has an
-// address.
-func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slog.Logger, reg *prometheus.Registry) (process.Actor, func() error, error) {
-	cfg := c.local
-	cfg.DefaultDatabase, cfg.DefaultTable, cfg.Region = c.app.Ingest.Database, c.app.Ingest.Table, c.timestream.Region
+// openLocal opens the embedded store, hands it to the services, and returns actors: one that ends the process when the
+// store has to be opened anew, and one that serves its API if it has an address.
+func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slog.Logger, reg *prometheus.Registry) ([]process.Actor, func() error, error) {
+	cfg := c.storeConfig()
 	cfg.Logger, cfg.Registerer = logger.With("component", "timestream-local"), reg
 	tls, err := c.localTLS.Config()
 	if err != nil {
@@ -166,15 +176,17 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	}
 	deps.Writer, deps.Querier, deps.Target = db, db, "timestream-local in "+cfg.Dir
 	if c.localAddress == "" {
-		return nil, db.Close, nil
+		return []process.Actor{db.AwaitFailure}, db.Close, nil
 	}
+	options := c.localWire
+	options.Logger, options.Registerer = cfg.Logger, reg
 	mux := http.NewServeMux()
-	mux.Handle("POST /{$}", wire.New(db, wire.Options{MaxBodyBytes: 16 << 20, Logger: cfg.Logger, Registerer: reg}))
+	mux.Handle("POST /{$}", wire.New(db, options))
 	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, 10*time.Second, logger)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	return server.Serve, db.Close, nil
+	return []process.Actor{db.AwaitFailure, server.Serve}, db.Close, nil
 }
 
 // openTimestream makes the AWS SDK's clients. It calls nothing: Timestream may be away.
@@ -196,9 +208,7 @@ func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error 
 // printWelcome tells what to do next.
 func printWelcome(w io.Writer, url string, c config) {
 	var b strings.Builder
-	write, read := url+"/api/v1/write", url+"/api/v1/read"
-	fmt.Fprintf(&b, "\nTributary is ready.\n\n  write  %s\n  read   %s\n\nPaste this into prometheus.yml:\n\n", write, read)
-	fmt.Fprintf(&b, "remote_write:\n  - url: %s\n    protobuf_message: io.prometheus.write.v2.Request   # leave out for remote write 1.0\nremote_read:\n  - url: %s\n    read_recent: true\n\n", write, read)
+	fmt.Fprintf(&b, "\nTributary is ready.\n\nPaste this into prometheus.yml:\n\n%s\n", gateway.PrometheusConfig(url))
 	if c.store == storeLocal {
 		fmt.Fprintf(&b, "Data is kept in %s", c.local.Dir)
 		if c.localAddress != "" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/timestream/local"
 )
 
 func TestFlagDefaultsAreTheConfigsDefaults(t *testing.T) {
@@ -44,7 +45,9 @@ func TestUsageErrors(t *testing.T) {
 		{"bad flag of a part", []string{"all", "--timestream.limits=lax"}, "--timestream.limits"},
 		{"too few connections", []string{"all", "--store=timestream", "--timestream.max-connections=8"}, "--ingest.max-inflight-writes"},
 		{"no list of tables", []string{"all", "--allowed-tables=one"}, "allowed-tables"},
-		{"bad flag of the store", []string{"all", "--local.memory-retention-hours=0"}, "memory-retention-hours"},
+		{"bad flag of the store", []string{"all", "--local.memory-retention-hours=0"}, "--local.memory-retention-hours=0"},
+		{"two bad flags of the store", []string{"all", "--local.write-queue=0"}, "--local.write-queue=0, --local.query.concurrency=16"},
+		{"bad flag of the store's API", []string{"all", "--local.read-timeout=0s"}, "--local.read-timeout=0s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
@@ -52,6 +55,35 @@ func TestUsageErrors(t *testing.T) {
 			var usage process.UsageError
 			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want a usage error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestLimitsOfTheStore: what ingest is told of Timestream's limits holds for the embedded store too, unless that is told
+// otherwise.
+func TestLimitsOfTheStore(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		give []string
+		want local.Limits
+	}{
+		{"default", nil, local.LimitsStrict},
+		{"follow", []string{"--timestream.limits=observed"}, local.LimitsObserved},
+		{"own", []string{"--timestream.limits=observed", "--local.limits=strict"}, local.LimitsStrict},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := defaultConfig()
+			fs := flag.NewFlagSet("all", flag.ContinueOnError)
+			cfg.registerFlags(fs)
+			if err := fs.Parse(tt.give); err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.storeConfig().Limits; got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if err := cfg.validate(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -64,6 +64,10 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 	case errors.Is(err, errTooLarge):
 		h.fail(w, http.StatusRequestEntityTooLarge, "com.amazon.coral.service#RequestEntityTooLargeException", err.Error(), nil)
 		return "RequestEntityTooLargeException"
+	case errors.Is(err, errTooSlow):
+		// The SDKs try this again.
+		h.fail(w, http.StatusRequestTimeout, "com.amazon.coral.service#RequestTimeoutException", err.Error(), nil)
+		return "RequestTimeoutException"
 	case errors.Is(err, record.ErrSyntax), errors.Is(err, errBody), isJSON(err):
 		h.fail(w, http.StatusBadRequest, "com.amazon.coral.service#SerializationException", err.Error(), nil)
 		return "SerializationException"

@@ -9,17 +9,20 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,21 +31,59 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 )
 
-// Options are the handler's settings; the zero value has the defaults.
+// Options are the handler's settings; what is zero has the default.
 type Options struct {
 	// MaxBodyBytes bounds a request body, before and after decompression; 16 MiB by default.
-	MaxBodyBytes int64
-	// MaxInFlight bounds the requests that are handled at one time; others wait. 1024 by default.
+	MaxBodyBytes flags.Bytes
+	// MaxInFlight bounds the requests that are read and handled at one time; others are throttled. 1024 by default.
 	MaxInFlight int
+	// ReadTimeout bounds the time in which the whole body must come; 10 s by default.
+	ReadTimeout time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
 	// Registerer may be nil.
 	Registerer prometheus.Registerer
+
+	// prefix begins the names of the flags.
+	prefix string
 }
+
+// DefaultOptions returns the defaults.
+func DefaultOptions() Options {
+	return Options{MaxBodyBytes: 16 << 20, MaxInFlight: 1024, ReadTimeout: 10 * time.Second}
+}
+
+// RegisterFlags registers one flag per limit, with the present values as defaults. The flags' names begin with prefix, as
+// they do in the errors.
+func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
+	o.prefix = prefix
+	fs.Var(&o.MaxBodyBytes, prefix+"max-body-size", "Largest request body, compressed or not.")
+	fs.IntVar(&o.MaxInFlight, prefix+"max-inflight-requests", o.MaxInFlight, "Requests of the Write and Query APIs that are read and handled at one time; more are throttled.")
+	fs.DurationVar(&o.ReadTimeout, prefix+"read-timeout", o.ReadTimeout, "How long the body of a request may take to come.")
+}
+
+// Validate names everything that is wrong with the options, by flag.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.MaxBodyBytes < 1 {
+		errs = append(errs, fmt.Errorf("%s=%v: want at least 1B", o.flag("max-body-size"), &o.MaxBodyBytes))
+	}
+	if o.MaxInFlight < 1 {
+		errs = append(errs, fmt.Errorf("%s=%d: want at least 1", o.flag("max-inflight-requests"), o.MaxInFlight))
+	}
+	if o.ReadTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("%s=%v: must be positive", o.flag("read-timeout"), o.ReadTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// flag is the name by which people know a setting.
+func (o *Options) flag(name string) string { return "--" + o.prefix + name }
 
 const (
 	targetPrefix = "Timestream_20181101."
@@ -53,12 +94,10 @@ const (
 
 // New returns the handler. It serves POST / and answers everything else with an error of the protocol.
 func New(db *local.DB, o Options) http.Handler {
-	if o.MaxBodyBytes <= 0 {
-		o.MaxBodyBytes = 16 << 20
-	}
-	if o.MaxInFlight <= 0 {
-		o.MaxInFlight = 1024
-	}
+	defaults := DefaultOptions()
+	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, defaults.MaxBodyBytes)
+	o.MaxInFlight = cmp.Or(o.MaxInFlight, defaults.MaxInFlight)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, defaults.ReadTimeout)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -91,6 +130,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	w.Header().Set("x-amzn-RequestId", requestID())
 	w.Header().Set("Content-Type", contentType)
+	// A body that trickles must not hold its place for ever; the time is lifted once it is there. net/http itself reads the
+	// rest of one that nobody wanted, within the same time. A writer without deadlines has the whole body already.
+	_ = http.NewResponseController(w).SetReadDeadline(start.Add(h.opts.ReadTimeout)) //nolint:errcheck // see above
 	name, known := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	op := h.operations[name]
 	builtIn := name == "WriteRecords" || name == "DescribeEndpoints"
@@ -102,7 +144,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case h.gate <- struct{}{}:
 		defer func() { <-h.gate }()
-	case <-r.Context().Done():
+	default:
+		// Those that waited would hold their connections and hide the load from the caller's own backing off.
+		h.requests.WithLabelValues(name, "ThrottlingException").Inc()
+		w.Header().Set("Connection", "close")
+		h.fail(w, http.StatusTooManyRequests, namespace+"ThrottlingException", fmt.Sprintf("Request rate limit exceeded: %d requests are being handled (%s)", h.opts.MaxInFlight, h.opts.flag("max-inflight-requests")), nil)
 		return
 	}
 	class := h.serve(w, r, name, op)
@@ -145,8 +191,10 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op 
 		}
 	}()
 	if err := h.body(r, buf); err != nil {
+		w.Header().Set("Connection", "close") // what is left of the body is not waited for
 		return h.error(w, r, err)
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // net/http goes on reading to see the client leave
 	var out []byte
 	var err error
 	if name == "WriteRecords" {
@@ -161,24 +209,38 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op 
 	return ""
 }
 
-const maxPooledBody = 1 << 20
+const (
+	maxPooledBody = 1 << 20
+	// startBytes is what a body gets before any of it has come: most fit.
+	startBytes = 64 << 10
+)
 
-var errTooLarge = errors.New("the request body is too large")
+var (
+	errTooLarge = errors.New("the request body is too large")
+	errTooSlow  = errors.New("the request body did not come in time")
+)
 
-// body reads the request into buf within the limit.
+func (h *handler) tooLarge() error {
+	return fmt.Errorf("%w: the limit is %d bytes (%s)", errTooLarge, h.opts.MaxBodyBytes, h.opts.flag("max-body-size"))
+}
+
+// body reads the request into buf within the limits of size and time.
 func (h *handler) body(r *http.Request, buf *bytes.Buffer) error {
-	limit := h.opts.MaxBodyBytes
+	limit := int64(h.opts.MaxBodyBytes)
 	if r.ContentLength > limit {
-		return errTooLarge
+		return h.tooLarge()
 	}
 	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+		// Memory beyond this is taken as the body arrives, whatever its length claims.
+		buf.Grow(int(min(r.ContentLength, startBytes)) + bytes.MinRead)
 	}
-	if _, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1)); err != nil {
+	switch _, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1)); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: %d bytes came within %v (%s)", errTooSlow, buf.Len(), h.opts.ReadTimeout, h.opts.flag("read-timeout"))
+	case err != nil:
 		return fmt.Errorf("%w: %w", errBody, err)
-	}
-	if int64(buf.Len()) > limit {
-		return errTooLarge
+	case int64(buf.Len()) > limit:
+		return h.tooLarge()
 	}
 	switch enc := r.Header.Get("Content-Encoding"); enc {
 	case "", "identity", "aws-chunked":
@@ -197,7 +259,7 @@ func (h *handler) body(r *http.Request, buf *bytes.Buffer) error {
 		return fmt.Errorf("%w: %w", errBody, err)
 	}
 	if int64(buf.Len()) > limit {
-		return errTooLarge
+		return h.tooLarge()
 	}
 	return nil
 }

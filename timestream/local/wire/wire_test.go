@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -284,6 +285,49 @@ func TestErrorBodies(t *testing.T) {
 	// Members that are unknown or null do not matter; a signature may be missing, as it is here.
 	if status, _, body := post(t, srv.URL, prefix+"Query", `{"QueryString":"SELECT count(*) FROM `+database+`.`+table+`","MaxRows":null,"X":{"Y":[1,{}]}}`); status != 200 {
 		t.Errorf("got %d %v", status, body)
+	}
+}
+
+// TestSlowBodies lets two bodies trickle where two requests have room: a third is throttled at once, the two are sent away
+// after their time, and then there is room again.
+func TestSlowBodies(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	srv := serve(t, nil, wire.Options{MaxInFlight: 2, ReadTimeout: time.Second, Registerer: reg})
+	address := strings.TrimPrefix(srv.URL, "http://")
+	answers := make(chan string, 2)
+	for range cap(answers) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: %sQuery\r\nContent-Length: 100\r\n\r\n{", prefix)
+		go func() {
+			b, err := io.ReadAll(conn) // to its end: the connection has to be closed
+			answers <- fmt.Sprint(string(b), err)
+		}()
+	}
+	query := `{"QueryString":"SELECT 1"}`
+	var status int
+	var body map[string]any
+	for status != http.StatusTooManyRequests { // until the two have their places
+		select {
+		case got := <-answers:
+			t.Fatalf("%s; the last answer was %d %v", got, status, body)
+		default:
+			status, _, body = post(t, srv.URL, prefix+"Query", query)
+		}
+	}
+	if body["__type"] != "com.amazonaws.timestream.v20181101#ThrottlingException" || !strings.Contains(fmt.Sprint(body["message"]), "--max-inflight-requests") {
+		t.Errorf("got %v", body)
+	}
+	for range cap(answers) {
+		if got := <-answers; !strings.HasPrefix(got, "HTTP/1.1 408") || !strings.Contains(got, "RequestTimeoutException") || !strings.Contains(got, "--read-timeout") || !strings.HasSuffix(got, "<nil>") {
+			t.Errorf("got %s", got)
+		}
+	}
+	if status, _, body := post(t, srv.URL, prefix+"Query", query); status != http.StatusOK {
+		t.Errorf("afterwards: got %d %v", status, body)
 	}
 }
 

@@ -36,26 +36,27 @@ const envPrefix = "TIMESTREAM_LOCAL"
 // config is what the flags say about the process.
 type config struct {
 	address string
-	maxBody flags.Bytes
+	wire    wire.Options
 	tls     tlsconfig.Server
 	local   local.Config
 	logging logging.Config
 }
 
 func defaultConfig() config {
-	c := config{address: "127.0.0.1:9231", maxBody: 16 << 20, local: local.DefaultConfig(), logging: logging.DefaultConfig()}
+	c := config{address: "127.0.0.1:9231", wire: wire.DefaultOptions(), local: local.DefaultConfig(), logging: logging.DefaultConfig()}
 	c.local.Dir = "./data"
 	return c
 }
 
 func (c *config) registerFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
-	fs.Var(&c.maxBody, "max-body-size", "Largest request body, compressed or not.")
+	fs.StringVar(&c.local.Dir, "data-dir", c.local.Dir, "Directory of the database; created when missing. One process at a time.")
 	fs.StringVar(&c.local.DefaultDatabase, "default-database", c.local.DefaultDatabase, "Database to create at start when it is missing; empty, with --default-table, for none.")
 	fs.StringVar(&c.local.DefaultTable, "default-table", c.local.DefaultTable, "Table to create at start when it is missing, with magnetic-store writes on.")
 	fs.StringVar(&c.local.Region, "region", c.local.Region, "AWS Region that appears in ARNs.")
 	c.tls.RegisterFlags(fs, "", "API")
-	c.local.RegisterFlags(fs)
+	c.local.RegisterFlags(fs, "")
+	c.wire.RegisterFlags(fs, "")
 	c.logging.RegisterFlags(fs)
 }
 
@@ -77,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		}
 		return process.UsageError{Err: err}
 	}
-	if err := errors.Join(cfg.local.Validate(), cfg.logging.Validate()); err != nil {
+	if err := errors.Join(cfg.local.Validate(), cfg.wire.Validate(), cfg.logging.Validate()); err != nil {
 		return process.UsageError{Err: err}
 	}
 	tls, err := cfg.tls.Config()
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	logger, reg := logging.New(cfg.logging, stderr), admin.NewRegistry()
 	process.ReadBuild(version).Register(reg, "timestream_local")
 	cfg.local.Logger, cfg.local.Registerer = logger, reg
+	cfg.wire.Logger, cfg.wire.Registerer = logger, reg
 	db, err := local.Open(ctx, cfg.local)
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 	mux := http.NewServeMux()
 	admin.Register(mux, "/metrics", reg, func(string) error { return db.Ready() })
-	mux.Handle("POST /{$}", wire.New(db, wire.Options{MaxBodyBytes: int64(cfg.maxBody), Logger: logger, Registerer: reg}))
+	mux.Handle("POST /{$}", wire.New(db, cfg.wire))
 	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
 	if err != nil {
 		return err
