@@ -139,6 +139,7 @@ func (tx *tableTx) end() {
 	t := tx.t
 	*tx = clean
 	t.own.spare = tx
+	t.countSeries()
 }
 
 // decide takes one request's records in order. Nothing is written yet.

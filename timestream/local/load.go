@@ -201,6 +201,7 @@ func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
 		err = db.scanMarks(ctx, t, slots)
 	}
 	t.publish()
+	t.countSeries()
 	return err
 }
 

@@ -37,7 +37,7 @@ func newMetrics(db *DB) *metrics {
 	m.rejected = m.recordsBy.WithLabelValues("rejected")
 	m.hidden = m.recordsBy.WithLabelValues("hidden_conflict")
 	m.throttled = prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "writes_throttled_total",
-		Help: "WriteRecords requests refused because the writer's queue was full (--write-queue)."})
+		Help: "WriteRecords requests refused because the writer's queue was full (" + db.cfg.flag("write-queue") + ")."})
 	m.groupSize = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "commit_requests",
 		Help: "WriteRecords requests in one transaction.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)})
 	m.groupTime = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "commit_duration_seconds",
@@ -50,7 +50,9 @@ func newMetrics(db *DB) *metrics {
 		Help: "WriteRecords requests that wait for the writer."}, func() float64 { return float64(len(db.writer.queue)) })
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "query_open_results",
 		Help: "Results of several pages that are open."}, func() float64 { return float64(db.queries.open()) })
-	m.collectors = []prometheus.Collector{m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open}
+	series := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "series",
+		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
+	m.collectors = []prometheus.Collector{series, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

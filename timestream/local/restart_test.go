@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-project/tributary/timestream/local"
 )
 
@@ -196,6 +198,67 @@ func TestRetention(t *testing.T) {
 	// The newest record's memory must not outlive it.
 	mustWrite(t, db, rec("up", "8", 0, "h", "a"))
 	count("1")
+}
+
+// TestSeriesExpire: a series goes with its last record, from memory and from the file, and may come back. One that has a
+// newer record stays whole.
+func TestSeriesExpire(t *testing.T) {
+	now := clock
+	reg := prometheus.NewRegistry()
+	dir := t.TempDir()
+	change := func(c *local.Config) {
+		c.Dir, c.Registerer = dir, reg
+		c.MemoryRetentionHours, c.MagneticRetentionDays = 1, 1
+		c.Now = func() time.Time { return now }
+	}
+	db := open(t, change)
+	series := func(want float64) {
+		t.Helper()
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "timestream_local_series" {
+				if got := f.GetMetric()[0].GetGauge().GetValue(); got != want {
+					t.Errorf("got %v series, want %v", got, want)
+				}
+				return
+			}
+		}
+		t.Error("no metric of series")
+	}
+	series(0)
+	const day = -24 * time.Hour
+	mustWrite(t, db, rec("up", "1", day, "h", "old"), rec("up", "1", day, "h", "both"), rec("up", "2", 0, "h", "both"), rec("up", "3", 0, "h", "new"),
+		multi("m", day, "old", "a", "1", "DOUBLE"))
+	series(4)
+	now = now.Add(time.Hour + time.Second)
+	if err := db.DeleteExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	series(2)
+	// The places in the index have moved: repeats are repeats, of the right series.
+	later := time.Minute
+	mustWrite(t, db, rec("up", "2", 0, "h", "both"), rec("up", "3", 0, "h", "new"), rec("up", "4", later, "h", "old"), rec("up", "5", later, "h", "both"))
+	series(3)
+	check := func(db *local.DB) {
+		t.Helper()
+		got := fmt.Sprint(rows(t, db, "SELECT h, measure_value::double "+from+" WHERE measure_name = 'up' ORDER BY 1, 2"))
+		if want := "[[both 2.0] [both 5.0] [new 3.0] [old 4.0]]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	check(db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, change)
+	series(3)
+	check(db)
+	if _, err := write(db, rec("up", "9", later, "h", "old")); err == nil {
+		t.Error("a conflict with a stored record was not seen")
+	}
 }
 
 // TestModel writes random records, many of them late, repeated or conflicting, in random requests from several clients at

@@ -167,6 +167,8 @@ type table struct {
 	props   atomic.Pointer[properties]
 	schema  atomic.Pointer[schema]
 	dropped atomic.Bool
+	// series is the number of series, for the metrics.
+	series atomic.Int64
 
 	own tableState
 }
@@ -204,6 +206,8 @@ func (t *table) publish() {
 	t.schema.Store(&s)
 }
 
+func (t *table) countSeries() { t.series.Store(int64(len(t.own.marks))) }
+
 // database is one Timestream database; its fields are guarded by catalogue.mu.
 type database struct {
 	name, kmsKey     string
@@ -233,6 +237,19 @@ func (c *catalogue) table(db, name string) (*table, bool) {
 		return nil, false
 	}
 	return d.tables[name], true
+}
+
+// series returns the number of series in all tables.
+func (c *catalogue) series() int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var n int64
+	for _, d := range c.databases {
+		for _, t := range d.tables {
+			n += t.series.Load()
+		}
+	}
+	return n
 }
 
 // prepared is a valid record with its values read, on its way to the writer.
