@@ -21,6 +21,7 @@ import (
 	"github.com/tributary-project/tributary/gateway/internal/backend"
 	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/process"
@@ -192,7 +193,7 @@ func (g *Gateway) Ready(role string) error {
 	if role != "" {
 		w, ok := g.watchers[role]
 		if !ok {
-			return fmt.Errorf("no such role: %q", role)
+			return fmt.Errorf("%w: %q; want %s or %s", admin.ErrUnknownRole, role, roleIngest, roleQuery)
 		}
 		return w.Err()
 	}

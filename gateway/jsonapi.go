@@ -40,6 +40,10 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 			refusal.SetHeaders(w.Header())
 			runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: refusal.Status, Err: err})
 		}),
+		// A wrong method or path is told as the Prometheus paths tell it, not as an error of a service.
+		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, status int) {
+			http.Error(w, http.StatusText(status), status)
+		}),
 		runtime.WithForwardResponseOption(func(_ context.Context, w http.ResponseWriter, m proto.Message) error {
 			res, ok := m.(*ingestv1.WriteResponse)
 			if !ok {

@@ -115,7 +115,7 @@ func TestRolesAreIndependent(t *testing.T) {
 	s.ingestRole.health.SetServingStatus("tributary.ingest.v1.IngestService", healthv1.HealthCheckResponse_NOT_SERVING)
 	s.await("ingest says that it does not serve", func() bool { return s.gateway.Ready("ingest") != nil })
 	s.wantCode("/-/ready?role=ingest", 503)
-	s.wantCode("/-/ready?role=nonsense", 503)
+	s.wantCode("/-/ready?role=nonsense", 400)
 }
 
 // TestDrain stops a gateway while a write is in flight: it says so first, goes on, lets the write end, and then closes.
@@ -269,6 +269,14 @@ func TestOpenAPI(t *testing.T) {
 	if got.code != 200 || got.body != string(openapi.Document) || !json.Valid([]byte(got.body)) {
 		t.Errorf("got %d and %d bytes, want the document", got.code, len(got.body))
 	}
+}
+
+// TestSlips: a wrong method, path or role looks like one, not like an outage.
+func TestSlips(t *testing.T) {
+	s := start(t, nil)
+	s.wantCode("/api/tributary/v1/write", http.StatusMethodNotAllowed) // by GET
+	s.wantCode("/api/tributary/v1/nothing", http.StatusNotFound)
+	s.wantCode("/-/ready?role=foo", http.StatusBadRequest)
 }
 
 func TestMetrics(t *testing.T) {

@@ -11,7 +11,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp -r buf.yaml buf.gen.yaml "$scratch/"
 mkdir -p "$scratch/proto"
-(cd proto && find . -name '*.proto' -exec cp --parents {} "$scratch/proto/" \;)
+(cd proto && find . \( -name '*.proto' -o -path './openapi/config.yaml' \) -exec cp --parents {} "$scratch/proto/" \;)
 ln -s "$PWD/bin" "$scratch/bin"
 (cd "$scratch" && bin/buf generate)
 while read -r f; do

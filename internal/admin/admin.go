@@ -5,6 +5,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -13,6 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+
+// ErrUnknownRole is what a ReadyFunc wraps for a role that the process neither has nor reaches.
+var ErrUnknownRole = errors.New("no such role")
 
 // ReadyFunc reports why the process, or the given role of it, is not ready; nil means ready. The role is empty when
 // the caller did not ask for one.
@@ -25,7 +29,12 @@ func Register(mux *http.ServeMux, metricsPath string, reg *prometheus.Registry, 
 		fmt.Fprintln(w, "Healthy.")
 	})
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, r *http.Request) {
-		if err := ready(r.URL.Query().Get("role")); err != nil {
+		err := ready(r.URL.Query().Get("role"))
+		if errors.Is(err, ErrUnknownRole) { // a slip in a probe must not look like an outage
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err != nil {
 			http.Error(w, "Not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}

@@ -4,6 +4,7 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,9 @@ import (
 func TestPaths(t *testing.T) {
 	mux := http.NewServeMux()
 	Register(mux, "/m", NewRegistry(), func(role string) error {
+		if role == "foo" {
+			return fmt.Errorf("%w: %q", ErrUnknownRole, role)
+		}
 		if role == "query" {
 			return errors.New("no query replica answers")
 		}
@@ -30,6 +34,7 @@ func TestPaths(t *testing.T) {
 		{"/-/healthy", 200, "Healthy"},
 		{"/-/ready", 200, "Ready"},
 		{"/-/ready?role=query", 503, "no query replica answers"},
+		{"/-/ready?role=foo", 400, "no such role"},
 		{"/debug/pprof/cmdline", 200, ""},
 	} {
 		res, err := http.Get(srv.URL + c.path)

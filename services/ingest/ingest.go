@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 	mux := http.NewServeMux()
 	admin.Register(mux, cfg.TelemetryPath, d.Registry, func(role string) error {
 		if role != "" && role != Role {
-			return fmt.Errorf("this process has no role %q", role)
+			return fmt.Errorf("%w: %q; this is %s", admin.ErrUnknownRole, role, Role)
 		}
 		return service.Ready()
 	})

@@ -101,7 +101,7 @@ func TestProcess(t *testing.T) {
 		code int
 		want string
 	}{
-		{"/-/healthy", 200, ""}, {"/-/ready", 200, ""}, {"/-/ready?role=ingest", 200, ""}, {"/-/ready?role=query", 503, "query"},
+		{"/-/healthy", 200, ""}, {"/-/ready", 200, ""}, {"/-/ready?role=ingest", 200, ""}, {"/-/ready?role=query", 400, "query"},
 		{"/metrics", 200, `tributary_ingest_entries_total{kind="samples",outcome="stored"} 1`},
 		{"/metrics", 200, "tributary_ingest_build_info"}, {"/debug/pprof/cmdline", 200, ""},
 	} {

@@ -174,7 +174,7 @@ func (s *Service) URL() string {
 func (s *Service) Ready(name string) error {
 	switch {
 	case name != "" && name != role:
-		return fmt.Errorf("this is %s, not %q", role, name)
+		return fmt.Errorf("%w: %q; this is %s", admin.ErrUnknownRole, name, role)
 	case s.draining.Load():
 		return errors.New("the service is shutting down")
 	}

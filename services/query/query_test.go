@@ -340,7 +340,7 @@ func TestStatusAndHealth(t *testing.T) {
 	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Errorf("health: %v, %v", health, err)
 	}
-	for path, want := range map[string]int{"/metrics": 200, "/-/healthy": 200, "/-/ready": 200, "/-/ready?role=query": 200, "/-/ready?role=ingest": 503} {
+	for path, want := range map[string]int{"/metrics": 200, "/-/healthy": 200, "/-/ready": 200, "/-/ready?role=query": 200, "/-/ready?role=ingest": 400} {
 		res, err := http.Get(r.URL() + path)
 		if err != nil {
 			t.Fatal(err)

@@ -11,13 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-project/tributary/allinone"
-	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/logging"
@@ -150,7 +148,7 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	}
 	actors = append(actors, app.Run, func(ctx context.Context) error {
 		if app.WaitReady(ctx) == nil { // otherwise it is ending already, and says why elsewhere
-			printWelcome(stdout, app.URL(), cfg)
+			printWelcome(stdout, app.URL(), deps.Target, cfg, cfg.storeWarning(ctx, deps.Querier))
 		}
 		return nil
 	})
@@ -203,19 +201,4 @@ func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error 
 	}
 	deps.Writer, deps.Querier, deps.Target = client.NewWriter(writer), client.NewQuerier(querier), cfg.Target()
 	return nil
-}
-
-// printWelcome tells what to do next.
-func printWelcome(w io.Writer, url string, c config) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nTributary is ready.\n\nPaste this into prometheus.yml:\n\n%s\n", gateway.PrometheusConfig(url))
-	if c.store == storeLocal {
-		fmt.Fprintf(&b, "Data is kept in %s", c.local.Dir)
-		if c.localAddress != "" {
-			fmt.Fprintf(&b, "; Timestream's API (AWS CLI, SDKs) is served on %s", c.localAddress)
-		}
-		b.WriteString(".\n")
-	}
-	fmt.Fprintf(&b, "Status page: %s/   Ctrl-C ends it.\n", url)
-	fmt.Fprint(w, b.String())
 }
