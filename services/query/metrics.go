@@ -15,6 +15,17 @@ type metrics struct {
 	series    prometheus.Counter
 	samples   prometheus.Counter
 	conflicts prometheus.Counter
+	// The names under which the awslabs connector counts, for its users' dashboards.
+	connectorReads    prometheus.Counter
+	connectorDuration prometheus.Histogram
+}
+
+// ended notes a read that took so many seconds.
+func (m *metrics) ended(code string, seconds float64) {
+	m.reads.WithLabelValues(code).Inc()
+	m.duration.Observe(seconds)
+	m.connectorReads.Inc()
+	m.connectorDuration.Observe(seconds)
 }
 
 func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
@@ -30,5 +41,12 @@ func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
 		series:    f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_series_total", Help: "Series sent."}),
 		samples:   f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_samples_total", Help: "Samples sent."}),
 		conflicts: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_conflicts_total", Help: "Samples left out because their series has another value at the same millisecond."}),
+		connectorReads: f.NewCounter(prometheus.CounterOpts{
+			Name: "timestream_connector_read_requests_total", Help: "Reads ended. The awslabs connector's name for it.",
+		}),
+		connectorDuration: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "timestream_connector_read_duration_seconds", Help: "Time of a read. The awslabs connector's name for it.",
+			Buckets: prometheus.DefBuckets,
+		}),
 	}
 }

@@ -350,6 +350,11 @@ func TestStatusAndHealth(t *testing.T) {
 		if res.StatusCode != want {
 			t.Errorf("%s: %d %.100s", path, res.StatusCode, body)
 		}
+		for _, name := range []string{"timestream_connector_read_requests_total 1", "timestream_connector_read_duration_seconds_count 1"} {
+			if path == "/metrics" && !strings.Contains(string(body), name) {
+				t.Errorf("the metrics lack %s", name)
+			}
+		}
 		if path == "/metrics" && !strings.Contains(string(body), `tributary_query_reads_total{code="Unavailable"} 1`) {
 			t.Errorf("metrics lack the failed read")
 		}

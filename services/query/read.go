@@ -30,8 +30,7 @@ func (s *Service) Read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	err := s.read(req, stream)
 	st := s.statusOf(stream.Context(), err)
 	took := time.Since(began)
-	s.metrics.reads.WithLabelValues(st.Code().String()).Inc()
-	s.metrics.duration.Observe(took.Seconds())
+	s.metrics.ended(st.Code().String(), took.Seconds())
 	if err != nil {
 		level := slog.LevelDebug
 		switch st.Code() {
