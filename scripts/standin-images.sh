@@ -9,7 +9,6 @@
 # Needs a Docker engine, root, debootstrap and Go. DEBIAN_MIRROR says where debootstrap looks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 nonroot=65532
 say() { echo "base images: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -24,8 +23,8 @@ debian() {
 	[ ! -e "$scratch/debian/etc/debian_version" ] || return 0
 	[ "$(id -u)" = 0 ] || die "debootstrap needs root"
 	command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
-	say "debootstrap from $mirror"
-	debootstrap --variant=minbase --include=ca-certificates,gcc,g++,libc6-dev bookworm "$scratch/debian" "$mirror" >"$scratch/log" 2>&1 ||
+	say "debootstrap from ${DEBIAN_MIRROR:-its default mirror}"
+	debootstrap --variant=minbase --include=ca-certificates,gcc,g++,libc6-dev bookworm "$scratch/debian" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$scratch/log" 2>&1 ||
 		{ tail -n 20 "$scratch/log" >&2; die "debootstrap failed"; }
 	[ ! -s /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$scratch/debian/etc/ssl/certs/"
 }
