@@ -47,5 +47,4 @@ const (
 	ColumnTime         = "time"
 	ColumnMeasureName  = "measure_name"
 	ColumnMeasureValue = "measure_value"
-	ColumnNonExistent  = "ts_non_existent_col"
 )

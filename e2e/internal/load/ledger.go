@@ -3,11 +3,9 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"os"
@@ -15,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/tributary-project/tributary/e2e/internal/remoteread"
 )
 
 // Outcome is what came of a request.
@@ -189,50 +188,17 @@ func (v *Verification) compare(set Set, result *prompb.QueryResult, index map[st
 
 // read asks for the series of one metric of a run, both bounds included.
 func read(ctx context.Context, client *http.Client, url, name, run string, fromMs, toMs int64) (*prompb.QueryResult, error) {
-	request := prompb.ReadRequest{
-		Queries: []*prompb.Query{{
-			StartTimestampMs: fromMs, EndTimestampMs: toMs,
-			Matchers: []*prompb.LabelMatcher{
-				{Type: prompb.LabelMatcher_EQ, Name: "__name__", Value: name},
-				{Type: prompb.LabelMatcher_EQ, Name: "cluster", Value: run},
-			},
-		}},
-		AcceptedResponseTypes: []prompb.ReadRequest_ResponseType{prompb.ReadRequest_SAMPLES},
-	}
-	raw, err := request.Marshal()
+	results, err := remoteread.Read(ctx, client, url, &prompb.Query{
+		StartTimestampMs: fromMs, EndTimestampMs: toMs,
+		Matchers: []*prompb.LabelMatcher{
+			{Type: prompb.LabelMatcher_EQ, Name: "__name__", Value: name},
+			{Type: prompb.LabelMatcher_EQ, Name: "cluster", Value: run},
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(snappy.Encode(nil, raw)))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/x-protobuf")
-	req.Header.Set("Content-Encoding", "snappy")
-	req.Header.Set("X-Prometheus-Remote-Read-Version", "0.1.0")
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", res.Status, strings.TrimSpace(string(body)))
-	}
-	if raw, err = snappy.Decode(nil, body); err != nil {
-		return nil, err
-	}
-	var response prompb.ReadResponse
-	if err := response.Unmarshal(raw); err != nil {
-		return nil, err
-	}
-	if len(response.Results) != 1 {
-		return nil, fmt.Errorf("%d results for one query", len(response.Results))
-	}
-	return response.Results[0], nil
+	return results[0], nil
 }
 
 func text(labels []Label) string {

@@ -20,8 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/tributary-project/tributary/e2e/internal/remoteread"
 )
 
 // BinaryVariable names the environment variable that says where the Prometheus binary is; unset, it is bin/prometheus
@@ -214,39 +215,5 @@ func key(s *prompb.TimeSeries) string {
 
 // Read sends one remote read request with the queries, asking for samples, and returns their results.
 func Read(ctx context.Context, url string, queries ...*prompb.Query) ([]*prompb.QueryResult, error) {
-	request, err := (&prompb.ReadRequest{Queries: queries}).Marshal()
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(snappy.Encode(nil, request)))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/x-protobuf")
-	req.Header.Set("Content-Encoding", "snappy")
-	req.Header.Set("X-Prometheus-Remote-Read-Version", "0.1.0")
-	res, err := (&http.Client{Timeout: 3 * time.Minute}).Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %s", url, res.Status, body)
-	}
-	plain, err := snappy.Decode(nil, body)
-	if err != nil {
-		return nil, err
-	}
-	var out prompb.ReadResponse
-	if err := out.Unmarshal(plain); err != nil {
-		return nil, err
-	}
-	if len(out.Results) != len(queries) {
-		return nil, fmt.Errorf("%s: %d results for %d queries", url, len(out.Results), len(queries))
-	}
-	return out.Results, nil
+	return remoteread.Read(ctx, &http.Client{Timeout: 3 * time.Minute}, url, queries...)
 }
