@@ -137,7 +137,7 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 	}, sender, d.Querier, d.Logger, d.Registerer, d.Now)
 	s := &Service{
 		cfg: cfg, deps: d,
-		decoder: remotewrite.NewDecoder(options),
+		decoder: remotewrite.NewDecoder(options, series.NewHasher()),
 		gate:    newGate(cfg.MaxInFlightRequests, int64(cfg.MaxInFlightBytes), d.Registerer),
 		store:   st, append: st, sender: sender,
 		totals:  ledger.NewTotals(d.Registerer),

@@ -38,6 +38,10 @@ const (
 	MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1 MessageType = 1
 	// io.prometheus.write.v2.Request of Prometheus Remote-Write 2.0.
 	MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2 MessageType = 2
+	// opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest in protocol buffer encoding.
+	MessageType_MESSAGE_TYPE_OTLP_METRICS MessageType = 3
+	// The same message in the JSON encoding of OTLP.
+	MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON MessageType = 4
 )
 
 // Enum value maps for MessageType.
@@ -46,11 +50,15 @@ var (
 		0: "MESSAGE_TYPE_UNSPECIFIED",
 		1: "MESSAGE_TYPE_REMOTE_WRITE_V1",
 		2: "MESSAGE_TYPE_REMOTE_WRITE_V2",
+		3: "MESSAGE_TYPE_OTLP_METRICS",
+		4: "MESSAGE_TYPE_OTLP_METRICS_JSON",
 	}
 	MessageType_value = map[string]int32{
-		"MESSAGE_TYPE_UNSPECIFIED":     0,
-		"MESSAGE_TYPE_REMOTE_WRITE_V1": 1,
-		"MESSAGE_TYPE_REMOTE_WRITE_V2": 2,
+		"MESSAGE_TYPE_UNSPECIFIED":       0,
+		"MESSAGE_TYPE_REMOTE_WRITE_V1":   1,
+		"MESSAGE_TYPE_REMOTE_WRITE_V2":   2,
+		"MESSAGE_TYPE_OTLP_METRICS":      3,
+		"MESSAGE_TYPE_OTLP_METRICS_JSON": 4,
 	}
 )
 
@@ -89,6 +97,10 @@ const (
 	Encoding_ENCODING_UNSPECIFIED Encoding = 0
 	// Snappy's block format, as Prometheus sends it.
 	Encoding_ENCODING_SNAPPY Encoding = 1
+	// A Zstandard frame (RFC 8878), as vmagent sends it.
+	Encoding_ENCODING_ZSTD Encoding = 2
+	// gzip (RFC 1952), as OpenTelemetry exporters send it.
+	Encoding_ENCODING_GZIP Encoding = 3
 )
 
 // Enum value maps for Encoding.
@@ -96,10 +108,14 @@ var (
 	Encoding_name = map[int32]string{
 		0: "ENCODING_UNSPECIFIED",
 		1: "ENCODING_SNAPPY",
+		2: "ENCODING_ZSTD",
+		3: "ENCODING_GZIP",
 	}
 	Encoding_value = map[string]int32{
 		"ENCODING_UNSPECIFIED": 0,
 		"ENCODING_SNAPPY":      1,
+		"ENCODING_ZSTD":        2,
+		"ENCODING_GZIP":        3,
 	}
 )
 
@@ -631,14 +647,18 @@ const file_tributary_ingest_v1_ingest_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x1a\n" +
-	"\bexamples\x18\x04 \x03(\tR\bexamples*o\n" +
+	"\bexamples\x18\x04 \x03(\tR\bexamples*\xb2\x01\n" +
 	"\vMessageType\x12\x1c\n" +
 	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cMESSAGE_TYPE_REMOTE_WRITE_V1\x10\x01\x12 \n" +
-	"\x1cMESSAGE_TYPE_REMOTE_WRITE_V2\x10\x02*9\n" +
+	"\x1cMESSAGE_TYPE_REMOTE_WRITE_V2\x10\x02\x12\x1d\n" +
+	"\x19MESSAGE_TYPE_OTLP_METRICS\x10\x03\x12\"\n" +
+	"\x1eMESSAGE_TYPE_OTLP_METRICS_JSON\x10\x04*_\n" +
 	"\bEncoding\x12\x18\n" +
 	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fENCODING_SNAPPY\x10\x012\x83\x01\n" +
+	"\x0fENCODING_SNAPPY\x10\x01\x12\x11\n" +
+	"\rENCODING_ZSTD\x10\x02\x12\x11\n" +
+	"\rENCODING_GZIP\x10\x032\x83\x01\n" +
 	"\rIngestService\x12r\n" +
 	"\x05Write\x12!.tributary.ingest.v1.WriteRequest\x1a\".tributary.ingest.v1.WriteResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/tributary/v1/writeBKZIgithub.com/tributary-project/tributary/proto/tributary/ingest/v1;ingestv1b\x06proto3"
 

@@ -57,6 +57,22 @@ const (
 	NonFiniteValue Reason = "non_finite_value"
 	// OutOfRange: the timestamp is before 1970 or after what the store can hold.
 	OutOfRange Reason = "out_of_range"
+	// InvalidHistogram: the native histogram is not valid by Prometheus' rules.
+	InvalidHistogram Reason = "invalid_histogram"
+	// HistogramTooLarge: the native histogram does not fit the records of the store.
+	HistogramTooLarge Reason = "histogram_too_large"
+	// InvalidExemplar: the labels of the exemplar are not valid.
+	InvalidExemplar Reason = "invalid_exemplar"
+	// ExemplarTooLarge: the labels of the exemplar do not fit a record of the store.
+	ExemplarTooLarge Reason = "exemplar_too_large"
+	// InvalidMetadata: a metric type that is not one of the message's, or text that is not UTF-8.
+	InvalidMetadata Reason = "invalid_metadata"
+	// MetadataTooLarge: help and unit do not fit a record of the store.
+	MetadataTooLarge Reason = "metadata_too_large"
+	// DeltaTemporality: an OTLP metric with delta temporality, where that is not accepted.
+	DeltaTemporality Reason = "delta_temporality"
+	// Untranslatable: an OTLP data point that has no form in Prometheus.
+	Untranslatable Reason = "untranslatable"
 	// Unsupported: entries of this kind are not stored yet.
 	Unsupported Reason = "unsupported"
 )

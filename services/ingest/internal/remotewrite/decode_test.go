@@ -74,7 +74,7 @@ func TestDecode(t *testing.T) {
 	load := ingesttest.Load(500, 700, 0)
 	load[3].Samples = []prompb.Sample{{Timestamp: 1, Value: math.Inf(-1)}, {Timestamp: timestream.MaxTimeMs, Value: math.Float64frombits(0x7ff0000000000002)}}
 	load[5].Labels = ingesttest.L("z", "1", "a", "2", "empty", "", "__name__", "m") // unsorted, with an absent label
-	d := NewDecoder(options())
+	d := NewDecoder(options(), series.NewHasher())
 	for m, plain := range forms(t, load) {
 		for _, compressed := range []bool{false, true} {
 			payload := plain
@@ -113,7 +113,7 @@ func TestNegativeZero(t *testing.T) {
 	sample := append([]byte{0x09, 0, 0, 0, 0, 0, 0, 0, 0x80}, 0x10, 7)
 	ts := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte("\x0a\x08__name__\x12\x01m"))
 	ts = protowire.AppendBytes(protowire.AppendTag(ts, 2, protowire.BytesType), sample)
-	r, err := NewDecoder(options()).Decode(V1, false, protowire.AppendBytes([]byte{0x0a}, ts), new(ledger.Account))
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, false, protowire.AppendBytes([]byte{0x0a}, ts), new(ledger.Account))
 	if err != nil || len(r.Series) != 1 || math.Float64bits(r.Series[0].Samples[0].Value) != 1<<63 {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -121,7 +121,7 @@ func TestNegativeZero(t *testing.T) {
 
 // The same labels have the same hash, in either message and any order.
 func TestHashDependsOnTheLabelsAlone(t *testing.T) {
-	d := NewDecoder(options())
+	d := NewDecoder(options(), series.NewHasher())
 	seen := map[uint64]string{}
 	for _, ls := range [][]labels.Label{
 		ingesttest.L("__name__", "m", "a", "1", "b", "2"), ingesttest.L("b", "2", "a", "1", "__name__", "m"),
@@ -187,7 +187,7 @@ func TestRejects(t *testing.T) {
 		for m, payload := range forms(t, []ingesttest.Series{good, c.give, good}) {
 			t.Run(fmt.Sprintf("%s, %d.0", c.name, m), func(t *testing.T) {
 				var a ledger.Account
-				r, err := NewDecoder(c.opts).Decode(m, false, payload, &a)
+				r, err := NewDecoder(c.opts, series.NewHasher()).Decode(m, false, payload, &a)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -216,7 +216,7 @@ func TestUnsupportedKindsAreCounted(t *testing.T) {
 	s := ingesttest.One(ingesttest.L("__name__", "m"), 1, 1)
 	s.Exemplars, s.Metadata, s.Starts = 2, true, true
 	var a ledger.Account
-	r, err := NewDecoder(options()).Decode(V2, false, ingesttest.V2(t, []ingesttest.Series{s, {Labels: ingesttest.L("__name__", "only"), Metadata: true}}), &a)
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, false, ingesttest.V2(t, []ingesttest.Series{s, {Labels: ingesttest.L("__name__", "only"), Metadata: true}}), &a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestUnsupportedKindsAreCounted(t *testing.T) {
 	balanced(t, &a, r.Series)
 
 	a = ledger.Account{}
-	if r, err = NewDecoder(options()).Decode(V1, false, ingesttest.V1(t, []ingesttest.Series{s}, 4), &a); err != nil {
+	if r, err = NewDecoder(options(), series.NewHasher()).Decode(V1, false, ingesttest.V1(t, []ingesttest.Series{s}, 4), &a); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(rejected(&a)); got != "map[exemplars unsupported:2 metadata unsupported:4]" {
@@ -255,7 +255,7 @@ func TestInvalidSymbols(t *testing.T) {
 			t.Fatal(err)
 		}
 		var a ledger.Account
-		r, err := NewDecoder(options()).Decode(V2, false, payload, &a)
+		r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, false, payload, &a)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -285,7 +285,7 @@ func TestOtherFormsOf2(t *testing.T) {
 		msg = protowire.AppendBytes(protowire.AppendTag(msg, 4, protowire.BytesType), []byte(s))
 	}
 	var a ledger.Account
-	r, err := NewDecoder(options()).Decode(V2, false, msg, &a)
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, false, msg, &a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestOtherFormsOf2(t *testing.T) {
 }
 
 func TestCorruptPayloads(t *testing.T) {
-	d := NewDecoder(options())
+	d := NewDecoder(options(), series.NewHasher())
 	plain := ingesttest.V2(t, ingesttest.Load(5, 5, 0))
 	whole := ingesttest.Snappy(plain)
 	flipped := append([]byte(nil), whole...)
@@ -335,7 +335,7 @@ func TestCorruptPayloads(t *testing.T) {
 func TestLimits(t *testing.T) {
 	o := options()
 	o.MaxDecompressedBytes, o.MaxSamples = 1000, 50
-	d := NewDecoder(o)
+	d := NewDecoder(o, series.NewHasher())
 	big := ingesttest.V1(t, ingesttest.Load(10, 10, 0), 0)
 	if len(big) <= 1000 {
 		t.Fatal("the message is small")
@@ -350,7 +350,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	o.MaxDecompressedBytes = 1 << 20
-	d = NewDecoder(o)
+	d = NewDecoder(o, series.NewHasher())
 	repeat := func(n int, field ...byte) []byte { return []byte(strings.Repeat(string(field), n)) }
 	inSeries := func(field byte, content []byte) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, protowire.Number(field), protowire.BytesType), content)
@@ -381,7 +381,7 @@ func FuzzV1(f *testing.F) {
 	f.Add(ingesttest.V1(f, ingesttest.Load(3, 3, 0), 1))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var a ledger.Account
-		r, err := NewDecoder(options()).Decode(V1, false, payload, &a)
+		r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, false, payload, &a)
 		var want prompb.WriteRequest
 		wantErr := want.Unmarshal(payload)
 		if err != nil {
@@ -409,7 +409,7 @@ func FuzzV2(f *testing.F) {
 	f.Add(ingesttest.V2(f, ingesttest.Load(3, 3, 0)))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var a ledger.Account
-		r, err := NewDecoder(options()).Decode(V2, false, payload, &a)
+		r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, false, payload, &a)
 		if err != nil {
 			return
 		}
@@ -432,7 +432,7 @@ func FuzzSnappy(f *testing.F) {
 	f.Add(ingesttest.Snappy(ingesttest.V2(f, ingesttest.Load(3, 3, 0))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var a ledger.Account
-		if r, err := NewDecoder(options()).Decode(V2, true, payload, &a); err == nil {
+		if r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, true, payload, &a); err == nil {
 			balanced(t, &a, r.Series)
 		}
 	})
@@ -444,7 +444,7 @@ func BenchmarkDecode(b *testing.B) {
 	load := ingesttest.Load(10_000, n, 0)
 	for _, m := range []Message{V1, V2} {
 		payload := ingesttest.Snappy(forms(b, load)[m])
-		d := NewDecoder(Options{MaxDecompressedBytes: 32 << 20, MaxSamples: 100_000, MaxTimeMs: timestream.MaxTimeMs})
+		d := NewDecoder(Options{MaxDecompressedBytes: 32 << 20, MaxSamples: 100_000, MaxTimeMs: timestream.MaxTimeMs}, series.NewHasher())
 		b.Run(fmt.Sprintf("ours/v%d", m), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

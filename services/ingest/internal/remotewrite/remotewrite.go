@@ -11,7 +11,6 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 
 	"github.com/golang/snappy"
@@ -59,13 +58,13 @@ var (
 // Decoder decodes messages. It is safe for concurrent use.
 type Decoder struct {
 	opts Options
-	seed maphash.Seed
+	hash *series.Hasher
 	pool sync.Pool
 }
 
-// NewDecoder returns a decoder. Hashes of its series are comparable with each other only.
-func NewDecoder(o Options) *Decoder {
-	d := &Decoder{opts: o, seed: maphash.MakeSeed()}
+// NewDecoder returns a decoder.
+func NewDecoder(o Options, h *series.Hasher) *Decoder {
+	d := &Decoder{opts: o, hash: h}
 	d.pool.New = func() any { return &Request{decoder: d} }
 	return d
 }

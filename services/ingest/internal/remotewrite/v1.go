@@ -3,7 +3,6 @@
 package remotewrite
 
 import (
-	"hash/maphash"
 	"math"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
@@ -60,8 +59,8 @@ func (r *Request) seriesV1(message []byte, number int) error {
 			if err != nil {
 				return err
 			}
-			seed := r.decoder.seed
-			s.add(r, symbol{name, maphash.Bytes(seed, name), !validText(name)}, symbol{value, maphash.Bytes(seed, value), !validText(value)})
+			hash := r.decoder.hash
+			s.add(r, symbol{name, hash.Text(name), !validText(name)}, symbol{value, hash.Text(value), !validText(value)})
 		case 2:
 			sample, _, err := sampleFields(sub)
 			if err != nil {

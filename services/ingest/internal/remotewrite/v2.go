@@ -3,7 +3,6 @@
 package remotewrite
 
 import (
-	"hash/maphash"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 )
@@ -28,7 +27,7 @@ func (r *Request) decodeV2(message []byte) error {
 				break
 			}
 			text := in.bytes()
-			r.symbols = append(r.symbols, symbol{text, maphash.Bytes(r.decoder.seed, text), !validText(text)})
+			r.symbols = append(r.symbols, symbol{text, r.decoder.hash.Text(text), !validText(text)})
 		case 5:
 			if in.want(wire, wireBytes) {
 				in.bytes()

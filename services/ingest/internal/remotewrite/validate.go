@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"unicode/utf8"
 
@@ -57,9 +56,7 @@ func (s *builder) add(r *Request, name, value symbol) {
 	if len(value.text) == 0 {
 		s.unsorted = true // an empty value says that the label is absent; sorting drops it
 	} else {
-		// A sum, so that the hash does not depend on the order of the labels.
-		hi, lo := bits.Mul64(name.hash^0x9e3779b97f4a7c15, value.hash^0xe7037ed1a0b428db)
-		s.hash += hi ^ lo
+		s.hash += series.Pair(name.hash, value.hash)
 	}
 	switch {
 	case s.reason != "":

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package series is what travels from the decoders of write messages to a store: series with float samples, in
-// Prometheus' terms. Where the bytes come from and where the samples go is left to those two.
+// Package series is what travels from the decoders of write messages to a store: series with samples, native histograms,
+// exemplars and metadata, in Prometheus' terms. Where the bytes come from and where the samples go is left to those two.
 package series
 
 import (
+	"hash/maphash"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/prompb"
 )
 
 // Label is one label. The bytes belong to the request they were decoded from and must be copied to outlive it.
@@ -19,18 +22,78 @@ type Label struct{ Name, Value []byte }
 type Sample struct {
 	// TimeMs is in milliseconds since the epoch.
 	TimeMs int64
+	// StartMs is the start (created) timestamp in milliseconds since the epoch, 0 when there is none.
+	StartMs int64
 	// Value may be any float64; a staleness marker is a NaN with Prometheus' own bits.
 	Value float64
 }
 
-// Series is a label set with samples. It lives as long as the request it was decoded from.
+// Histogram is one native histogram sample.
+type Histogram struct {
+	// TimeMs and StartMs are as in Sample.
+	TimeMs, StartMs int64
+	// H is valid by Prometheus' rules; its own timestamp is 0. It belongs to the request, too.
+	H *prompb.Histogram
+}
+
+// Exemplar is one exemplar of a series.
+type Exemplar struct {
+	// Labels are those of the exemplar, not of the series: sorted by name, no repeated name, no empty value, valid UTF-8; may be none.
+	Labels []Label
+	Value  float64
+	// TimeMs is in milliseconds since the epoch.
+	TimeMs int64
+}
+
+// Metadata says what a metric is.
+type Metadata struct {
+	// Name is the metric's name as the message has it: remote write 1.0 names the family, 2.0 the series' own metric.
+	Name []byte
+	// Type is one of the published message's, 0 (unknown) to 7 (state set).
+	Type prompb.MetricMetadata_MetricType
+	// Help and Unit may be empty.
+	Help, Unit []byte
+	// Hash is a Hasher's over all of these.
+	Hash uint64
+}
+
+// Series is a label set with what came for it. It lives as long as the request it was decoded from. At least one of the
+// slices is not empty.
 type Series struct {
 	// Labels are sorted by name, have no repeated name and no empty value, and are valid UTF-8; __name__ is among them.
 	Labels []Label
-	// Hash depends on the labels alone and is the same throughout the process; different label sets may share it.
+	// Hash is a Hasher's over the labels; different label sets may share it.
 	Hash uint64
-	// Samples are in the order in which they came; the same millisecond may occur more than once.
-	Samples []Sample
+	// Samples, Histograms and Exemplars are in the order in which they came; the same millisecond may occur more than once.
+	Samples    []Sample
+	Histograms []Histogram
+	Exemplars  []Exemplar
+}
+
+// Hasher hashes labels so that the order in which they come does not matter. Hashes of one Hasher are comparable with
+// each other only. It is safe for concurrent use.
+type Hasher struct{ seed maphash.Seed }
+
+// NewHasher returns a hasher; one serves all decoders of a process.
+func NewHasher() *Hasher { return &Hasher{maphash.MakeSeed()} }
+
+// Text returns the hash of one string.
+func (h *Hasher) Text(s []byte) uint64 { return maphash.Bytes(h.seed, s) }
+
+// Pair returns what a label adds to the hash of a label set, which is the sum over its labels; name and value are hashes of
+// Text.
+func Pair(name, value uint64) uint64 {
+	hi, lo := bits.Mul64(name^0x9e3779b97f4a7c15, value^0xe7037ed1a0b428db)
+	return hi ^ lo
+}
+
+// Labels returns the hash of a label set.
+func (h *Hasher) Labels(ls []Label) uint64 {
+	var sum uint64
+	for _, l := range ls {
+		sum += Pair(h.Text(l.Name), h.Text(l.Value))
+	}
+	return sum
 }
 
 // maxText bounds the text of a series: examples go into answers of which senders log 1,024 bytes, and a gateway cuts each
