@@ -22,10 +22,20 @@ type Options struct {
 	// LowerCase lists flags that are also read from their bare lower-case name, `default-database` from
 	// `default_database`. The prefixed name wins.
 	LowerCase []string
+	// Foreign are variables of other software that a flag is also read from. The flag's own names win.
+	Foreign []Foreign
 	// LookupEnv is os.LookupEnv unless a test sets it.
 	LookupEnv func(string) (string, bool)
 	// About is the paragraph above the flags in the help text.
 	About string
+}
+
+// Foreign is an environment variable of other software, such as the AWS SDK, that means what a flag means.
+type Foreign struct {
+	// Flag is the flag's name, Env the variable's.
+	Flag, Env string
+	// Value turns the variable's value into the flag's. Empty: the variable says nothing.
+	Value func(string) (string, error)
 }
 
 // EnvName returns the environment name of a flag.
@@ -72,14 +82,43 @@ func fromEnvironment(fs *flag.FlagSet, o Options) error {
 			name = snake(f.Name)
 			value, ok = o.LookupEnv(name)
 		}
+		var err error
+		if !ok {
+			name, value, err = foreign(f.Name, o)
+			ok = err != nil || value != ""
+		}
 		if !ok {
 			return
 		}
-		if err := fs.Set(f.Name, value); err != nil {
+		if err == nil {
+			err = fs.Set(f.Name, value)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("environment variable %s: invalid value %q for --%s: %w", name, value, f.Name, err))
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// foreign returns the first variable of other software that says something about a flag, and the flag's value; with an
+// error it returns the variable's own value.
+func foreign(flagName string, o Options) (name, value string, err error) {
+	for _, e := range o.Foreign {
+		if e.Flag != flagName {
+			continue
+		}
+		given, ok := o.LookupEnv(e.Env)
+		if !ok {
+			continue
+		}
+		if value, err = e.Value(given); err != nil {
+			return e.Env, given, err
+		}
+		if value != "" {
+			return e.Env, value, nil
+		}
+	}
+	return "", "", nil
 }
 
 // Usage prints every flag with its default, its help text and its environment names, the one that wins first.
@@ -94,6 +133,11 @@ func Usage(fs *flag.FlagSet, o Options) {
 		names := EnvName(o.Prefix, f.Name)
 		if slices.Contains(o.LowerCase, f.Name) {
 			names += " or " + snake(f.Name)
+		}
+		for _, e := range o.Foreign {
+			if e.Flag == f.Name {
+				names += " or " + e.Env
+			}
 		}
 		fmt.Fprintf(w, "  --%s", f.Name)
 		if f.DefValue != "" {

@@ -34,6 +34,53 @@ func TestParsePrecedence(t *testing.T) {
 	}
 }
 
+// A variable of other software counts only where the flag's own names are silent.
+func TestForeign(t *testing.T) {
+	o := Options{Prefix: "T", LowerCase: []string{"retries"}, Foreign: []Foreign{
+		{Flag: "retries", Env: "OTHER_NOTHING", Value: func(string) (string, error) { return "", nil }},
+		{Flag: "retries", Env: "OTHER_TRIES", Value: func(s string) (string, error) {
+			if s == "bad" {
+				return "", errors.New("want a number")
+			}
+			return s + "0", nil
+		}},
+	}}
+	for _, c := range []struct {
+		name    string
+		env     map[string]string
+		args    []string
+		want    int
+		wantErr string
+	}{
+		{name: "default", want: 5},
+		{name: "other software", env: map[string]string{"OTHER_TRIES": "7", "OTHER_NOTHING": "x"}, want: 70},
+		{name: "bare name wins", env: map[string]string{"OTHER_TRIES": "bad", "retries": "3"}, want: 3},
+		{name: "prefixed name wins", env: map[string]string{"OTHER_TRIES": "7", "T_RETRIES": "2"}, want: 2},
+		{name: "command line wins", env: map[string]string{"OTHER_TRIES": "7"}, args: []string{"--retries=1"}, want: 1},
+		{name: "bad", env: map[string]string{"OTHER_TRIES": "bad"}, wantErr: `OTHER_TRIES: invalid value "bad" for --retries: want a number`},
+	} {
+		fs := flag.NewFlagSet("x", flag.ContinueOnError)
+		got := fs.Int("retries", 5, "Tries.")
+		o.LookupEnv = func(k string) (string, bool) { v, ok := c.env[k]; return v, ok }
+		err := Parse(fs, c.args, o)
+		if c.wantErr != "" {
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) {
+				t.Errorf("%s: got %v, want %q", c.name, err, c.wantErr)
+			}
+		} else if err != nil || *got != c.want {
+			t.Errorf("%s: got %d, %v, want %d", c.name, *got, err, c.want)
+		}
+	}
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	fs.Int("retries", 5, "Tries.")
+	var out bytes.Buffer
+	fs.SetOutput(&out)
+	o.LookupEnv = func(string) (string, bool) { return "", false }
+	if err := Parse(fs, []string{"--help"}, o); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "[T_RETRIES or retries or OTHER_NOTHING or OTHER_TRIES]") {
+		t.Errorf("%v:\n%s", err, &out)
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	none := func(string) (string, bool) { return "", false }
 	for _, c := range []struct {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,28 @@ const EnvPrefix = "TRIBUTARY"
 // LowerCaseEnv returns the flags that are also read from the environment names of the awslabs connector.
 func LowerCaseEnv() []string {
 	return []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format", "fail-on-long-label", "fail-on-invalid-sample-value"}
+}
+
+// ForeignEnv returns the variables of the AWS SDK that stand for flags. Region and endpoint are not among them: the SDK
+// itself looks for those where the flags are silent.
+func ForeignEnv() []flags.Foreign {
+	return []flags.Foreign{{Flag: "ingest.write-retries", Env: "AWS_MAX_ATTEMPTS", Value: retriesOfAttempts}}
+}
+
+// retriesOfAttempts turns the SDK's number of attempts, which counts the first, into one of retries. To the SDK, 0 says
+// nothing.
+func retriesOfAttempts(attempts string) (string, error) {
+	if attempts == "" {
+		return "", nil
+	}
+	n, err := strconv.Atoi(attempts)
+	if err != nil || n < 0 {
+		return "", errors.New("want the number of attempts, the first included")
+	}
+	if n == 0 {
+		return "", nil
+	}
+	return strconv.Itoa(n - 1), nil
 }
 
 // Config is that of an ingest process.
@@ -162,7 +185,7 @@ func (c *ServiceConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Timeout, "ingest.timeout", c.Timeout, "How long a write request may take whose caller set no deadline.")
 	fs.IntVar(&c.MaxInFlightWrites, "ingest.max-inflight-writes", c.MaxInFlightWrites, "WriteRecords calls to Timestream under way at the same time at most.")
 	fs.IntVar(&c.MaxInFlightWritesPerRequest, "ingest.max-inflight-writes-per-request", c.MaxInFlightWritesPerRequest, "WriteRecords calls of one write request under way at the same time at most.")
-	fs.IntVar(&c.WriteRetries, "ingest.write-retries", c.WriteRetries, "How often a WriteRecords call is repeated when Timestream throttles, fails or cannot be reached. After that, or at the deadline, the sender is told to try again. (--max-retries is about reads.)")
+	fs.IntVar(&c.WriteRetries, "ingest.write-retries", c.WriteRetries, "How often a WriteRecords call is repeated when Timestream throttles, fails or cannot be reached. After that, or at the deadline, the sender is told to try again. AWS_MAX_ATTEMPTS counts the first attempt too; AWS_RETRY_MODE has no effect: these calls are repeated with random, growing pauses, and never held back, since Timestream scales by what it is asked. (--max-retries is about reads.)")
 	fs.DurationVar(&c.WriteTimeout, "ingest.write-timeout", c.WriteTimeout, "How long one attempt of a WriteRecords call may take.")
 	fs.DurationVar(&c.MinBackoff, "ingest.write-min-backoff", c.MinBackoff, "Pause before the first repetition of a WriteRecords call; it doubles from one to the next, and half of it is random.")
 	fs.DurationVar(&c.MaxBackoff, "ingest.write-max-backoff", c.MaxBackoff, "Pause before a repetition of a WriteRecords call at most.")

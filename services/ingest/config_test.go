@@ -65,6 +65,40 @@ func TestConnectorNames(t *testing.T) {
 	}
 }
 
+// AWS_MAX_ATTEMPTS is the default of --ingest.write-retries, which does not count the first attempt.
+func TestAttemptsOfTheSDK(t *testing.T) {
+	for _, c := range []struct {
+		env  map[string]string
+		args []string
+		want int
+		bad  bool
+	}{
+		{want: 5},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "1"}, want: 0},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "9"}, want: 8},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "0"}, want: 5}, // nothing, to the SDK
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": ""}, want: 5},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "9", "TRIBUTARY_INGEST_WRITE_RETRIES": "2"}, want: 2},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "9"}, args: []string{"--ingest.write-retries=1"}, want: 1},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "many"}, bad: true},
+		{env: map[string]string{"AWS_MAX_ATTEMPTS": "-1"}, bad: true},
+	} {
+		cfg := DefaultConfig()
+		fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
+		cfg.RegisterFlags(fs)
+		err := flags.Parse(fs, c.args, flags.Options{
+			Prefix: EnvPrefix, Foreign: ForeignEnv(), LookupEnv: func(k string) (string, bool) { v, ok := c.env[k]; return v, ok },
+		})
+		if c.bad {
+			if err == nil || !strings.Contains(err.Error(), "AWS_MAX_ATTEMPTS") {
+				t.Errorf("%v: got %v", c.env, err)
+			}
+		} else if err != nil || cfg.Service.WriteRetries != c.want {
+			t.Errorf("%v %v: got %d, %v, want %d", c.env, c.args, cfg.Service.WriteRetries, err, c.want)
+		}
+	}
+}
+
 func TestValidateNamesTheFlag(t *testing.T) {
 	for _, c := range []struct {
 		change func(*Config)

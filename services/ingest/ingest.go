@@ -51,7 +51,7 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Timestream.UserAgent = "tributary-ingest/" + d.Build.Version
+	cfg.Timestream.UserAgent, cfg.Timestream.Logger = "tributary-ingest/"+d.Build.Version, d.Logger
 	writer, err := client.NewWrite(ctx, cfg.Timestream)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{func(c *Config) { c.Region = "" }, "--region"},
+		{func(c *Config) { c.Region = "eu-west-1" }, ""},
 		{func(c *Config) { c.MaxConnections = 0 }, "--timestream.max-connections=0"},
 		{func(c *Config) { c.LocalCredentials = true }, "--timestream.local-credentials needs --timestream.endpoint"},
 		{func(c *Config) { c.Endpoint = "localhost:9231" }, `--timestream.endpoint="localhost:9231"`},

@@ -88,7 +88,8 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 // storeConfig is the configuration of the embedded store with what it shares with the other parts.
 func (c *config) storeConfig() local.Config {
 	cfg := c.local
-	cfg.DefaultDatabase, cfg.DefaultTable, cfg.Region = c.app.Ingest.Database, c.app.Ingest.Table, c.timestream.Region
+	cfg.DefaultDatabase, cfg.DefaultTable = c.app.Ingest.Database, c.app.Ingest.Table
+	cfg.Region = cmp.Or(c.timestream.Region, cfg.Region)
 	cfg.Limits = cmp.Or(cfg.Limits, local.Limits(c.app.Ingest.Limits))
 	return cfg
 }
@@ -116,6 +117,7 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	if err := flags.Parse(fs, args, flags.Options{
 		Prefix:    ingest.EnvPrefix,
 		LowerCase: append(ingest.LowerCaseEnv(), "max-retries", "log.level", "log.format"),
+		Foreign:   ingest.ForeignEnv(),
 		About:     "All of Tributary in one process: Prometheus remote write and remote read over HTTP, samples in Amazon Timestream or in the embedded store.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -190,7 +192,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 // openTimestream makes the AWS SDK's clients. It calls nothing: Timestream may be away.
 func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error {
 	cfg := c.timestream
-	cfg.UserAgent = "tributary/" + deps.Build.Version
+	cfg.UserAgent, cfg.Logger = "tributary/"+deps.Build.Version, deps.Logger
 	writer, err := client.NewWrite(ctx, cfg)
 	if err != nil {
 		return err

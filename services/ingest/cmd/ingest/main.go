@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	err := flags.Parse(fs, args, flags.Options{
 		Prefix:    ingest.EnvPrefix,
 		LowerCase: ingest.LowerCaseEnv(),
+		Foreign:   ingest.ForeignEnv(),
 		About:     "The ingest service of Tributary: stores Prometheus' samples in Amazon Timestream.\n`ingest healthcheck` asks a service that runs with the same environment for its health and exits 0 or 1.",
 	})
 	if err != nil {

@@ -74,8 +74,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := cfg.validate(); err != nil {
 		return process.UsageError{Err: err}
 	}
-	build := process.ReadBuild(version)
-	cfg.timestream.UserAgent = "tributary-query/" + build.Version
+	build, logger := process.ReadBuild(version), logging.New(cfg.logging, stderr)
+	cfg.timestream.UserAgent, cfg.timestream.Logger = "tributary-query/"+build.Version, logger
 	timestream, err := client.NewQuery(ctx, cfg.timestream)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	s, err := query.New(cfg.query, query.Deps{
 		Timestream: client.NewQuerier(timestream),
 		Target:     cfg.timestream.Target(),
-		Logger:     logging.New(cfg.logging, stderr),
+		Logger:     logger,
 		Registry:   admin.NewRegistry(),
 		Build:      build,
 		Settings:   flags.Settings(fs),

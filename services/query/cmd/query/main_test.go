@@ -18,7 +18,7 @@ func TestHelpListsEveryFlagAndVariable(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &out, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{"--default-database=PrometheusDatabase", "--region=us-east-1", "--max-retries=3", "--enable-logging=true", "--log.format=logfmt", "--query.catalogue-max-age=0s", "TRIBUTARY_DEFAULT_TABLE", "healthcheck"} {
+	for _, want := range []string{"--default-database=PrometheusDatabase", "--region\n", "AWS_REGION", "--max-retries=3", "--enable-logging=true", "--log.format=logfmt", "--query.catalogue-max-age=0s", "TRIBUTARY_DEFAULT_TABLE", "healthcheck"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help lacks %q", want)
 		}
