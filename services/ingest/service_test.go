@@ -168,7 +168,7 @@ func TestWriteStores(t *testing.T) {
 		}
 		for _, want := range []ingesttest.Record{
 			{MeasureName: "rule--sum", Dimensions: []ingesttest.Dimension{{Name: "job", Value: "it's;\n\"quoted\""}}, Time: fmt.Sprint(ms), MeasureValue: "0.1"},
-			{MeasureName: promschema.SampleMeasure("alone"), Dimensions: []ingesttest.Dimension{{Name: "__name__", Value: "alone"}}, Time: fmt.Sprint(ms), MeasureValueType: "MULTI"},
+			{MeasureName: promschema.SampleFamily.Measure("alone"), Dimensions: []ingesttest.Dimension{{Name: "__name__", Value: "alone"}}, Time: fmt.Sprint(ms), MeasureValueType: "MULTI"},
 		} {
 			if got, have := stored[want.Key()]; !have || want.MeasureValue != got.MeasureValue {
 				t.Errorf("%v: %s is not stored", m, want.Key())

@@ -108,6 +108,8 @@ func (c Config) load(ctx context.Context) (aws.Config, error) {
 		t.MaxIdleConnsPerHost = c.MaxConnections
 		t.MaxIdleConns = c.MaxConnections
 		t.IdleConnTimeout = 90 * time.Second
+		// A write of 100 records leaves in one system call, without a copy through a buffer that is allocated for it.
+		t.WriteBufferSize = 64 << 10
 	})
 	opts := []func(*config.LoadOptions) error{
 		config.WithRegion(c.Region), // empty: none
@@ -139,7 +141,6 @@ func NewWrite(ctx context.Context, c Config) (*timestreamwrite.Client, error) {
 	}
 	return timestreamwrite.NewFromConfig(cfg, func(o *timestreamwrite.Options) {
 		o.HTTPClient = plainBody{o.HTTPClient}
-		o.APIOptions = append(o.APIOptions, swapSerializer)
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 			// The SDK discovers endpoints even when one is given; a given one is meant.

@@ -31,12 +31,17 @@ func NewWriter(c *timestreamwrite.Client) *Writer {
 func (w *Writer) WriteRecords(ctx context.Context, in *timestreamwrite.WriteRecordsInput, opts ...func(*timestreamwrite.Options)) (*timestreamwrite.WriteRecordsOutput, error) {
 	c := w.client.Load()
 	out, err := c.WriteRecords(ctx, in, opts...)
+	w.rediscover(c, err)
+	return out, err
+}
+
+// rediscover replaces c when err, which it returned, says that its endpoint has moved.
+func (w *Writer) rediscover(c *timestreamwrite.Client, err error) {
 	var moved *wtypes.InvalidEndpointException
 	if errors.As(err, &moved) {
 		// A new client with the same options has discovered nothing yet; connections and credentials are shared.
 		w.client.CompareAndSwap(c, timestreamwrite.New(c.Options()))
 	}
-	return out, err
 }
 
 // Querier is the same for queries.

@@ -48,9 +48,11 @@ type Series struct {
 	extensionErr error
 }
 
-// Extension returns the identity of the series' extension records: the measure name, and NameDimension before Dimensions
-// (without the placeholder of a series that has no other label). The error is a *SeriesError: these records hold the
-// metric name in a dimension, so a series can fit plain records and not these.
+// Extension returns the identity of the series' extension records: the measure name in SampleFamily, and NameDimension
+// before Dimensions (without the placeholder of a series that has no other label). The other families of the series have
+// the same dimensions and differ in the measure name only: see Family.Measure. The error is a *SeriesError: these
+// records hold the metric name in a dimension, so a series can fit plain records and not these; its ordinary samples are
+// stored then, and all else of it is refused.
 func (s Series) Extension() (measure string, dims []Dimension, err error) {
 	if s.extensionErr != nil {
 		return "", nil, s.extensionErr
@@ -59,7 +61,7 @@ func (s Series) Extension() (measure string, dims []Dimension, err error) {
 	if len(rest) == 1 && rest[0].Name == NoLabelsDimension {
 		rest = nil
 	}
-	return SampleMeasure(s.Metric), append([]Dimension{{NameDimension, s.Metric}}, rest...), nil
+	return SampleFamily.Measure(s.Metric), append([]Dimension{{NameDimension, s.Metric}}, rest...), nil
 }
 
 // Reasons for which EncodeSeries refuses a series.

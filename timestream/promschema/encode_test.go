@@ -350,20 +350,30 @@ func TestConnectorRows(t *testing.T) {
 }
 
 func TestMeasureNames(t *testing.T) {
-	for i := range SampleBuckets {
-		m := SampleMeasureBucket(i)
-		kind, err := ClassifyMeasure(m)
-		if kind != SampleExtension || err != nil || !timestream.ValidMeasureName(m) {
-			t.Errorf("%s: %v, %v", m, kind, err)
+	for f, want := range []MeasureKind{SampleExtension, SampleExtension2, SampleExtension3, ExemplarExtension, MetadataExtension, StartExtension} {
+		for i := range SampleBuckets {
+			m := Family(f).Bucket(i)
+			kind, err := ClassifyMeasure(m)
+			if kind != want || err != nil || !timestream.ValidMeasureName(m) {
+				t.Errorf("%s: %v, %v", m, kind, err)
+			}
 		}
 	}
 	// The stored format: these never change.
 	for metric, want := range map[string]string{"up": "__tributary_1_s_20", "a:b": "__tributary_1_s_00", "": "__tributary_1_s_05"} {
-		if got := SampleMeasure(metric); got != want {
+		if got := SampleFamily.Measure(metric); got != want {
 			t.Errorf("%q: got %s, want %s", metric, got, want)
 		}
 	}
-	for measure, want := range map[string]MeasureKind{"up": PlainMeasure, "__tributary": PlainMeasure, "__tributary_1_m_00": OtherExtension, "__tributary_1_s2_00": OtherExtension} {
+	for f, want := range map[Family]string{
+		SampleFamily2: "__tributary_1_s2_20", SampleFamily3: "__tributary_1_s3_20", ExemplarFamily: "__tributary_1_e_20",
+		MetadataFamily: "__tributary_1_m_20", StartFamily: "__tributary_1_c_20",
+	} {
+		if got := f.Measure("up"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	for measure, want := range map[string]MeasureKind{"up": PlainMeasure, "__tributary": PlainMeasure, "__tributary_1_x_00": OtherExtension, "__tributary_1_s4_00": OtherExtension, "__tributary_": OtherExtension} {
 		if got, err := ClassifyMeasure(measure); got != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", measure, got, err, want)
 		}

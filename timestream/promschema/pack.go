@@ -22,16 +22,7 @@ var maxPieceBytes = timestream.MaxPairBytes - len(packedNames[0])
 // PackedDimensions pieces. Pieces end between characters, since the API takes only valid UTF-8.
 func pack(ls []labels.Label) ([]string, bool) {
 	var b strings.Builder
-	b.WriteByte('{')
-	for i, l := range ls {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		writeJSONString(&b, l.Name)
-		b.WriteByte(':')
-		writeJSONString(&b, l.Value)
-	}
-	b.WriteByte('}')
+	writeLabels(&b, ls)
 	text := b.String()
 	var pieces []string
 	for len(text) > maxPieceBytes {
@@ -45,6 +36,20 @@ func pack(ls []labels.Label) ([]string, bool) {
 		}
 	}
 	return append(pieces, text), true
+}
+
+// writeLabels writes labels, sorted by name, as canonical JSON.
+func writeLabels(b *strings.Builder, ls []labels.Label) {
+	b.WriteByte('{')
+	for i, l := range ls {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		writeJSONString(b, l.Name)
+		b.WriteByte(':')
+		writeJSONString(b, l.Value)
+	}
+	b.WriteByte('}')
 }
 
 func writeJSONString(b *strings.Builder, s string) {

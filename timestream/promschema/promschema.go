@@ -7,8 +7,21 @@
 //
 // An ordinary sample is a single-measure DOUBLE record: the metric name is the measure name, each label is a dimension.
 // That is also what the awslabs connector writes, so its tables read and continue as they are. What does not fit that
-// form is a sample extension: a multi-measure record whose metric name is a dimension. Labels that cannot be columns are
+// form is an extension: a multi-measure record whose metric name is a dimension. Labels that cannot be columns are
 // packed as JSON into up to four dimensions.
+//
+// Extensions come in families, see Family. A record of any of them has the same dimensions as the series' other extension
+// records (metadata: the metric name alone), and its measure name says the family and one of 64 buckets of metric names.
+// What the families hold:
+//
+//   - Samples that are no ordinary floats, and those of metrics that have no plain records: ExtensionValue.
+//   - Native histograms: HistogramEncoder, in up to three records of the same time.
+//   - Exemplars: ExemplarValue, at ExemplarTimeNs.
+//   - Metadata: MetadataValue, at MetadataTimeNs, with MetadataDimensions.
+//   - Start timestamps of float samples: StartValue.
+//
+// All values of one record together take at most 2,048 bytes, a VARCHAR counted as its bytes and anything else as 8: the
+// strictest reading of the service's limit on multi-measure records (Timestream Developer Guide, ts-limits).
 package promschema
 
 import (
@@ -41,7 +54,7 @@ const (
 	PackedDimensions = 4
 )
 
-// Names of attributes of a sample extension record.
+// Names of attributes of extension records. Labels with these names are packed, so none is ever a dimension's too.
 const (
 	// ValueAttribute holds an ordinary value (DOUBLE).
 	ValueAttribute = Prefix + "v"
@@ -49,6 +62,26 @@ const (
 	BitsAttribute = Prefix + "bits"
 	// KindAttribute says what the value is, for people who read the table (VARCHAR); readers ignore it.
 	KindAttribute = Prefix + "kind"
+	// HistogramAttribute holds a native histogram (VARCHAR), or the beginning of one: see HistogramEncoder.
+	HistogramAttribute = Prefix + "h"
+	// HistogramAttribute2 and HistogramAttribute3 hold what did not fit (VARCHAR), in records of SampleFamily2 and
+	// SampleFamily3. The names differ so that a table's columns tell whether it has such records.
+	HistogramAttribute2 = Prefix + "h_2"
+	HistogramAttribute3 = Prefix + "h_3"
+	// CountAttribute, SumAttribute (DOUBLE) and SchemaAttribute (BIGINT) repeat what a histogram says, for SQL. The first two
+	// are left out when they do not fit a plain record. Readers ignore all three.
+	CountAttribute  = Prefix + "count"
+	SumAttribute    = Prefix + "sum"
+	SchemaAttribute = Prefix + "schema"
+	// StartAttribute is a start (created) timestamp in milliseconds since the epoch (BIGINT): of the histogram in the same
+	// record, or in StartFamily of the series.
+	StartAttribute = Prefix + "start_ms"
+	// ExemplarAttribute holds the labels of an exemplar (VARCHAR). Its value is in ValueAttribute or BitsAttribute.
+	ExemplarAttribute = Prefix + "exemplar"
+	// TypeAttribute, HelpAttribute and UnitAttribute are metadata (VARCHAR); what is empty is left out.
+	TypeAttribute = Prefix + "type"
+	HelpAttribute = Prefix + "help"
+	UnitAttribute = Prefix + "unit"
 )
 
 // Type is the Timestream type of a record or an attribute.
@@ -89,26 +122,54 @@ var packedNames = [PackedDimensions]string{
 	Prefix + "labels_1", Prefix + "labels_2", Prefix + "labels_3", Prefix + "labels_4",
 }
 
-// SampleBuckets is the number of extension measure names over which metric names are spread, so that a selector with a
-// metric name searches one of them.
+// SampleBuckets is the number of measure names of each family over which metric names are spread, so that a selector with
+// a metric name searches one of them.
 const SampleBuckets = 64
 
-const samplePrefix = Prefix + "1_s_"
+// Family is a kind of extension record.
+type Family uint8
 
-// SampleMeasure returns the measure name of the extension records of a metric: its FNV-1a hash chooses the bucket.
-func SampleMeasure(metric string) string {
+// The families.
+const (
+	// SampleFamily holds samples: floats that are not ordinary and native histograms.
+	SampleFamily Family = iota
+	// SampleFamily2 and SampleFamily3 continue the histograms that are too large for one record.
+	SampleFamily2
+	SampleFamily3
+	// ExemplarFamily holds exemplars.
+	ExemplarFamily
+	// MetadataFamily holds metadata.
+	MetadataFamily
+	// StartFamily holds start timestamps of float samples.
+	StartFamily
+)
+
+// familyPrefixes are the measure names of the families without the number of the bucket.
+var familyPrefixes = [...]string{
+	SampleFamily:   Prefix + "1_s_",
+	SampleFamily2:  Prefix + "1_s2_",
+	SampleFamily3:  Prefix + "1_s3_",
+	ExemplarFamily: Prefix + "1_e_",
+	MetadataFamily: Prefix + "1_m_",
+	StartFamily:    Prefix + "1_c_",
+}
+
+// Measure returns the measure name of a metric's records of the family: the metric's FNV-1a hash chooses the bucket, the
+// same one in every family.
+func (f Family) Measure(metric string) string {
 	const offset, prime = 2166136261, 16777619
 	h := uint32(offset)
 	for i := 0; i < len(metric); i++ {
 		h = (h ^ uint32(metric[i])) * prime
 	}
-	return SampleMeasureBucket(int(h % SampleBuckets))
+	return f.Bucket(int(h % SampleBuckets))
 }
 
-// SampleMeasureBucket returns the measure name of bucket i, 0 ≤ i < SampleBuckets.
-func SampleMeasureBucket(i int) string {
+// Bucket returns the family's measure name of bucket i, 0 ≤ i < SampleBuckets.
+func (f Family) Bucket(i int) string {
 	const hex = "0123456789abcdef"
-	return samplePrefix + string([]byte{hex[i>>4], hex[i&15]})
+	var buf [len(Prefix) + 8]byte
+	return string(append(append(buf[:0], familyPrefixes[f]...), hex[i>>4], hex[i&15]))
 }
 
 // ErrNewerLayout says that a table holds records of a layout version that this build does not know.
@@ -120,9 +181,14 @@ type MeasureKind uint8
 const (
 	// PlainMeasure is a metric of its own; see MetricName.
 	PlainMeasure MeasureKind = iota
-	// SampleExtension holds samples of many metrics.
+	// SampleExtension is of SampleFamily, and so on. Only a SampleExtension is a sample; the next two continue one.
 	SampleExtension
-	// OtherExtension is of this layout version but holds no samples.
+	SampleExtension2
+	SampleExtension3
+	ExemplarExtension
+	MetadataExtension
+	StartExtension
+	// OtherExtension is of this layout version but of none of these families.
 	OtherExtension
 )
 
@@ -136,8 +202,10 @@ func ClassifyMeasure(measure string) (MeasureKind, error) {
 	if n, err := strconv.Atoi(version); err == nil && n > LayoutVersion {
 		return OtherExtension, fmt.Errorf("measure %s: %w", measure, ErrNewerLayout)
 	}
-	if strings.HasPrefix(measure, samplePrefix) {
-		return SampleExtension, nil
+	for f, prefix := range familyPrefixes {
+		if strings.HasPrefix(measure, prefix) {
+			return SampleExtension + MeasureKind(f), nil
+		}
 	}
 	return OtherExtension, nil
 }

@@ -58,9 +58,9 @@ func TestDegradesWhenTheCatalogueIsDenied(t *testing.T) {
 		measures []string
 		warned   bool
 	}{
-		{"allowed", nil, true, []string{promschema.SampleMeasure("up"), "up"}, false},
-		{"no SHOW", []string{"SHOW"}, false, []string{promschema.SampleMeasure("up")}, true},
-		{"neither", []string{"SHOW", "DESCRIBE"}, false, []string{promschema.SampleMeasure("up")}, true},
+		{"allowed", nil, true, []string{promschema.SampleFamily.Measure("up"), "up"}, false},
+		{"no SHOW", []string{"SHOW"}, false, []string{promschema.SampleFamily.Measure("up")}, true},
+		{"neither", []string{"SHOW", "DESCRIBE"}, false, []string{promschema.SampleFamily.Measure("up")}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &querytest.Backend{}

@@ -57,7 +57,7 @@ func knownMeasures() *catalogue.Measures {
 		{Name: "node_mem", Double: true, Dimensions: []string{"job"}},
 		{Name: "job--rate", Double: true, Dimensions: []string{"job"}},
 		{Name: "text", Dimensions: []string{"job"}},
-		{Name: promschema.SampleMeasure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
+		{Name: promschema.SampleFamily.Measure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
 	}, false)
 }
 

@@ -101,13 +101,13 @@ func (n names) extensionMeasures(known *catalogue.Measures) []string {
 	var out []string
 	if n.finite {
 		for _, metric := range n.list {
-			out = append(out, promschema.SampleMeasure(metric))
+			out = append(out, promschema.SampleFamily.Measure(metric))
 		}
 		slices.Sort(out)
 		return slices.Compact(out)
 	}
 	for i := range promschema.SampleBuckets {
-		m := promschema.SampleMeasureBucket(i)
+		m := promschema.SampleFamily.Bucket(i)
 		if known != nil && known.Complete() && len(n.matchers) > 0 {
 			if _, ok := known.Get(m); !ok {
 				continue

@@ -52,7 +52,7 @@ func plainStatement() plan.Statement {
 }
 
 func extensionStatement() plan.Statement {
-	return plan.Statement{Kind: plan.Extension, Measure: promschema.SampleMeasure("up"), Outputs: []plan.Output{
+	return plan.Statement{Kind: plan.Extension, Measure: promschema.SampleFamily.Measure("up"), Outputs: []plan.Output{
 		{Role: plan.Dimension, Name: promschema.NameDimension}, {Role: plan.Dimension, Name: "job"}, {Role: plan.Time}, {Role: plan.Value}, {Role: plan.Bits}}}
 }
 
