@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+)
+
+// RecordsWriter is a Writer that can also send a WriteRecords request whose body is ready. The SDK's own stack of
+// steps costs several times what the request itself does, so it is asked only for what it alone knows: once a minute it builds a
+// request that is not sent, from which address, region and headers are taken, endpoint discovery included; an answer that
+// is not a success is handed to it to be made an error. Signer, credentials and connections are the SDK's at every call.
+type RecordsWriter struct {
+	*Writer
+	signer *v4.Signer
+	now    func() time.Time
+
+	making   sync.Mutex
+	template atomic.Pointer[template]
+}
+
+// NewRecordsWriter returns a writer that begins with c.
+func NewRecordsWriter(c *timestreamwrite.Client, now func() time.Time) *RecordsWriter {
+	return &RecordsWriter{Writer: NewWriter(c), signer: v4.NewSigner(), now: now}
+}
+
+// templateAge is how long a template is used. Making one is as dear as one call through the SDK; what it holds changes when
+// the SDK's discovered endpoint runs out.
+const templateAge = time.Minute
+
+// template is what requests have in common.
+type template struct {
+	client          *timestreamwrite.Client
+	http            aws.HTTPClient
+	credentials     aws.CredentialsProvider // nil: requests are not signed
+	url             *url.URL
+	host            string
+	header          http.Header
+	service, region string
+	made            time.Time
+}
+
+// WriteRecordsBody sends a WriteRecords request. body is its JSON document; it must not change before release is
+// called, which happens exactly once, possibly after WriteRecordsBody has returned. Errors are those of the SDK's
+// client. Nothing is retried.
+func (w *RecordsWriter) WriteRecordsBody(ctx context.Context, body []byte, release func()) (*timestreamwrite.WriteRecordsOutput, error) {
+	sent := newBody(body, release)
+	defer sent.leave()
+	t, err := w.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	address := *t.url // the signer writes to it
+	req := (&http.Request{
+		Method: http.MethodPost, URL: &address, Host: t.host, Header: t.header.Clone(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		ContentLength: int64(len(body)),
+	}).WithContext(ctx)
+	if t.credentials != nil {
+		key, err := t.credentials.Retrieve(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("get identity: get credentials: %w", err)
+		}
+		hash := sha256.Sum256(body)
+		if err := w.signer.SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), t.service, t.region, w.now()); err != nil {
+			return nil, fmt.Errorf("sign the request: %w", err)
+		}
+	}
+	sent.enter()
+	req.Body = sent
+	res, err := t.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // so that the connection can be used again
+		_ = res.Body.Close()
+	}()
+	if res.StatusCode != http.StatusOK {
+		return nil, w.refused(ctx, t, res)
+	}
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of WriteRecords: %w", err)
+	}
+	var out struct {
+		RecordsIngested *types.RecordsIngested
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return nil, fmt.Errorf("the answer of WriteRecords: %w", err)
+	}
+	return &timestreamwrite.WriteRecordsOutput{RecordsIngested: out.RecordsIngested}, nil
+}
+
+// maxAnswer bounds an answer: a refusal of 100 records takes some 30 KiB.
+const maxAnswer = 1 << 20
+
+// current returns a template that is not too old.
+func (w *RecordsWriter) current(ctx context.Context) (*template, error) {
+	c := w.client.Load()
+	valid := func(t *template) bool { return t != nil && t.client == c && w.now().Sub(t.made) < templateAge }
+	if t := w.template.Load(); valid(t) {
+		return t, nil
+	}
+	w.making.Lock()
+	defer w.making.Unlock()
+	t := w.template.Load()
+	if valid(t) {
+		return t, nil
+	}
+	made, err := newTemplate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	made.made = w.now()
+	w.template.Store(made)
+	return made, nil
+}
+
+// sample is a request that passes the SDK's validation.
+func sample() *timestreamwrite.WriteRecordsInput {
+	return &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("x"), TableName: aws.String("x"), Records: []types.Record{}}
+}
+
+// newTemplate lets the SDK build a request.
+func newTemplate(ctx context.Context, c *timestreamwrite.Client) (*template, error) {
+	seen := &capture{}
+	_, err := c.WriteRecords(ctx, sample(), func(o *timestreamwrite.Options) {
+		seen.next = o.HTTPClient
+		o.HTTPClient = seen
+	})
+	if err != nil {
+		return nil, err
+	}
+	if seen.request == nil {
+		return nil, errors.New("the SDK made no WriteRecords request")
+	}
+	options := c.Options()
+	t := &template{client: c, http: options.HTTPClient, url: seen.request.URL, host: seen.request.Host, header: seen.request.Header.Clone()}
+	if plain, ok := t.http.(plainBody); ok {
+		t.http = plain.next // its care is for the SDK's bodies
+	}
+	if authorization := t.header.Get("Authorization"); authorization != "" {
+		var ok bool
+		if t.region, t.service, ok = scope(authorization); !ok {
+			return nil, errors.New("the SDK signed the request in a way that is not known here")
+		}
+		t.credentials = options.Credentials
+	}
+	for _, name := range []string{
+		"Authorization", "X-Amz-Date", "X-Amz-Security-Token", // the signer's
+		"Content-Length", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request", // that request's own
+	} {
+		t.header.Del(name)
+	}
+	return t, nil
+}
+
+// scope reads region and service from "AWS4-HMAC-SHA256 Credential=key/date/region/service/aws4_request, …".
+func scope(authorization string) (region, service string, ok bool) {
+	credential, _, _ := strings.Cut(authorization, ",")
+	parts := strings.Split(credential, "/")
+	n := len(parts)
+	if n < 5 || !strings.HasPrefix(credential, "AWS4-HMAC-SHA256 Credential=") {
+		return "", "", false
+	}
+	return parts[n-3], parts[n-2], true
+}
+
+// capture keeps a WriteRecords request instead of sending it; others, such as that for endpoints, go through.
+type capture struct {
+	next    aws.HTTPClient
+	request *http.Request
+}
+
+// Do implements aws.HTTPClient.
+func (c *capture) Do(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".WriteRecords") {
+		return c.next.Do(r)
+	}
+	c.request = r
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
+}
+
+// refused makes the SDK's error of an answer, and acts on it as Writer does.
+func (w *RecordsWriter) refused(ctx context.Context, t *template, res *http.Response) error {
+	_, err := t.client.WriteRecords(ctx, sample(), func(o *timestreamwrite.Options) {
+		o.HTTPClient = replay{res}
+		o.Credentials = credentials.NewStaticCredentialsProvider("nothing", "is sent", "")
+		o.BaseEndpoint = aws.String(t.url.Scheme + "://" + t.url.Host)
+		o.EndpointDiscovery.EnableEndpointDiscovery = aws.EndpointDiscoveryDisabled
+	})
+	if err == nil {
+		return fmt.Errorf("WriteRecords was answered with status %d", res.StatusCode)
+	}
+	w.rediscover(t.client, err)
+	return err
+}
+
+// replay answers with what has come already.
+type replay struct{ response *http.Response }
+
+// Do implements aws.HTTPClient.
+func (r replay) Do(req *http.Request) (*http.Response, error) {
+	r.response.Request = req
+	return r.response, nil
+}
+
+// sentBody is a request's body. The transport may still read it after the call has returned, when the answer came early or
+// the context ended, so it is released by whoever leaves last: the call, the transport, which closes it, or a Read.
+type sentBody struct {
+	bytes   []byte
+	read    int
+	users   atomic.Int32
+	closed  atomic.Bool
+	release func()
+}
+
+func newBody(b []byte, release func()) *sentBody {
+	s := &sentBody{bytes: b, release: release}
+	s.users.Store(1)
+	return s
+}
+
+// enter adds a user, unless the bytes have been released.
+func (s *sentBody) enter() bool {
+	for {
+		n := s.users.Load()
+		if n == 0 {
+			return false
+		}
+		if s.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (s *sentBody) leave() {
+	if s.users.Add(-1) == 0 {
+		s.release()
+	}
+}
+
+// Read implements io.Reader.
+func (s *sentBody) Read(p []byte) (int, error) {
+	if !s.enter() {
+		return 0, io.EOF
+	}
+	defer s.leave()
+	if s.closed.Load() || s.read == len(s.bytes) {
+		return 0, io.EOF
+	}
+	n := copy(p, s.bytes[s.read:])
+	s.read += n
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (s *sentBody) Close() error {
+	if s.closed.CompareAndSwap(false, true) {
+		s.leave()
+	}
+	return nil
+}
