@@ -182,6 +182,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	options.Logger, options.Registerer = cfg.Logger, reg
 	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", wire.New(db, options))
+	mux.Handle(wire.FaultsPath, options.Faults)
 	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, 10*time.Second, logger)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())

@@ -33,6 +33,7 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/faults"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 )
 
@@ -48,6 +49,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer may be nil.
 	Registerer prometheus.Registerer
+	// Faults makes calls fail on demand; nil, or without a plan, none does. Its plan may be changed at any time.
+	Faults *faults.Injector
 
 	// prefix begins the names of the flags.
 	prefix string
@@ -65,6 +68,10 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&o.MaxBodyBytes, prefix+"max-body-size", "Largest request body, compressed or not.")
 	fs.IntVar(&o.MaxInFlight, prefix+"max-inflight-requests", o.MaxInFlight, "Requests of the Write and Query APIs that are read and handled at one time; more are throttled.")
 	fs.DurationVar(&o.ReadTimeout, prefix+"read-timeout", o.ReadTimeout, "How long the body of a request may take to come.")
+	if o.Faults == nil {
+		o.Faults = &faults.Injector{}
+	}
+	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients; none by default. "+faults.Syntax+" GET, PUT and DELETE "+FaultsPath+" show, change and end it while the process runs.")
 }
 
 // Validate names everything that is wrong with the options, by flag.
@@ -81,6 +88,9 @@ func (o *Options) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// FaultsPath is where a process serves Options.Faults beside the API.
+const FaultsPath = "/faults"
 
 // flag is the name by which people know a setting.
 func (o *Options) flag(name string) string { return "--" + o.prefix + name }
@@ -106,8 +116,10 @@ func New(db *local.DB, o Options) http.Handler {
 		Help: "Requests by operation and by error class, which is empty for success."}, []string{"operation", "error"})
 	h.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "timestream_local", Name: "request_duration_seconds",
 		Help: "Time from reading a request to its answer, by operation.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}, []string{"operation"})
+	h.faults = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "timestream_local", Name: "faults_total",
+		Help: "Faults on demand (" + o.flag("faults") + ") by operation and kind."}, []string{"operation", "kind"})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(h.requests, h.duration)
+		o.Registerer.MustRegister(h.requests, h.duration, h.faults)
 	}
 	return h
 }
@@ -121,6 +133,7 @@ type handler struct {
 	buffers    sync.Pool
 	requests   *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
+	faults     *prometheus.CounterVec
 }
 
 // operation handles a body and returns the answer's JSON.
@@ -154,6 +167,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	class := h.serve(w, r, name, op)
 	h.requests.WithLabelValues(name, class).Inc()
 	h.duration.WithLabelValues(name).Observe(time.Since(start).Seconds())
+	if class == classCut {
+		panic(http.ErrAbortHandler) // net/http ends the connection
+	}
 }
 
 // absent are operations of the service that are not served.
@@ -195,12 +211,22 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op 
 		return h.error(w, r, err)
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // net/http goes on reading to see the client leave
+	fault := h.decide(name)
+	if fault.Delay > 0 && !sleep(r.Context(), fault.Delay) {
+		return "canceled"
+	}
+	if fault.Replaced {
+		return h.instead(w, r, fault.Instead)
+	}
 	var out []byte
 	var err error
 	if name == "WriteRecords" {
-		out, err = h.writeRecords(r.Context(), buf.Bytes())
+		out, err = h.writeRecords(r.Context(), buf.Bytes(), fault)
 	} else {
 		out, err = op(r.Context(), buf.Bytes())
+	}
+	if fault.Lost {
+		return h.lose(w, r, fault)
 	}
 	if err != nil {
 		return h.error(w, r, err)
@@ -284,13 +310,13 @@ func endpoints(r *http.Request) []byte {
 	return b
 }
 
-func (h *handler) writeRecords(ctx context.Context, body []byte) ([]byte, error) {
+func (h *handler) writeRecords(ctx context.Context, body []byte, fault faults.Decision) ([]byte, error) {
 	req := h.db.NewRequest()
 	defer h.db.FreeRequest(req)
 	if err := record.Decode(body, req); err != nil {
 		return nil, err
 	}
-	n, err := h.db.Write(ctx, req)
+	n, err := h.write(ctx, req, fault)
 	if err != nil {
 		return nil, err
 	}

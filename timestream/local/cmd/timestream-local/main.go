@@ -49,7 +49,7 @@ func defaultConfig() config {
 }
 
 func (c *config) registerFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
+	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /faults, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
 	fs.StringVar(&c.local.Dir, "data-dir", c.local.Dir, "Directory of the database; created when missing. One process at a time.")
 	fs.StringVar(&c.local.DefaultDatabase, "default-database", c.local.DefaultDatabase, "Database to create at start when it is missing; empty, with --default-table, for none.")
 	fs.StringVar(&c.local.DefaultTable, "default-table", c.local.DefaultTable, "Table to create at start when it is missing, with magnetic-store writes on.")
@@ -99,9 +99,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	mux := http.NewServeMux()
 	admin.Register(mux, "/metrics", reg, func(string) error { return db.Ready() })
 	mux.Handle("POST /{$}", wire.New(db, cfg.wire))
+	mux.Handle(wire.FaultsPath, cfg.wire.Faults)
 	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
 	if err != nil {
 		return err
+	}
+	if plan := cfg.wire.Faults.String(); plan != "" {
+		logger.Warn("calls fail on demand", "faults", plan)
 	}
 	logger.Info("serving Timestream", "url", server.URL(), "database", cfg.local.DefaultDatabase, "table", cfg.local.DefaultTable)
 	if err := process.Run(ctx, server.Serve, db.AwaitFailure); err != nil {

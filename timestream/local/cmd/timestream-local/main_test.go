@@ -237,6 +237,60 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
+// Faults come from the flag, are changed over HTTP, and show in the metrics.
+func TestFaults(t *testing.T) {
+	s := start(t, t.TempDir(), "--faults=throttle=1x,seed=5")
+	w := timestreamwrite.NewFromConfig(s.config())
+	var throttled *wtypes.ThrottlingException
+	if _, err := w.WriteRecords(t.Context(), batch(0, 0, time.Now())); !errors.As(err, &throttled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := w.WriteRecords(t.Context(), batch(0, 0, time.Now())); err != nil {
+		t.Error(err)
+	}
+	change := func(method, plan string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, s.url+"/faults", strings.NewReader(plan))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, strings.TrimSpace(string(b))
+	}
+	if code, text := change(http.MethodPut, "write.unavailable=1,seed=1"); code != http.StatusOK || text != "write.unavailable=1,seed=1" {
+		t.Errorf("PUT: %d %s", code, text)
+	}
+	if code, text := change(http.MethodPut, "nothing"); code != http.StatusBadRequest || !strings.Contains(text, "kind=value") {
+		t.Errorf("bad PUT: %d %s", code, text)
+	}
+	if code, text := get(s.url + "/faults"); code != http.StatusOK || strings.TrimSpace(text) != "write.unavailable=1,seed=1" {
+		t.Errorf("GET: %d %s", code, text)
+	}
+	if _, err := w.WriteRecords(t.Context(), batch(0, 1, time.Now())); err == nil {
+		t.Error("no fault")
+	}
+	if code, text := change(http.MethodDelete, ""); code != http.StatusOK || text != "" {
+		t.Errorf("DELETE: %d %s", code, text)
+	}
+	if _, err := w.WriteRecords(t.Context(), batch(0, 1, time.Now())); err != nil {
+		t.Error(err)
+	}
+	_, metrics := get(s.url + "/metrics")
+	for _, want := range []string{`timestream_local_faults_total{kind="throttle",operation="write"} 1`, `timestream_local_faults_total{kind="unavailable",operation="write"} 1`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	cfg := defaultConfig()
 	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
@@ -259,7 +313,7 @@ func TestFlags(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	t.Setenv("log_level", "info")
-	for _, bad := range [][]string{{"--limits=none"}, {"--memory-retention-hours=0"}, {"--default-table="}, {"--tls-key=x"}, {"extra"}, {"--memory-limit=1"}} {
+	for _, bad := range [][]string{{"--limits=none"}, {"--memory-retention-hours=0"}, {"--default-table="}, {"--tls-key=x"}, {"extra"}, {"--memory-limit=1"}, {"--faults=throttle=2"}} {
 		if err := run(t.Context(), append([]string{"--data-dir", t.TempDir()}, bad...), io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: no error", bad)
 		}
