@@ -14,12 +14,12 @@ import (
 // Tags of prometheus.Histogram and prometheus.BucketSpan: field number << 3 | wire type. Those of the fields from 16 take
 // two bytes.
 const (
-	histogramCountInt       = 1<<3 | 0
+	histogramCountInt       = 1 << 3
 	histogramCountFloat     = 2<<3 | 1
 	histogramSum            = 3<<3 | 1
-	histogramSchema         = 4<<3 | 0
+	histogramSchema         = 4 << 3
 	histogramZeroThreshold  = 5<<3 | 1
-	histogramZeroCountInt   = 6<<3 | 0
+	histogramZeroCountInt   = 6 << 3
 	histogramZeroCountFloat = 7<<3 | 1
 	histogramNegativeSpans  = 8<<3 | 2
 	histogramNegativeDeltas = 9<<3 | 2
@@ -27,11 +27,11 @@ const (
 	histogramPositiveSpans  = 11<<3 | 2
 	histogramPositiveDeltas = 12<<3 | 2
 	histogramPositiveCounts = 13<<3 | 2
-	histogramResetHint      = 14<<3 | 0
-	histogramTimestamp      = 15<<3 | 0
+	histogramResetHint      = 14 << 3
+	histogramTimestamp      = 15 << 3
 	histogramCustomValues   = 16<<3 | 2
-	spanOffset              = 1<<3 | 0
-	spanLength              = 2<<3 | 0
+	spanOffset              = 1 << 3
+	spanLength              = 2 << 3
 )
 
 // AppendHistogram appends h as a serialised prometheus.Histogram with this timestamp in place of its own, in milliseconds

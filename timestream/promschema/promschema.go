@@ -178,6 +178,7 @@ var ErrNewerLayout = errors.New("the table holds records of a newer layout; use 
 // MeasureKind is what a measure name of a table stands for.
 type MeasureKind uint8
 
+// The kinds of measure names.
 const (
 	// PlainMeasure is a metric of its own; see MetricName.
 	PlainMeasure MeasureKind = iota
