@@ -19,9 +19,10 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/tributary-project/tributary/gateway/internal/backend"
-	"github.com/tributary-project/tributary/gateway/internal/gate"
+	"github.com/tributary-project/tributary/gateway/internal/forward"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
 	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/fairgate"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/process"
@@ -70,9 +71,10 @@ type Gateway struct {
 	metrics *metrics
 	handler http.Handler
 
-	gate    *gate.Gate // requests in flight and the bytes of their bodies
-	buffers *gate.Gate // answers to reads that are being put together
+	gate    *fairgate.Gate // requests in flight and the bytes of their bodies
+	buffers *fairgate.Gate // answers to reads that are being put together
 	reader  *payload.Reader
+	forward *forward.Forwarder
 	ingest  *ingestServer
 	query   *queryServer
 	status  *statusServer
@@ -95,11 +97,11 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg:    cfg,
 		deps:   deps,
 		logger: deps.Logger.With("component", roleGateway),
-		gate: gate.New(gate.Limits{
+		gate: fairgate.New(fairgate.Limits{
 			Requests: int64(cfg.MaxInFlightRequests), RequestsFlag: maxInFlightRequestsFlag,
 			Bytes: int64(cfg.MaxInFlightBytes), BytesFlag: maxInFlightBytesFlag,
-		}),
-		buffers: gate.New(gate.Limits{Bytes: int64(cfg.MaxReadBufferBytes), BytesFlag: maxReadBufferBytesFlag}),
+		}, time.Now),
+		buffers: fairgate.New(fairgate.Limits{Bytes: int64(cfg.MaxReadBufferBytes), BytesFlag: maxReadBufferBytesFlag}, time.Now),
 		reader: payload.NewReader(payload.Limits{
 			MaxBytes: int64(cfg.MaxRequestBytes), MaxBytesFlag: maxRequestBytesFlag,
 			MaxDecompressedBytes: int64(cfg.MaxDecompressedBytes), MaxDecompressedBytesFlag: maxDecompressedBytesFlag,
@@ -109,6 +111,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	g.metrics = newMetrics(deps.Registerer, g.gate, g.buffers)
 	deps.Build.Register(deps.Registerer, "tributary_gateway")
 	g.ingest = &ingestServer{client: ingestv1.NewIngestServiceClient(deps.Ingest.Conn), gate: g.gate, reader: g.reader, timeout: cfg.WriteTimeout}
+	g.forward = &forward.Forwarder{Ingest: g.ingest.client, Gate: g.gate, Reader: g.reader, Timeout: cfg.WriteTimeout, CallerID: httpCaller}
 	g.query = &queryServer{client: queryv1.NewQueryServiceClient(deps.Query.Conn), gate: g.gate, timeout: cfg.ReadTimeout}
 	g.watchers = map[string]*backend.Watcher{
 		roleIngest: g.watch(roleIngest, ingestv1.IngestService_ServiceDesc.ServiceName, deps.Ingest.Conn),

@@ -9,6 +9,7 @@ require (
 	github.com/prometheus/prometheus v0.313.5
 	github.com/tributary-project/tributary/internal v0.0.0
 	github.com/tributary-project/tributary/proto v0.0.0
+	go.opentelemetry.io/proto/otlp v1.11.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261005182115-fad411399dd8

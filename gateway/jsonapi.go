@@ -15,9 +15,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributary-project/tributary/gateway/internal/account"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
-	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
@@ -49,7 +49,7 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 			if !ok {
 				return nil
 			}
-			if refusal := remotewrite.Refusal(res); refusal != nil {
+			if refusal := account.Refusal(res); refusal != nil {
 				refused(refusal.Reason)
 				refusal.SetHeaders(w.Header())
 				w.WriteHeader(refusal.Status)
@@ -96,7 +96,7 @@ func (g *Gateway) serveJSON(mux *runtime.ServeMux, refused func(string), w http.
 
 // readJSONBody replaces the body of r by one in memory; free ends the request.
 func (g *Gateway) readJSONBody(w http.ResponseWriter, r *http.Request) (free func(), err error) {
-	ticket, err := g.gate.Enter()
+	ticket, err := g.gate.Enter(httpCaller(r), 0)
 	if err != nil {
 		return nil, payload.Overloaded(err)
 	}

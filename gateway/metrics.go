@@ -13,7 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tributary-project/tributary/gateway/internal/gate"
+	"github.com/tributary-project/tributary/internal/fairgate"
 )
 
 type metrics struct {
@@ -24,7 +24,7 @@ type metrics struct {
 	backendUp *prometheus.GaugeVec
 }
 
-func newMetrics(reg prometheus.Registerer, requests, buffers *gate.Gate) *metrics {
+func newMetrics(reg prometheus.Registerer, requests, buffers *fairgate.Gate) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tributary_gateway_http_requests_total",
@@ -57,6 +57,7 @@ func newMetrics(reg prometheus.Registerer, requests, buffers *gate.Gate) *metric
 	reg.MustRegister(m.requests, m.durations, m.bytes, m.refused, m.backendUp,
 		gauge("tributary_gateway_inflight_requests", "Write and read requests being worked on; --"+maxInFlightRequestsFlag+" bounds them.", requests.Requests),
 		gauge("tributary_gateway_inflight_bytes", "Memory held for bodies of requests; --"+maxInFlightBytesFlag+" bounds it.", requests.Bytes),
+		gauge("tributary_gateway_callers", "Callers with requests in flight or within the last "+fairgate.Remember.String()+", between whom both bounds are shared.", func() int64 { return int64(requests.Callers()) }),
 		gauge("tributary_gateway_read_buffer_bytes", "Memory held for answers to reads; --"+maxReadBufferBytesFlag+" bounds it.", buffers.Bytes),
 	)
 	return m

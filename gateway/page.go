@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
+	"github.com/tributary-project/tributary/gateway/internal/otlp"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
 )
@@ -48,6 +49,8 @@ type page struct {
 	Ledger        []pageCounts
 	LedgerError   string
 	TelemetryPath string
+	OTLP          string
+	WritePaths    []string
 }
 
 // statusPage shows people what the gateway is and how it fares.
@@ -78,6 +81,8 @@ func (g *Gateway) page(r *http.Request) page {
 		Start:         own.GetStartTime().AsTime().UTC().Format(time.RFC3339),
 		YAML:          PrometheusConfig(scheme + "://" + r.Host),
 		TelemetryPath: g.cfg.TelemetryPath,
+		OTLP:          scheme + "://" + r.Host + otlp.Path,
+		WritePaths:    writePaths(),
 		Roles:         make([]pageRole, len(own.GetDependencies())),
 	}
 	var ingestStatus *statusv1.GetStatusResponse

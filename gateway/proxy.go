@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/fairgate"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 )
@@ -34,30 +34,26 @@ const (
 type ingestServer struct {
 	ingestv1.UnsafeIngestServiceServer
 	client  ingestv1.IngestServiceClient
-	gate    *gate.Gate
+	gate    *fairgate.Gate
 	reader  *payload.Reader
 	timeout time.Duration
 }
 
 // Write implements ingestv1.IngestServiceServer.
 func (s *ingestServer) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
-	ticket, err := s.gate.Enter()
+	caller := grpcCaller(ctx)
+	ticket, err := s.gate.Enter(caller, int64(len(req.GetPayload())))
 	if err != nil {
 		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	}
 	defer ticket.Leave()
-	if err := ticket.Take(int64(len(req.GetPayload()))); err != nil {
-		return nil, status.Error(codes.ResourceExhausted, err.Error())
-	}
-	return s.write(ctx, req, grpcCaller(ctx))
+	return s.write(ctx, req, caller)
 }
 
 // write passes on a request that a gate has let in. Who calls is what the gateway saw, whatever the request says.
 func (s *ingestServer) write(ctx context.Context, req *ingestv1.WriteRequest, caller string) (*ingestv1.WriteResponse, error) {
-	if req.GetEncoding() == ingestv1.Encoding_ENCODING_SNAPPY {
-		if err := s.reader.CheckSnappy(req.GetPayload()); err != nil {
-			return nil, grpcError(err)
-		}
+	if err := s.reader.CheckDeclared(req.GetEncoding(), req.GetPayload()); err != nil {
+		return nil, grpcError(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -81,14 +77,14 @@ func grpcError(err error) error {
 type queryServer struct {
 	queryv1.UnsafeQueryServiceServer
 	client  queryv1.QueryServiceClient
-	gate    *gate.Gate
+	gate    *fairgate.Gate
 	timeout time.Duration
 }
 
 // Read implements queryv1.QueryServiceServer. Messages are passed on one by one; the client's pace is the pace of the
 // stream behind.
 func (s *queryServer) Read(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
-	ticket, err := s.gate.Enter()
+	ticket, err := s.gate.Enter(grpcCaller(out.Context()), 0)
 	if err != nil {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}

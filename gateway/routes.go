@@ -5,6 +5,7 @@ package gateway
 import (
 	"net/http"
 
+	"github.com/tributary-project/tributary/gateway/internal/otlp"
 	"github.com/tributary-project/tributary/gateway/internal/remoteread"
 	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
 	"github.com/tributary-project/tributary/internal/admin"
@@ -14,20 +15,18 @@ import (
 // jsonPrefix is where the services are offered as JSON.
 const jsonPrefix = "/api/tributary/v1/"
 
+// writePaths are those of remote write: Prometheus' own, the awslabs connector's, Cortex' and Mimir's, and Thanos'.
+func writePaths() []string {
+	return []string{"/api/v1/write", "/write", "/api/v1/push", "/api/v1/receive"}
+}
+
 // routes builds the handler of all paths.
 func (g *Gateway) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	for _, path := range []string{"/api/v1/write", "/write"} { // the second is the connector's
-		g.handle(mux, path, &remotewrite.Handler{
-			Ingest:   g.ingest.client,
-			Gate:     g.gate,
-			Reader:   g.reader,
-			Timeout:  g.cfg.WriteTimeout,
-			Refused:  g.metrics.refusedFor(path),
-			Logger:   g.logger,
-			CallerID: httpCaller,
-		})
+	for _, path := range writePaths() {
+		g.handle(mux, path, &remotewrite.Handler{Forwarder: g.forward, Refused: g.metrics.refusedFor(path), Logger: g.logger})
 	}
+	g.handle(mux, otlp.Path, &otlp.Handler{Forwarder: g.forward, Refused: g.metrics.refusedFor(otlp.Path), Logger: g.logger})
 	for _, path := range []string{"/api/v1/read", "/read"} {
 		g.handle(mux, path, &remoteread.Handler{
 			Query:   g.query.client,

@@ -70,13 +70,14 @@ func TestWriteNegotiation(t *testing.T) {
 		{"unknown message", "POST", "application/x-protobuf;proto=io.prometheus.write.v3.Request", []string{"snappy"}, 415, 0},
 		{"json", "POST", "application/json", []string{"snappy"}, 415, 0},
 		{"broken type", "POST", "application/x-protobuf;proto", []string{"snappy"}, 415, 0},
-		{"zstd", "POST", typeV1, []string{"zstd"}, 415, 0},
+		{"zstd and snappy", "POST", typeV1, []string{"snappy, zstd"}, 415, 0},
+		{"gzip", "POST", typeV2, []string{"gzip"}, 415, 0},
 		{"identity", "POST", typeV1, []string{"identity"}, 415, 0},
 		{"two encodings", "POST", typeV1, []string{"snappy", "gzip"}, 415, 0},
 		{"GET", "GET", typeV1, []string{"snappy"}, 405, 0},
 		{"PUT", "PUT", typeV1, []string{"snappy"}, 405, 0},
 	}
-	for _, path := range []string{"/api/v1/write", "/write"} {
+	for _, path := range []string{"/api/v1/write", "/write", "/api/v1/push", "/api/v1/receive"} {
 		for _, tt := range tests {
 			t.Run(path+"/"+tt.name, func(t *testing.T) {
 				before := len(s.ingest.calls())
@@ -124,6 +125,72 @@ func TestWriteNegotiation(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWriteEncodings: a body is what it begins as, because a vmagent's header may name the other encoding.
+func TestWriteEncodings(t *testing.T) {
+	s := start(t, func(c *gateway.Config) { c.MaxDecompressedBytes = 1000 })
+	snappyBody := snappy.Encode(nil, []byte("message"))
+	// A frame of one segment that declares 7 bytes, and one raw block with them.
+	zstdBody := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 1 << 5, 7, 7<<3 | 1, 0, 0}, "message"...)
+	// One that declares 256 + 0xffff bytes.
+	zstdBomb := []byte{0x28, 0xb5, 0x2f, 0xfd, 1<<6 | 1<<5, 0xff, 0xff, 1, 0, 0}
+	const isSnappy, isZstd = ingestv1.Encoding_ENCODING_SNAPPY, ingestv1.Encoding_ENCODING_ZSTD
+	tests := []struct {
+		name         string
+		giveEncoding string
+		give         []byte
+		want         int
+		wantEncoding ingestv1.Encoding
+	}{
+		{"snappy", "snappy", snappyBody, 204, isSnappy},
+		{"zstd", "zstd", zstdBody, 204, isZstd},
+		{"case", "ZSTD", zstdBody, 204, isZstd},
+		{"no header, zstd", "", zstdBody, 204, isZstd},
+		{"snappy from the queue of a vmagent", "zstd", snappyBody, 204, isSnappy},
+		{"zstd from the queue of a vmagent", "snappy", zstdBody, 204, isZstd},
+		{"zstd over the limit", "zstd", zstdBomb, 413, 0},
+		{"half a zstd header", "zstd", zstdBody[:5], 400, 0},
+		{"neither", "zstd", []byte{0xff}, 400, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(s.ingest.calls())
+			req, err := http.NewRequest(http.MethodPost, s.url+"/api/v1/write", bytes.NewReader(tt.give))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", typeV1)
+			req.Header.Set("Content-Encoding", tt.giveEncoding)
+			req.Header.Set("X-VictoriaMetrics-Remote-Write-Version", "1")
+			got := s.do(req)
+			if got.code != tt.want {
+				t.Fatalf("got %d %q, want %d", got.code, got.body, tt.want)
+			}
+			calls := s.ingest.calls()[before:]
+			if tt.want != 204 {
+				if len(calls) != 0 {
+					t.Error("a refused body reached ingest")
+				}
+				return
+			}
+			if len(calls) != 1 || calls[0].GetEncoding() != tt.wantEncoding || !bytes.Equal(calls[0].GetPayload(), tt.give) {
+				t.Errorf("got %v, want %s and the body as it came", calls, tt.wantEncoding)
+			}
+		})
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} { // the question of older vmagents
+		req, err := http.NewRequest(method, s.url+"/api/v1/write?get_vm_proto_version=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.do(req); got.code != 200 || got.body != "1" {
+			t.Errorf("%s: got %d %q, want 200 and the version", method, got.code, got.body)
+		}
+	}
+	if got := s.post("/api/v1/write?x=1", typeV1, snappyBody); got.code != 204 {
+		t.Errorf("another query: got %d, want 204", got.code)
 	}
 }
 

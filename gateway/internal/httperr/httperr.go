@@ -184,12 +184,18 @@ func (r *Refusal) SetHeaders(h http.Header) {
 // it a body that never ends would keep its goroutine.
 const lingerTimeout = time.Second
 
-// Write answers with plain text, as Prometheus does for write and read errors.
-func (r *Refusal) Write(w http.ResponseWriter) {
+// Begin sets the headers that belong to a refusal, and sees to the end of the connection where that is asked for. Status
+// and body follow.
+func (r *Refusal) Begin(w http.ResponseWriter) {
 	r.SetHeaders(w.Header())
 	if r.Close {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTimeout)) //nolint:errcheck // a test's recorder has none
 	}
+}
+
+// Write answers with plain text, as Prometheus does for write and read errors.
+func (r *Refusal) Write(w http.ResponseWriter) {
+	r.Begin(w)
 	http.Error(w, r.Text, r.Status)
 }
 

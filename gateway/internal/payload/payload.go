@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package payload reads the bodies of API requests within limits: so many bytes as they came, so many decompressed by
-// what snappy's header declares, so much time, and never more memory than has really arrived. Decompressing and decoding are left
-// to others.
+// Package payload looks at the headers of API requests and reads their bodies within limits: so many bytes as they came,
+// so many decompressed by what their first bytes declare, so much time, and never more memory than has really arrived.
+// Decompressing and decoding are left to others.
 package payload
 
 import (
@@ -17,10 +17,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golang/snappy"
-
-	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
+	"github.com/tributary-project/tributary/internal/fairgate"
 )
 
 const (
@@ -69,7 +67,7 @@ func (b *Body) Free() {
 
 // Read reads the body of r to its end. Memory is taken from ticket as the body arrives. The error is always a
 // *httperr.Refusal.
-func (rd *Reader) Read(w http.ResponseWriter, r *http.Request, ticket *gate.Ticket) (*Body, error) {
+func (rd *Reader) Read(w http.ResponseWriter, r *http.Request, ticket *fairgate.Ticket) (*Body, error) {
 	limit := rd.limits.MaxBytes
 	if r.ContentLength > limit {
 		return nil, rd.tooLarge()
@@ -155,37 +153,14 @@ func (rd *Reader) readError(err error, got int, contentLength int64) error {
 // Overloaded is the answer to a request that a gate did not let in, or not further in; err is the gate's.
 func Overloaded(err error) *httperr.Refusal {
 	reason := "overloaded"
-	var full *gate.FullError
+	var full *fairgate.FullError
 	if errors.As(err, &full) {
 		reason = "overloaded_" + full.What
-	}
-	return &httperr.Refusal{Status: http.StatusServiceUnavailable, Reason: reason, RetryAfter: true, Close: true, Text: err.Error()}
-}
-
-// CheckSnappy reads the length that a snappy block declares in its first bytes, and nothing more: it says whether
-// decompressing the block would stay within the limit. The error is always a *httperr.Refusal.
-func (rd *Reader) CheckSnappy(block []byte) error {
-	n, err := snappy.DecodedLen(block)
-	if errors.Is(err, snappy.ErrTooLarge) { // the declared length does not fit an int
-		return rd.decompressedTooLarge("more than 4 GiB")
-	}
-	if err != nil {
-		return &httperr.Refusal{
-			Status: http.StatusBadRequest, Reason: "corrupt_snappy",
-			Text: "the body is not a snappy block: its header does not hold a length",
+		if full.Share > 0 {
+			reason += "_share"
 		}
 	}
-	if int64(n) > rd.limits.MaxDecompressedBytes {
-		return rd.decompressedTooLarge(fmt.Sprintf("%d bytes", n))
-	}
-	return nil
-}
-
-func (rd *Reader) decompressedTooLarge(size string) error {
-	return &httperr.Refusal{
-		Status: http.StatusRequestEntityTooLarge, Reason: "decompressed_too_large",
-		Text: fmt.Sprintf("the body would be %s decompressed, the limit is %d (--%s)", size, rd.limits.MaxDecompressedBytes, rd.limits.MaxDecompressedBytesFlag),
-	}
+	return &httperr.Refusal{Status: http.StatusServiceUnavailable, Reason: reason, RetryAfter: true, Close: true, Text: err.Error()}
 }
 
 // CheckMethod refuses all but POST, and tells w which method there is.
@@ -200,32 +175,19 @@ func CheckMethod(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// CheckEncoding refuses a Content-Encoding other than snappy; none at all counts as snappy, as in Prometheus'
-// receiver. No sender of these protocols leaves its messages uncompressed.
-func CheckEncoding(r *http.Request) error {
-	encodings := r.Header.Values("Content-Encoding")
-	if len(encodings) == 0 || len(encodings) == 1 && (encodings[0] == "" || strings.EqualFold(encodings[0], "snappy")) {
-		return nil
-	}
-	return &httperr.Refusal{
-		Status: http.StatusUnsupportedMediaType, Reason: "unsupported_encoding", Close: true,
-		Text: fmt.Sprintf("Content-Encoding %q is not supported, only snappy", strings.Join(encodings, ", ")),
-	}
-}
-
-// CheckType refuses a Content-Type whose media type is none of accepted, and returns its parameters. A missing one
-// counts as the first accepted type, as in Prometheus' receiver.
-func CheckType(r *http.Request, accepted ...string) (map[string]string, error) {
+// CheckType refuses a Content-Type whose media type is none of accepted, and returns the one it is with its parameters. A
+// missing one counts as the first accepted type, as in Prometheus' receiver.
+func CheckType(r *http.Request, accepted ...string) (media string, params map[string]string, err error) {
 	header := r.Header.Get("Content-Type")
 	if header == "" {
-		return nil, nil
+		return accepted[0], nil, nil
 	}
-	media, params, err := mime.ParseMediaType(header)
+	media, params, err = mime.ParseMediaType(header)
 	if err != nil || !slices.Contains(accepted, media) {
-		return nil, &httperr.Refusal{
+		return "", nil, &httperr.Refusal{
 			Status: http.StatusUnsupportedMediaType, Reason: "unsupported_content_type", Close: true,
 			Text: fmt.Sprintf("Content-Type %q is not supported, only %s", header, strings.Join(accepted, ", ")),
 		}
 	}
-	return params, nil
+	return media, params, nil
 }

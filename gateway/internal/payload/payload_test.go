@@ -14,9 +14,9 @@ import (
 
 	"github.com/golang/snappy"
 
-	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/fairgate"
 )
 
 const maxBytes = 300_000
@@ -25,9 +25,9 @@ func newReader() *payload.Reader {
 	return payload.NewReader(payload.Limits{MaxBytes: maxBytes, MaxDecompressedBytes: 1000, Timeout: time.Second})
 }
 
-func read(tb testing.TB, rd *payload.Reader, g *gate.Gate, from io.Reader, contentLength int64) (body *payload.Body, leave func(), err error) {
+func read(tb testing.TB, rd *payload.Reader, g *fairgate.Gate, from io.Reader, contentLength int64) (body *payload.Body, leave func(), err error) {
 	tb.Helper()
-	ticket, err := g.Enter()
+	ticket, err := g.Enter("caller", 0)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func read(tb testing.TB, rd *payload.Reader, g *gate.Gate, from io.Reader, conte
 // TestRead reads bodies of sizes around every step of growth, with and without a declared length, from readers that
 // give much, little, or their end together with the last bytes.
 func TestRead(t *testing.T) {
-	rd, g := newReader(), gate.New(gate.Limits{})
+	rd, g := newReader(), fairgate.New(fairgate.Limits{}, time.Now)
 	readers := map[string]func(io.Reader) io.Reader{
 		"plain": func(r io.Reader) io.Reader { return r },
 		"half":  iotest.HalfReader,
@@ -91,7 +91,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			g := gate.New(gate.Limits{Bytes: tt.giveGate})
+			g := fairgate.New(fairgate.Limits{Bytes: tt.giveGate}, time.Now)
 			_, leave, err := read(t, newReader(), g, tt.give, tt.giveLength)
 			var refusal *httperr.Refusal
 			if !errors.As(err, &refusal) || refusal.Status != tt.want || refusal.Reason != tt.wantReason {
@@ -132,7 +132,7 @@ func FuzzCheckSnappy(f *testing.F) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	rd, g := newReader(), gate.New(gate.Limits{})
+	rd, g := newReader(), fairgate.New(fairgate.Limits{}, time.Now)
 	content := make([]byte, 40_000)
 	body := bytes.NewReader(content)
 	r := httptest.NewRequest(http.MethodPost, "/", body)
@@ -141,7 +141,7 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		body.Reset(content)
-		ticket, err := g.Enter()
+		ticket, err := g.Enter("caller", 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -23,9 +23,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/tributary-project/tributary/gateway/internal/gate"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/fairgate"
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 )
 
@@ -64,7 +65,7 @@ type Handler struct {
 	// Query finds series.
 	Query reader
 	// Gate bounds requests and the bytes of their bodies, Buffers the bytes of answers that are being put together.
-	Gate, Buffers *gate.Gate
+	Gate, Buffers *fairgate.Gate
 	// Reader reads bodies within their limits.
 	Reader *payload.Reader
 	// Limits bounds each request.
@@ -93,7 +94,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := negotiate(w, r); err != nil {
 		return err
 	}
-	ticket, err := h.Gate.Enter()
+	ticket, err := h.Gate.Enter(h.CallerID(r), 0)
 	if err != nil {
 		return payload.Overloaded(err)
 	}
@@ -102,7 +103,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	buffers, err := h.Buffers.Enter()
+	buffers, err := h.Buffers.Enter(h.CallerID(r), 0)
 	if err != nil {
 		return payload.Overloaded(err)
 	}
@@ -135,14 +136,15 @@ func negotiate(w http.ResponseWriter, r *http.Request) error {
 	if err := payload.CheckMethod(w, r); err != nil {
 		return err
 	}
-	if _, err := payload.CheckType(r, mediaTypes()...); err != nil {
+	if _, _, err := payload.CheckType(r, mediaTypes()...); err != nil {
 		return err
 	}
-	return payload.CheckEncoding(r)
+	_, err := payload.CheckEncoding(r, ingestv1.Encoding_ENCODING_SNAPPY)
+	return err
 }
 
 // decode reads the request and translates its queries.
-func (h *Handler) decode(w http.ResponseWriter, r *http.Request, ticket *gate.Ticket) ([]*queryv1.ReadRequest, error) {
+func (h *Handler) decode(w http.ResponseWriter, r *http.Request, ticket *fairgate.Ticket) ([]*queryv1.ReadRequest, error) {
 	body, err := h.Reader.Read(w, r, ticket)
 	if err != nil {
 		return nil, err
@@ -271,7 +273,7 @@ func (h *Handler) read(ctx context.Context, q *queryv1.ReadRequest, into *block,
 // answerBudget is the budget of one answer.
 type answerBudget struct {
 	limits     Limits
-	buffers    *gate.Ticket
+	buffers    *fairgate.Ticket
 	plainBytes atomic.Int64
 }
 

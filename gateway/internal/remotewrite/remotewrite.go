@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remotewrite is the receiving end of Prometheus Remote-Write 1.0 and 2.0 over HTTP: negotiation, limits, and the
+// Package remotewrite is the receiving end of Prometheus Remote-Write 1.0 and 2.0 over HTTP: negotiation, and the
 // translation of an account of samples into a status code, headers and text. The compressed message is forwarded as it
 // came; decoding and storing are left to the ingest service.
 //
@@ -9,18 +9,15 @@
 package remotewrite
 
 import (
-	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"github.com/tributary-project/tributary/gateway/internal/gate"
+	"github.com/tributary-project/tributary/gateway/internal/account"
+	"github.com/tributary-project/tributary/gateway/internal/forward"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
@@ -33,114 +30,76 @@ const (
 	exemplarsHeader  = "X-Prometheus-Remote-Write-Exemplars-Written"
 )
 
+// vmVersionQuery is the parameter by which a vmagent asks whether a receiver takes VictoriaMetrics' variant of remote write 1.0:
+// the same messages, compressed by Zstandard. Newer ones do not ask: they send and fall back when the answer is 400 or 415.
+const vmVersionQuery = "get_vm_proto_version"
+
 const mediaType = "application/x-protobuf"
 
-// writer is the part of the ingest service that the handler uses. Write returns after the store has answered, and then
-// keeps nothing of the request; or it returns because its context ended.
-type writer interface {
-	Write(context.Context, *ingestv1.WriteRequest, ...grpc.CallOption) (*ingestv1.WriteResponse, error)
-}
-
-// Handler answers write requests.
+// Handler answers write requests. All fields are needed.
 type Handler struct {
-	// Ingest stores.
-	Ingest writer
-	// Gate bounds requests and bytes in flight.
-	Gate *gate.Gate
-	// Reader reads bodies within their limits.
-	Reader *payload.Reader
-	// Timeout bounds the whole request; it is passed on as the deadline of the call.
-	Timeout time.Duration
+	// Forwarder passes messages on.
+	Forwarder *forward.Forwarder
 	// Refused is told the reason of each answer that is not a success. It must not block.
 	Refused func(reason string)
 	// Logger gets what an operator should know.
 	Logger *slog.Logger
-	// CallerID names who sends a request.
-	CallerID func(*http.Request) string
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	kind, err := negotiate(w, r)
+	if r.URL.RawQuery != "" && r.URL.Query().Get(vmVersionQuery) != "" {
+		_, _ = io.WriteString(w, "1") //nolint:errcheck // the client went away
+		return
+	}
+	m, err := negotiate(w, r)
 	if err != nil {
 		h.refuse(w, err)
 		return
 	}
-	if kind == ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2 {
+	if m.Type == ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2 {
 		setWritten(w.Header(), nil) // until proven otherwise nothing was written, and a 2.0 answer says so
 	}
-	res, err := h.forward(w, r, kind, start)
+	res, err := h.Forwarder.Write(w, r, m, start)
 	if err != nil {
 		h.refuse(w, err)
 		return
 	}
-	h.answer(w, kind, res)
+	h.answer(w, m.Type, res)
 }
 
 // negotiate looks at headers only: what is wrong with them is answered before the body has come.
-func negotiate(w http.ResponseWriter, r *http.Request) (ingestv1.MessageType, error) {
-	const none = ingestv1.MessageType_MESSAGE_TYPE_UNSPECIFIED
+func negotiate(w http.ResponseWriter, r *http.Request) (forward.Message, error) {
+	// Older vmagents may send messages from their queue under the header of the other encoding (VictoriaMetrics' issue
+	// 5301), so the body has the last word.
+	m := forward.Message{Type: ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1, Sniff: true}
 	if err := payload.CheckMethod(w, r); err != nil {
-		return none, err
+		return m, err
 	}
-	params, err := payload.CheckType(r, mediaType)
+	_, params, err := payload.CheckType(r, mediaType)
 	if err != nil {
-		return none, err
+		return m, err
 	}
-	if err := payload.CheckEncoding(r); err != nil {
-		return none, err
+	if m.Encoding, err = payload.CheckEncoding(r, ingestv1.Encoding_ENCODING_SNAPPY, ingestv1.Encoding_ENCODING_ZSTD); err != nil {
+		return m, err
 	}
 	switch proto, given := params["proto"]; {
 	case !given || proto == "prometheus.WriteRequest":
-		return ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1, nil
 	case proto == "io.prometheus.write.v2.Request":
-		return ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2, nil
+		m.Type = ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2
 	default:
-		return none, &httperr.Refusal{
+		return m, &httperr.Refusal{
 			Status: http.StatusUnsupportedMediaType, Reason: "unsupported_content_type", Close: true,
 			Text: fmt.Sprintf("message %q is not supported, only prometheus.WriteRequest and io.prometheus.write.v2.Request", proto),
 		}
 	}
-}
-
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, kind ingestv1.MessageType, start time.Time) (*ingestv1.WriteResponse, error) {
-	ticket, err := h.Gate.Enter()
-	if err != nil {
-		return nil, payload.Overloaded(err)
-	}
-	defer ticket.Leave()
-	body, err := h.Reader.Read(w, r, ticket)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.Reader.CheckSnappy(body.Bytes); err != nil {
-		body.Free()
-		return nil, err
-	}
-	ctx, cancel := context.WithDeadline(r.Context(), start.Add(h.Timeout))
-	defer cancel()
-	res, err := h.Ingest.Write(ctx, &ingestv1.WriteRequest{
-		MessageType: kind,
-		Encoding:    ingestv1.Encoding_ENCODING_SNAPPY,
-		Payload:     body.Bytes,
-		CallerId:    h.CallerID(r),
-	})
-	if status.Code(err) == codes.Canceled && r.Context().Err() == nil {
-		// The other side, or something on the way to it, gave the call up while the sender waits: 499 would make it drop the samples.
-		err = status.Error(codes.Unavailable, status.Convert(err).Message())
-	}
-	if ctx.Err() == nil {
-		// A call whose context ended may return while its other side, in this process, still reads the payload: that
-		// buffer is left to the garbage collector, or the next sender's samples would appear in this one's request.
-		body.Free()
-	}
-	return res, err
+	return m, nil
 }
 
 // answer turns an account into the answer.
 func (h *Handler) answer(w http.ResponseWriter, kind ingestv1.MessageType, res *ingestv1.WriteResponse) {
-	refusal := Refusal(res)
+	refusal := account.Refusal(res)
 	if kind == ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2 && res.GetDeferredReason() == "" {
 		// A sender adds these up over its attempts, so an attempt that has to be repeated counts for nothing.
 		setWritten(w.Header(), res.GetLedger())

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package remotewrite
+package forward_test
 
 import (
 	"bytes"
 	"context"
-	"log/slog"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -13,8 +13,9 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/tributary-project/tributary/gateway/internal/gate"
+	"github.com/tributary-project/tributary/gateway/internal/forward"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/fairgate"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 )
 
@@ -25,13 +26,11 @@ func (f writerFunc) Write(ctx context.Context, req *ingestv1.WriteRequest, _ ...
 	return f(ctx, req)
 }
 
-func newHandler(w writerFunc) *Handler {
-	return &Handler{
-		Ingest: w, Gate: gate.New(gate.Limits{}), Timeout: time.Minute,
+func newForwarder(w writerFunc) *forward.Forwarder {
+	return &forward.Forwarder{
+		Ingest: w, Gate: fairgate.New(fairgate.Limits{}, time.Now), Timeout: time.Minute,
 		Reader:   payload.NewReader(payload.Limits{MaxBytes: 1 << 20, MaxDecompressedBytes: 1 << 20, Timeout: time.Minute}),
-		Refused:  func(string) {},
-		Logger:   slog.New(slog.DiscardHandler),
-		CallerID: func(*http.Request) string { return "" },
+		CallerID: func(*http.Request) string { return "caller" },
 	}
 }
 
@@ -39,27 +38,27 @@ func newHandler(w writerFunc) *Handler {
 // request. What it reads must stay this request's, whatever comes next.
 func TestAbandonedCall(t *testing.T) {
 	var abandoned [][]byte
-	h := newHandler(func(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+	f := newForwarder(func(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		if ctx.Err() != nil {
 			abandoned = append(abandoned, req.GetPayload())
 			return nil, ctx.Err()
 		}
 		return &ingestv1.WriteResponse{}, nil
 	})
-	post := func(ctx context.Context, content byte) int {
+	post := func(ctx context.Context, content byte) error {
 		body := append([]byte{100}, bytes.Repeat([]byte{content}, 99)...)
-		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body)))
-		return rec.Code
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+		_, err := f.Write(httptest.NewRecorder(), r, forward.Message{Encoding: ingestv1.Encoding_ENCODING_SNAPPY}, time.Now())
+		return err
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 {
-		if code := post(gone, 'a'); code != 499 {
-			t.Fatalf("got %d, want 499", code)
+		if err := post(gone, 'a'); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want a cancellation", err)
 		}
-		if code := post(t.Context(), 'b'); code != http.StatusNoContent {
-			t.Fatalf("got %d, want 204", code)
+		if err := post(t.Context(), 'b'); err != nil {
+			t.Fatal(err)
 		}
 	}
 	for _, p := range abandoned {

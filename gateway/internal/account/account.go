@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package remotewrite
+// Package account says what the account of a write means for its sender: whether he has to send again, was refused
+// something for good, or is done, and in which words. How that is said in a protocol is left to the protocol's handler.
+package account
 
 import (
 	"fmt"
@@ -17,8 +19,12 @@ import (
 // first line of it, so the text is one line.
 const MaxTextBytes = 1024
 
-// maxExampleBytes keeps one long series from hiding the examples of all other reasons.
-const maxExampleBytes = 240
+// An example gets its part of the text, but at least and at most so much: one long series must not hide the examples of
+// all other reasons, and a cut one should still say what is wrong.
+const (
+	minExampleBytes = 160
+	maxExampleBytes = 480
+)
 
 // Refusal returns the answer that an account calls for, or nil when the request was a success:
 //
@@ -37,14 +43,19 @@ func Refusal(res *ingestv1.WriteResponse) *httperr.Refusal {
 		}
 		return r
 	}
-	if l := res.GetLedger(); l.GetSamples().GetRejected() == 0 && l.GetHistograms().GetRejected() == 0 {
+	if Rejected(res) == 0 {
 		return nil
 	}
-	return &httperr.Refusal{
-		Status: http.StatusBadRequest, Reason: "rejected_samples",
-		Text: clip(partialText(res), MaxTextBytes-1), // http.Error adds a newline
-	}
+	return &httperr.Refusal{Status: http.StatusBadRequest, Reason: "rejected_samples", Text: Text(res)}
 }
+
+// Rejected is the number of samples and histograms that were refused for good.
+func Rejected(res *ingestv1.WriteResponse) uint64 {
+	return res.GetLedger().GetSamples().GetRejected() + res.GetLedger().GetHistograms().GetRejected()
+}
+
+// Text says what was rejected and why, in one line of less than MaxTextBytes of UTF-8: http.Error adds a newline.
+func Text(res *ingestv1.WriteResponse) string { return clip(partialText(res), MaxTextBytes-1) }
 
 // partialText says how much of each kind was rejected, then why with counts, then examples: what matters most comes
 // before the cut.
@@ -65,23 +76,40 @@ func partialText(res *ingestv1.WriteResponse) string {
 	counts("metadata", l.GetMetadata())
 	counts("start timestamps", l.GetStartTimestamps())
 
+	rejections := failuresFirst(res.GetRejections())
 	sep = "; reasons: "
-	for _, r := range res.GetRejections() {
+	examples := 0
+	for _, r := range rejections {
 		fmt.Fprintf(&b, "%s%s %s %d", sep, r.GetKind(), r.GetReason(), r.GetCount())
 		sep = ", "
+		examples += len(r.GetExamples())
 	}
+	part := min(max((MaxTextBytes-b.Len())/max(1, examples)-32, minExampleBytes), maxExampleBytes)
 	sep = "; examples: "
-	for i, more := 0, true; more; i++ { // the first example of every reason before the second of any
+	for i, more := 0, true; more && b.Len() < MaxTextBytes; i++ { // the first example of every reason before the second of any
 		more = false
-		for _, r := range res.GetRejections() {
+		for _, r := range rejections {
 			if i < len(r.GetExamples()) {
 				more = true
-				fmt.Fprintf(&b, "%s%s: %s", sep, r.GetReason(), clip(oneLine(r.GetExamples()[i]), maxExampleBytes))
+				fmt.Fprintf(&b, "%s%s: %s", sep, r.GetReason(), clipMiddle(oneLine(r.GetExamples()[i]), part))
 				sep = " | "
 			}
 		}
 	}
 	return b.String()
+}
+
+// failuresFirst moves what made the request fail before what only came with it. The order is otherwise kept.
+func failuresFirst(rs []*ingestv1.Rejection) []*ingestv1.Rejection {
+	out := make([]*ingestv1.Rejection, 0, len(rs))
+	for _, failure := range []bool{true, false} {
+		for _, r := range rs {
+			if (r.GetKind() == "samples" || r.GetKind() == "histograms") == failure {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
 }
 
 // oneLine makes valid UTF-8 without control characters of s, so that a label's newline cannot end the line.
@@ -105,4 +133,17 @@ func clip(s string, n int) string {
 		n--
 	}
 	return s[:n] + mark
+}
+
+// clipMiddle cuts s to at most n bytes and keeps its end: an example names the series first, and last the limit and what
+// to do about it.
+func clipMiddle(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	tail := s[len(s)-n/2:]
+	for len(tail) > 0 && !utf8.RuneStart(tail[0]) {
+		tail = tail[1:]
+	}
+	return clip(s, n-len(tail)) + tail
 }
