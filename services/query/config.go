@@ -87,10 +87,10 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 // rest in common: its destination and its listeners.
 func (c *Config) RegisterReadFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.MaxRetries, "max-retries", c.MaxRetries, "How often a call to Timestream that was throttled or not answered is made again. This is about reads; writes have flags of their own.")
-	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples that one read may return. 0: no limit.")
+	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples, histograms included, that one read may return. 0: no limit.")
 	fs.IntVar(&c.MaxConcurrent, maxConcurrentFlag, c.MaxConcurrent, fmt.Sprintf("Reads that run at once. Up to %d times as many wait for their turn; further ones are refused.", waitingPerRunning))
 	fs.DurationVar(&c.Timeout, timeoutFlag, c.Timeout, "Time for one read, waiting for its turn included.")
-	fs.Var(&c.MaxResultBytes, "query.max-result-bytes", "Memory for the results of all reads in flight (16 bytes a sample, and labels). A read that goes beyond it fails.")
+	fs.Var(&c.MaxResultBytes, "query.max-result-bytes", "Memory for the results of all reads in flight (16 bytes a sample, histograms as they are, and labels). A read that goes beyond it fails.")
 	fs.DurationVar(&c.CatalogueMaxAge, "query.catalogue-max-age", c.CatalogueMaxAge, "How old the list of a table's columns may be that a result rests on. 0s: it is read (DESCRIBE, not metered) after each result, and the read runs again if a column has appeared: exact. Longer saves a call per read; but until then a label that is new to the table is missing from its series, and series that differ only in it are merged.")
 	fs.DurationVar(&c.CatalogueRefresh, "query.catalogue-refresh-interval", c.CatalogueRefresh, "How often the list of metric names (SHOW MEASURES, not metered) is read again, where it only makes statements narrower and tells a table of a newer layout. Patterns of metric names are resolved against a list as new as --query.catalogue-max-age says.")
 }

@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
 		}),
 		series:    f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_series_total", Help: "Series sent."}),
-		samples:   f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_samples_total", Help: "Samples sent."}),
+		samples:   f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_samples_total", Help: "Samples sent, histograms included."}),
 		conflicts: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_conflicts_total", Help: "Samples left out because their series has another value at the same millisecond."}),
 		connectorReads: f.NewCounter(prometheus.CounterOpts{
 			Name: "timestream_connector_read_requests_total", Help: "Reads ended. The awslabs connector's name for it.",

@@ -82,7 +82,7 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 			return err
 		}
 		nSeries++
-		nSamples += uint64(len(x.Samples))
+		nSamples += uint64(len(x.Samples) + len(x.Histograms))
 	}
 	if err := set.Err(); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
 )
 
 // maxPlainBytes is the longest decimal text that a plain record gets. Timestream's documentation does not say how long a
@@ -78,13 +79,22 @@ func kind(v float64) string {
 func FloatFromBits(bits int64) float64 { return math.Float64frombits(uint64(bits)) }
 
 // Rank orders the values that one series may hold for one millisecond when its rows disagree (the same series may be
-// stored under two encodings): the higher rank is kept. A finite float beats another special value, which beats a stale marker.
+// stored under two encodings): the higher rank is kept. A histogram (HistogramRank) beats a finite float, which beats
+// another special value, which beats a stale marker.
 func Rank(v float64) int {
 	switch {
 	case value.IsStaleNaN(v):
 		return 0
 	case math.IsNaN(v) || math.IsInf(v, 0):
+		return 2
+	}
+	return 3
+}
+
+// HistogramRank is Rank for a histogram. One that is a stale marker beats only the other sort of stale marker.
+func HistogramRank(h *prompb.Histogram) int {
+	if value.IsStaleNaN(h.Sum) {
 		return 1
 	}
-	return 2
+	return 4
 }

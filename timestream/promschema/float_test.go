@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/timestream"
 )
@@ -123,6 +124,10 @@ func TestRank(t *testing.T) {
 		if Rank(order[i-1]) >= Rank(order[i]) {
 			t.Errorf("%v is not below %v", order[i-1], order[i])
 		}
+	}
+	stale := &prompb.Histogram{Sum: math.Float64frombits(value.StaleNaN)}
+	if HistogramRank(&prompb.Histogram{Sum: math.NaN()}) <= Rank(1) || HistogramRank(stale) >= Rank(math.NaN()) || HistogramRank(stale) <= Rank(order[0]) {
+		t.Error("a histogram ranks first, a stale one just above the stale marker of floats")
 	}
 	if Rank(math.Inf(1)) != Rank(math.NaN()) || Rank(math.Copysign(0, -1)) != Rank(1) {
 		t.Error("infinities rank with NaN, -0 with finite values")

@@ -42,6 +42,28 @@ func allColumns() *catalogue.Columns {
 		[]string{valueColumn, promschema.ValueAttribute, promschema.BitsAttribute, promschema.KindAttribute})
 }
 
+// histogramColumns are those of a table that has histograms, of one record each, and all other kinds of extension.
+func histogramColumns() *catalogue.Columns {
+	return catalogue.NewColumns(
+		[]string{"job", promschema.NameDimension},
+		[]string{
+			valueColumn, promschema.BitsAttribute, promschema.KindAttribute, promschema.HistogramAttribute, promschema.CountAttribute, promschema.SumAttribute,
+			promschema.SchemaAttribute, promschema.StartAttribute, promschema.ExemplarAttribute, promschema.TypeAttribute, promschema.HelpAttribute, promschema.UnitAttribute,
+		})
+}
+
+// continuedColumns are those of a table that has histograms of up to three records.
+func continuedColumns() *catalogue.Columns {
+	return catalogue.NewColumns(
+		[]string{"job", promschema.NameDimension},
+		[]string{promschema.ValueAttribute, promschema.HistogramAttribute, promschema.HistogramAttribute2, promschema.HistogramAttribute3})
+}
+
+// otherColumns are those of a table that has extensions, but none that are samples.
+func otherColumns() *catalogue.Columns {
+	return catalogue.NewColumns([]string{"job", promschema.NameDimension}, []string{valueColumn, promschema.TypeAttribute, promschema.HelpAttribute, promschema.StartAttribute})
+}
+
 func wideColumns() *catalogue.Columns {
 	dims := []string{"job", "instance"}
 	for i := range 20 {
@@ -58,6 +80,10 @@ func knownMeasures() *catalogue.Measures {
 		{Name: "job--rate", Double: true, Dimensions: []string{"job"}},
 		{Name: "text", Dimensions: []string{"job"}},
 		{Name: promschema.SampleFamily.Measure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
+		{Name: promschema.SampleFamily3.Measure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
+		{Name: promschema.ExemplarFamily.Measure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
+		{Name: promschema.MetadataFamily.Measure("node_cpu"), Dimensions: []string{promschema.NameDimension}},
+		{Name: promschema.StartFamily.Measure("node_cpu"), Dimensions: []string{"job", promschema.NameDimension}},
 	}, false)
 }
 
@@ -111,6 +137,10 @@ func TestGolden(t *testing.T) {
 		{name: "name_regex_nothing", columns: allColumns(), measures: knownMeasures(), matchers: []*labels.Matcher{match(re, name, "absent.+")}},
 		{name: "name_two_that_disagree", columns: allColumns(), matchers: []*labels.Matcher{up, match(eq, name, "down")}},
 		{name: "no_name", columns: allColumns(), matchers: []*labels.Matcher{match(eq, "job", "api")}},
+		{name: "histograms", columns: histogramColumns(), matchers: []*labels.Matcher{up}},
+		{name: "histograms_continued", columns: continuedColumns(), matchers: []*labels.Matcher{up}},
+		{name: "histograms_continued_name_regex", columns: continuedColumns(), measures: knownMeasures(), matchers: []*labels.Matcher{match(re, name, "node_.+")}},
+		{name: "extensions_without_samples", columns: otherColumns(), matchers: []*labels.Matcher{up}},
 		{name: "wide_table_narrowed", columns: wideColumns(), measures: knownMeasures(), matchers: []*labels.Matcher{up}},
 		{name: "wide_table_all_columns", columns: wideColumns(), measures: knownMeasures(), matchers: []*labels.Matcher{up}, options: Options{AllColumns: true}},
 		{name: "long_range", columns: plainColumns(), matchers: []*labels.Matcher{up}, start: 1_700_000_000_000, end: 1_700_086_400_000},

@@ -96,26 +96,29 @@ func (n names) plainMeasures(known *catalogue.Measures) ([]string, bool) {
 	return out, true
 }
 
-// extensionMeasures returns the measure names of extension records that may hold the selected metrics, sorted.
-func (n names) extensionMeasures(known *catalogue.Measures) []string {
+// extensionMeasures returns the measure names of extension records of these families that may hold the selected metrics,
+// sorted.
+func (n names) extensionMeasures(families []promschema.Family, known *catalogue.Measures) []string {
 	var out []string
-	if n.finite {
-		for _, metric := range n.list {
-			out = append(out, promschema.SampleFamily.Measure(metric))
-		}
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	for i := range promschema.SampleBuckets {
-		m := promschema.SampleFamily.Bucket(i)
-		if known != nil && known.Complete() && len(n.matchers) > 0 {
-			if _, ok := known.Get(m); !ok {
-				continue
+	for _, f := range families {
+		if n.finite {
+			for _, metric := range n.list {
+				out = append(out, f.Measure(metric))
 			}
+			continue
 		}
-		out = append(out, m)
+		for i := range promschema.SampleBuckets {
+			m := f.Bucket(i)
+			if known != nil && known.Complete() && len(n.matchers) > 0 {
+				if _, ok := known.Get(m); !ok {
+					continue
+				}
+			}
+			out = append(out, m)
+		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // notOurs is the condition that a row is no extension record.

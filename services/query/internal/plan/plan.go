@@ -9,6 +9,7 @@ package plan
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -80,6 +81,11 @@ const (
 	Value
 	// Bits are the IEEE 754 bits of a single sample as a bigint, or NULL.
 	Bits
+	// Histogram is the text of a native histogram or its beginning, or NULL.
+	Histogram
+	// Histogram2 and Histogram3 are what the text goes on with, in rows of their own; or NULL.
+	Histogram2
+	Histogram3
 )
 
 // Output is one column of a result.
@@ -198,12 +204,26 @@ func (b *builder) plain() (*draft, bool) {
 // extension drafts the statement over extension records; false when none can match.
 func (b *builder) extension() (*draft, bool) {
 	cols := b.facts.Columns
-	hasValue, hasBits := cols.Value(promschema.ValueAttribute), cols.Value(promschema.BitsAttribute)
-	if !cols.Dimension(promschema.NameDimension) || !hasValue && !hasBits {
-		return nil, false
+	var values []Output
+	var families []promschema.Family
+	for _, c := range []struct {
+		role   Role
+		name   string
+		family promschema.Family
+	}{
+		{Value, promschema.ValueAttribute, promschema.SampleFamily},
+		{Bits, promschema.BitsAttribute, promschema.SampleFamily},
+		{Histogram, promschema.HistogramAttribute, promschema.SampleFamily},
+		{Histogram2, promschema.HistogramAttribute2, promschema.SampleFamily2},
+		{Histogram3, promschema.HistogramAttribute3, promschema.SampleFamily3},
+	} {
+		if cols.Value(c.name) {
+			values = append(values, Output{c.role, c.name})
+			families = append(families, c.family)
+		}
 	}
-	measures := b.names.extensionMeasures(b.facts.Measures)
-	if len(measures) == 0 {
+	measures := b.names.extensionMeasures(slices.Compact(families), b.facts.Measures)
+	if !cols.Dimension(promschema.NameDimension) || len(measures) == 0 {
 		return nil, false
 	}
 	d := b.draft(Extension)
@@ -219,15 +239,9 @@ func (b *builder) extension() (*draft, bool) {
 	d.sel.GroupBy = nil // each row is a sample
 	d.add(Output{Role: Time}, column(timestream.ColumnTime), "")
 	var stored tssql.Expr
-	for _, c := range []struct {
-		has  bool
-		role Role
-		name string
-	}{{hasValue, Value, promschema.ValueAttribute}, {hasBits, Bits, promschema.BitsAttribute}} {
-		if c.has {
-			d.add(Output{Role: c.role}, column(c.name), "")
-			stored = or(stored, &tssql.IsNull{X: column(c.name), Not: true})
-		}
+	for _, o := range values {
+		d.add(Output{Role: o.Role}, column(o.Name), "")
+		stored = or(stored, &tssql.IsNull{X: column(o.Name), Not: true})
 	}
 	d.conditions = append(d.conditions, fixed(stored))
 	return d, true

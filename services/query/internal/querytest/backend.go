@@ -156,7 +156,7 @@ func (extensionOnly) Measure(string) bool { return false }
 // ExtensionOnly is Budget for a metric that has no plain records.
 func ExtensionOnly(b Budget) promschema.Columns { return extensionOnly{b} }
 
-// Records returns the records of a series as ingest writes them.
+// Records returns the records of floats of a series as ingest writes them.
 func Records(ls labels.Labels, samples []series.Sample, cols promschema.Columns) ([]Record, error) {
 	var list []labels.Label
 	ls.Range(func(l labels.Label) { list = append(list, l) })
@@ -174,24 +174,69 @@ func Records(ls labels.Labels, samples []series.Sample, cols promschema.Columns)
 		if err != nil {
 			return nil, err
 		}
-		values := map[string]any{}
-		for _, a := range promschema.ExtensionValue(s.V).Attributes {
-			switch a.Type {
-			case promschema.Double:
-				values[a.Name] = s.V
-			case promschema.BigInt:
-				n, err := strconv.ParseInt(a.Value, 10, 64)
-				if err != nil {
-					return nil, err
-				}
-				values[a.Name] = n
-			default:
-				values[a.Name] = a.Value
-			}
+		values, err := columns(promschema.ExtensionValue(s.V))
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, Record{Measure: measure, Dimensions: dims, TimeNs: s.T * 1e6, Values: values})
 	}
 	return out, nil
+}
+
+// HistogramRecords returns the records of histograms of a series as ingest writes them.
+func HistogramRecords(ls labels.Labels, histograms []series.Histogram, cols promschema.Columns) ([]Record, error) {
+	var out []Record
+	e := promschema.NewHistogramEncoder()
+	for _, h := range histograms {
+		values, err := e.Values(h.H, 0)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			r, err := ExtensionRecord(ls, promschema.Family(i), h.T*1e6, v, cols)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// ExtensionRecord returns a record of a series in a family of extensions.
+func ExtensionRecord(ls labels.Labels, f promschema.Family, timeNs int64, v promschema.Value, cols promschema.Columns) (Record, error) {
+	var list []labels.Label
+	ls.Range(func(l labels.Label) { list = append(list, l) })
+	id, err := promschema.EncodeSeries(list, cols, promschema.ObservedLimits())
+	if err != nil {
+		return Record{}, err
+	}
+	_, dims, err := id.Extension()
+	if err != nil {
+		return Record{}, err
+	}
+	values, err := columns(v)
+	return Record{Measure: f.Measure(id.Metric), Dimensions: dims, TimeNs: timeNs, Values: values}, err
+}
+
+// columns returns attributes as a table holds them.
+func columns(v promschema.Value) (map[string]any, error) {
+	values := map[string]any{}
+	for _, a := range v.Attributes {
+		var err error
+		switch a.Type {
+		case promschema.Double:
+			values[a.Name], err = strconv.ParseFloat(a.Value, 64)
+		case promschema.BigInt:
+			values[a.Name], err = strconv.ParseInt(a.Value, 10, 64)
+		default:
+			values[a.Name] = a.Value
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
 }
 
 // Statements returns every statement begun so far, and forgets them.

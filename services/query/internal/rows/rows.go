@@ -22,7 +22,8 @@ import (
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
-// Meter is told of what is being held before it is held, and can refuse it.
+// Meter is told of what is being held before it is held (a histogram: when it has been read, it is never large), and can
+// refuse it.
 type Meter interface {
 	Take(samples, bytes int64) error
 }
@@ -41,6 +42,7 @@ var ErrRest = errors.New("a series has a label that was not known of its metric"
 type Collector struct {
 	statement plan.Statement
 	selection series.Selection
+	decoder   *promschema.HistogramDecoder
 	meter     Meter
 
 	times    clock
@@ -48,24 +50,45 @@ type Collector struct {
 	dims     []promschema.Dimension
 	byRow    map[string]*entry
 	byLabels map[string]*entry
-	damaged  int
-	example  error
+	damage   Damage
+}
+
+// Damage is what a Collector left out.
+type Damage struct {
+	// Labels counts the stored label sets that could not be decoded.
+	Labels int
+	// Histograms counts those that could not be decoded, Incomplete those of which a record is missing.
+	Histograms, Incomplete int
+	// Example is why the first of all was left out.
+	Example error
+}
+
+// Add adds other damage.
+func (d *Damage) Add(o Damage) {
+	d.Labels += o.Labels
+	d.Histograms += o.Histograms
+	d.Incomplete += o.Incomplete
+	if d.Example == nil {
+		d.Example = o.Example
+	}
 }
 
 // entry is one series, or, with match false, a label set that is not selected.
 type entry struct {
-	labels  labels.Labels
-	samples []series.Sample
-	match   bool
+	labels     labels.Labels
+	samples    []series.Sample
+	histograms []series.Histogram
+	parts      []part
+	match      bool
 }
 
 // NewCollector returns a collector of what the statement finds and the selection wants.
-func NewCollector(st plan.Statement, sel series.Selection, m Meter) *Collector {
-	return &Collector{statement: st, selection: sel, meter: m, byRow: map[string]*entry{}, byLabels: map[string]*entry{}}
+func NewCollector(st plan.Statement, sel series.Selection, d *promschema.HistogramDecoder, m Meter) *Collector {
+	return &Collector{statement: st, selection: sel, decoder: d, meter: m, byRow: map[string]*entry{}, byLabels: map[string]*entry{}}
 }
 
-// Add takes rows. An error means that the result cannot be trusted or is refused by the meter; a row whose labels are
-// damaged is left out and counted instead, see Damaged.
+// Add takes rows. An error means that the result cannot be trusted or is refused by the meter; what is damaged is left out
+// and counted instead, see Damage.
 func (c *Collector) Add(rows []types.Row) error {
 	for _, r := range rows {
 		if len(r.Data) != len(c.statement.Outputs) {
@@ -78,8 +101,8 @@ func (c *Collector) Add(rows []types.Row) error {
 	return nil
 }
 
-// Damaged returns how many stored label sets were left out because they could not be decoded, and the first reason.
-func (c *Collector) Damaged() (int, error) { return c.damaged, c.example }
+// Damage returns what was left out.
+func (c *Collector) Damage() Damage { return c.damage }
 
 func (c *Collector) row(data []types.Datum) error {
 	e, err := c.entry(data)
@@ -87,6 +110,7 @@ func (c *Collector) row(data []types.Datum) error {
 		return err
 	}
 	var at, value, bits *string
+	var texts [promschema.MaxHistogramPieces]*string
 	for i, o := range c.statement.Outputs {
 		switch o.Role {
 		case plan.Samples:
@@ -97,9 +121,11 @@ func (c *Collector) row(data []types.Datum) error {
 			value = data[i].ScalarValue
 		case plan.Bits:
 			bits = data[i].ScalarValue
+		case plan.Histogram, plan.Histogram2, plan.Histogram3:
+			texts[o.Role-plan.Histogram] = data[i].ScalarValue
 		}
 	}
-	if at == nil || value == nil && bits == nil {
+	if at == nil {
 		return nil
 	}
 	t, err := c.times.millis(*at)
@@ -107,6 +133,14 @@ func (c *Collector) row(data []types.Datum) error {
 		return err
 	}
 	if t < c.selection.StartMs || t > c.selection.EndMs {
+		return nil
+	}
+	for piece, text := range texts {
+		if text != nil {
+			return c.histogram(e, t, piece, *text)
+		}
+	}
+	if value == nil && bits == nil {
 		return nil
 	}
 	var v float64
@@ -192,10 +226,7 @@ func (c *Collector) entry(data []types.Datum) (*entry, error) {
 	size := int64(seriesBytes + 2*len(c.key))
 	ls, err := promschema.DecodeLabels(measure, c.dims)
 	if err != nil {
-		c.damaged++
-		if c.example == nil {
-			c.example = err
-		}
+		c.damage.Add(Damage{Labels: 1, Example: err})
 		if err := c.meter.Take(0, size); err != nil {
 			return nil, err
 		}
@@ -235,19 +266,20 @@ type Result struct {
 	Conflicts int64
 }
 
-// Merge puts together what the collectors found, each of which must not be used after. Of samples that disagree the one
-// of the higher rank is kept (promschema.Rank), then that of the earlier collector.
+// Merge puts together what the collectors found, each of which must be complete and not be used after. Of samples that
+// disagree the one of the higher rank is kept (promschema.Rank), then that of the earlier collector.
 func Merge(cs ...*Collector) Result {
 	all := map[string]*entry{}
 	var r Result
 	for _, c := range cs {
 		for id, e := range c.byLabels {
-			if !e.match || len(e.samples) == 0 {
+			if !e.match || len(e.samples) == 0 && len(e.histograms) == 0 {
 				continue
 			}
 			r.Conflicts += e.sort()
 			if other, ok := all[id]; ok {
 				r.Conflicts += other.merge(e.samples)
+				other.histograms = append(other.histograms, e.histograms...)
 			} else {
 				all[id] = e
 			}
@@ -256,8 +288,11 @@ func Merge(cs ...*Collector) Result {
 	}
 	r.Series = make([]series.Series, 0, len(all))
 	for _, e := range all {
-		r.Series = append(r.Series, series.Series{Labels: e.labels, Samples: e.samples})
-		r.Samples += int64(len(e.samples))
+		if len(e.histograms) > 0 {
+			r.Conflicts += e.sortHistograms() + e.settle()
+		}
+		r.Series = append(r.Series, series.Series{Labels: e.labels, Samples: e.samples, Histograms: e.histograms})
+		r.Samples += int64(len(e.samples) + len(e.histograms))
 	}
 	slices.SortFunc(r.Series, func(a, b series.Series) int { return labels.Compare(a.Labels, b.Labels) })
 	return r
@@ -299,6 +334,9 @@ func (e *entry) sort() (conflicts int64) {
 
 // merge adds samples to those of e, both in order, and returns how many disagreed.
 func (e *entry) merge(more []series.Sample) (conflicts int64) {
+	if len(more) == 0 {
+		return 0
+	}
 	out := make([]series.Sample, 0, len(e.samples)+len(more))
 	mine := e.samples
 	for len(mine) > 0 && len(more) > 0 {

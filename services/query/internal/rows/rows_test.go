@@ -64,7 +64,7 @@ func bits(v float64) string { return strconv.FormatInt(int64(math.Float64bits(v)
 
 func TestCollectorsMergeIntoOneSeries(t *testing.T) {
 	stale := math.Float64frombits(value.StaleNaN)
-	plain := NewCollector(plainStatement(), selection(), &free{})
+	plain := NewCollector(plainStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
 	err := plain.Add([]types.Row{
 		// Two rows of one series, the second one first; the same label once as a column and once packed.
 		rowOf(scalar("api"), null(), points("1970-01-01 00:00:02.000000000", "2.0", "1970-01-01 00:00:03.000999999", "3.0")),
@@ -76,7 +76,7 @@ func TestCollectorsMergeIntoOneSeries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ext := NewCollector(extensionStatement(), selection(), &free{})
+	ext := NewCollector(extensionStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
 	err = ext.Add([]types.Row{
 		rowOf(scalar("up"), scalar("api"), scalar("1970-01-01 00:00:04.000000000"), null(), scalar(bits(stale))),
 		rowOf(scalar("up"), scalar("api"), scalar("1970-01-01 00:00:05.000000000"), null(), scalar(bits(stale))),
@@ -114,7 +114,7 @@ func TestConflictsDoNotDependOnTheOrderOfRows(t *testing.T) {
 	nan := func(payload uint64) float64 { return math.Float64frombits(0x7ff8000000000000 | payload) }
 	values := []float64{math.Inf(1), nan(2), nan(1), 4, 3, math.Float64frombits(value.StaleNaN)}
 	for shift := range values {
-		c := NewCollector(extensionStatement(), selection(), &free{})
+		c := NewCollector(extensionStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
 		for i := range values {
 			v := values[(i+shift)%len(values)]
 			if err := c.Add([]types.Row{rowOf(scalar("up"), null(), scalar("1970-01-01 00:00:01.000000000"), null(), scalar(bits(v)))}); err != nil {
@@ -130,7 +130,7 @@ func TestConflictsDoNotDependOnTheOrderOfRows(t *testing.T) {
 
 func TestMergeKeepsTheEarlierCollectorsValue(t *testing.T) {
 	one := func(v string) *Collector {
-		c := NewCollector(plainStatement(), selection(), &free{})
+		c := NewCollector(plainStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
 		if err := c.Add([]types.Row{rowOf(scalar("x"), null(), points("1970-01-01 00:00:01.000000000", v))}); err != nil {
 			t.Fatal(err)
 		}
@@ -164,26 +164,26 @@ func TestCollectorRefuses(t *testing.T) {
 		{"a label beyond", rest, rowOf(null(), scalar("true"), null()), ErrRest.Error()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := NewCollector(tt.statement, selection(), &free{}).Add([]types.Row{tt.row})
+			err := NewCollector(tt.statement, selection(), promschema.NewHistogramDecoder(), &free{}).Add([]types.Row{tt.row})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
 	}
-	if err := NewCollector(rest, selection(), &free{}).Add([]types.Row{rowOf(null(), scalar("false"), points("1970-01-01 00:00:01.000000000", "1.0"))}); err != nil {
+	if err := NewCollector(rest, selection(), promschema.NewHistogramDecoder(), &free{}).Add([]types.Row{rowOf(null(), scalar("false"), points("1970-01-01 00:00:01.000000000", "1.0"))}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDamagedLabelsAreCounted(t *testing.T) {
-	c := NewCollector(plainStatement(), selection(), &free{})
+	c := NewCollector(plainStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
 	damaged := rowOf(null(), scalar(`{"job":`), points("1970-01-01 00:00:01.000000000", "1.0"))
 	if err := c.Add([]types.Row{damaged, damaged, rowOf(scalar("ok"), null(), points("1970-01-01 00:00:01.000000000", "1.0"))}); err != nil {
 		t.Fatal(err)
 	}
-	n, example := c.Damaged()
-	if r := Merge(c); n != 1 || example == nil || len(r.Series) != 1 {
-		t.Errorf("got %d damaged (%v) and %d series, want 1 and 1", n, example, len(r.Series))
+	d := c.Damage()
+	if r := Merge(c); d.Labels != 1 || d.Example == nil || d.Histograms+d.Incomplete != 0 || len(r.Series) != 1 {
+		t.Errorf("got %+v and %d series, want one label set damaged and one series", d, len(r.Series))
 	}
 }
 
@@ -200,7 +200,7 @@ func (r *refusing) Take(samples, _ int64) error {
 }
 
 func TestMeterIsAskedBeforeSamplesAreHeld(t *testing.T) {
-	c := NewCollector(plainStatement(), selection(), &refusing{left: 1})
+	c := NewCollector(plainStatement(), selection(), promschema.NewHistogramDecoder(), &refusing{left: 1})
 	err := c.Add([]types.Row{rowOf(scalar("x"), null(), points("1970-01-01 00:00:01.000000000", "1.0", "1970-01-01 00:00:02.000000000", "1.0"))})
 	if !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
@@ -311,7 +311,7 @@ func BenchmarkDecode(b *testing.B) {
 		{Name: "job"}, {Name: "instance"}, {Name: "env"}, {Name: "region"}, {Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}, {Role: plan.Samples}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		c := NewCollector(st, selection(), &free{})
+		c := NewCollector(st, selection(), promschema.NewHistogramDecoder(), &free{})
 		if err := c.Add(rows); err != nil {
 			b.Fatal(err)
 		}

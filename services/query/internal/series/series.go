@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
 )
 
 // Sample is one sample.
@@ -17,10 +18,21 @@ type Sample struct {
 	V float64
 }
 
-// Series is one series with its samples in order of time, one for each millisecond.
+// Histogram is one sample that is a native histogram.
+type Histogram struct {
+	// T is milliseconds since 1970 UTC.
+	T int64
+	// H must not be changed. Its own timestamp is 0. Its spans are as long as its buckets are many; nothing else of it has been
+	// checked.
+	H *prompb.Histogram
+}
+
+// Series is one series with its samples, floats and histograms each in order of time. A millisecond has one sample of
+// either sort.
 type Series struct {
-	Labels  labels.Labels
-	Samples []Sample
+	Labels     labels.Labels
+	Samples    []Sample
+	Histograms []Histogram
 }
 
 // Hints are what Prometheus tells about the expression behind a selection. They never change what is correct.

@@ -67,8 +67,12 @@ type Store struct {
 	now       func() time.Time
 	logger    *slog.Logger
 
-	replans *prometheus.CounterVec
-	damaged prometheus.Counter
+	decoder *promschema.HistogramDecoder
+
+	replans    *prometheus.CounterVec
+	damaged    prometheus.Counter
+	incomplete prometheus.Counter
+	unreadable prometheus.Counter
 }
 
 var _ series.Selector = (*Store)(nil)
@@ -78,9 +82,12 @@ func New(cfg Config, run runner, now func() time.Time, logger *slog.Logger, reg 
 	f := promauto.With(reg)
 	s := &Store{
 		cfg: cfg, run: run, catalogue: catalogue.New(run, now, logger), budget: &budget{limit: cfg.MaxBytes}, now: now, logger: logger,
+		decoder: promschema.NewHistogramDecoder(),
 		replans: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_replans_total", Help: "Selections run again, by reason: row_too_large (shorter rows), columns (the table gained one), no_column, bad_regexp, rest (a metric gained a label)."}, []string{"reason"}),
 		damaged: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_damaged_series_total", Help: "Stored label sets left out because they could not be decoded."}),
 	}
+	histograms := f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_damaged_histograms_total", Help: "Stored histograms left out, by reason: incomplete (a record of several is missing), unreadable."}, []string{"reason"})
+	s.incomplete, s.unreadable = histograms.WithLabelValues("incomplete"), histograms.WithLabelValues("unreadable")
 	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "tributary_query_result_bytes", Help: "Approximate memory of results that are being put together or sent; --" + maxBytesFlag + " bounds it."}, func() float64 { return float64(s.budget.held.Load()) })
 	return s
 }
@@ -213,11 +220,14 @@ func (s *Store) attempt(ctx context.Context, statements []plan.Statement, sel se
 	collectors := make([]*rows.Collector, len(statements))
 	took := make([]pages.Stats, len(statements))
 	for i, st := range statements {
-		c := rows.NewCollector(st, sel, m)
+		c := rows.NewCollector(st, sel, s.decoder, m)
 		collectors[i] = c
 		g.Go(func() (err error) {
 			took[i], err = s.run.Run(ctx, st.Kind.String(), st.Text, func(out *timestreamquery.QueryOutput) error { return c.Add(out.Rows) })
-			return err
+			if err != nil {
+				return err
+			}
+			return c.Complete()
 		})
 	}
 	err := g.Wait()
@@ -232,16 +242,23 @@ func (s *Store) attempt(ctx context.Context, statements []plan.Statement, sel se
 // finish merges what was found.
 func (s *Store) finish(collectors []*rows.Collector, stats series.Stats) *set {
 	out := &set{stats: stats}
-	damaged, example := 0, error(nil)
+	var damage rows.Damage
 	for _, c := range collectors {
-		n, err := c.Damaged()
-		if damaged += n; example == nil {
-			example = err
-		}
+		damage.Add(c.Damage())
 	}
-	if damaged > 0 {
-		s.damaged.Add(float64(damaged))
-		out.warnings = append(out.warnings, fmt.Sprintf("%d stored label sets were left out because they cannot be decoded, the first one: %v", damaged, example))
+	for _, d := range []struct {
+		counter prometheus.Counter
+		n       int
+		text    string
+	}{
+		{s.damaged, damage.Labels, "stored label sets were left out because they cannot be decoded"},
+		{s.unreadable, damage.Histograms, "stored histograms were left out because they cannot be decoded"},
+		{s.incomplete, damage.Incomplete, "stored histograms were left out because a record of theirs is missing"},
+	} {
+		if d.n > 0 {
+			d.counter.Add(float64(d.n))
+			out.warnings = append(out.warnings, fmt.Sprintf("%d %s; the first damage found: %v", d.n, d.text, damage.Example))
+		}
 	}
 	r := rows.Merge(collectors...)
 	out.series, out.stats.Conflicts = r.Series, r.Conflicts

@@ -2,6 +2,7 @@
 
 // Package wire writes series as Prometheus' protocol buffers. It writes them by hand because the generated code of
 // prompb leaves out a value that equals zero, which -0 does, and needs a copy of every sample in a larger struct.
+// Histograms are written by promschema, for the first of these reasons.
 package wire
 
 import (
@@ -12,6 +13,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/tributary-project/tributary/timestream/promschema"
+
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
@@ -19,6 +22,7 @@ import (
 const (
 	seriesLabels  = 1<<3 | 2
 	seriesSamples = 2<<3 | 2
+	seriesHists   = 4<<3 | 2
 	labelName     = 1<<3 | 2
 	labelValue    = 2<<3 | 2
 	sampleValue   = 1<<3 | 1
@@ -57,6 +61,13 @@ func AppendTimeSeries(dst []byte, s series.Series) []byte {
 			dst = append(dst, sampleTime)
 			dst = binary.AppendUvarint(dst, uint64(p.T))
 		}
+	}
+	var one []byte
+	for _, h := range s.Histograms {
+		one = promschema.AppendHistogram(one[:0], h.H, h.T)
+		dst = append(dst, seriesHists)
+		dst = binary.AppendUvarint(dst, uint64(len(one)))
+		dst = append(dst, one...)
 	}
 	return dst
 }

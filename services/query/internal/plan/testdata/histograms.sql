@@ -1,0 +1,12 @@
+-- "__name__=\"up\""
+
+-- plain
+SELECT "job", CREATE_TIME_SERIES("time", "measure_value::double") AS "__tributary_samples"
+FROM "db"."metrics"
+WHERE "measure_name" = 'up' AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "measure_value::double" IS NOT NULL
+GROUP BY "job"
+
+-- extension
+SELECT "__name__", "job", "time", "__tributary_bits", "__tributary_h"
+FROM "db"."metrics"
+WHERE "measure_name" = '__tributary_1_s_20' AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "__name__" = 'up' AND ("__tributary_bits" IS NOT NULL OR "__tributary_h" IS NOT NULL)
