@@ -52,8 +52,9 @@ const (
 )
 
 // RecordWriter is the part of the Timestream write API that ingest uses; *client.Writer and *timestreamwrite.Client satisfy it. It must not
-// retry by itself. Its input is used again as soon as a call has returned.
-type RecordWriter = send.Writer
+// retry by itself. Its input is used again as soon as a call has returned. One that has *client.RecordsWriter's WriteRecordsBody
+// is given ready bodies, which costs less.
+type RecordWriter = store.Writer
 
 // Querier is the part of the Timestream query API that ingest uses; *timestreamquery.Client satisfies it.
 type Querier = catalogue.Querier
@@ -61,7 +62,7 @@ type Querier = catalogue.Querier
 // appender is a store, in Prometheus' terms. Append accounts for every sample of the series in the account; the error
 // says that nothing was done and the account is of no use. Repeating it is safe.
 type appender interface {
-	Append(context.Context, store.Destination, []series.Series, *ledger.Account) error
+	Append(context.Context, store.Destination, store.Entries, *ledger.Account) error
 }
 
 // Deps are what a service is given. All but Querier and Settings are needed.
@@ -126,15 +127,15 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 	sender := send.New(send.Config{
 		MaxInFlight: cfg.MaxInFlightWrites, Retries: cfg.WriteRetries, AttemptTimeout: cfg.WriteTimeout,
 		MinBackoff: cfg.MinBackoff, MaxBackoff: cfg.MaxBackoff,
-	}, d.Writer, d.Registerer, d.Now)
+	}, d.Registerer, d.Now)
 	st := store.New(store.Config{
 		Database: cfg.Database, Table: cfg.Table,
 		Catalogue: catalogue.Config{
 			Fixed: append(catalogue.Fixed(), cfg.labelColumns()...), Packed: packed, MaxLabelColumns: cfg.MaxLabelColumns,
 		},
 		CatalogueRefresh: cfg.CatalogueRefresh, Limits: cfg.limits(), CacheSize: cfg.SeriesCacheSize,
-		MaxTables: cfg.MaxTables, InFlight: cfg.MaxInFlightWritesPerRequest,
-	}, sender, d.Querier, d.Logger, d.Registerer, d.Now)
+		MaxTables: cfg.MaxTables, InFlight: cfg.MaxInFlightWritesPerRequest, ShareWait: cfg.BatchWait,
+	}, d.Writer, sender, d.Querier, d.Logger, d.Registerer, d.Now)
 	s := &Service{
 		cfg: cfg, deps: d,
 		decoder: remotewrite.NewDecoder(options, series.NewHasher()),
@@ -211,7 +212,7 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	if err := s.append.Append(ctx, dest, decoded.Series, account); err != nil {
+	if err := s.append.Append(ctx, dest, store.Entries{Series: decoded.Series}, account); err != nil {
 		var missing *store.NotFoundError
 		if errors.As(err, &missing) {
 			return nil, "", refuse(codes.NotFound, ReasonTableNotFound, err.Error())

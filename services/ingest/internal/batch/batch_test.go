@@ -33,7 +33,7 @@ func newSeries(t testing.TB, ls []labels.Label) *Series {
 		t.Fatal(err)
 	}
 	s := NewSeries(ls, labels.New(ls...).Hash(), 0, enc)
-	if err := s.Extension(); err != nil {
+	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -75,12 +75,12 @@ func expand(t testing.TB, in *timestreamwrite.WriteRecordsInput) []ingesttest.Re
 // alone is the record of an item by itself.
 func alone(it Item) ingesttest.Record {
 	r := ingesttest.Record{TimeUnit: "MILLISECONDS", Time: fmt.Sprint(it.TimeMs), MeasureValueType: "DOUBLE"}
-	dims := it.Series.Encoded.Dimensions
-	r.MeasureName = it.Series.Encoded.Measure
+	dims := it.Series.encoded.Dimensions
+	r.MeasureName = it.Series.encoded.Measure
 	if text, ok := promschema.AppendPlain(nil, it.Value); ok && r.MeasureName != "" {
 		r.MeasureValue = string(text)
 	} else {
-		r.MeasureName, dims, _ = it.Series.Encoded.Extension()
+		r.MeasureName, dims, _ = it.Series.encoded.Extension()
 		r.MeasureValueType = "MULTI"
 		for _, a := range promschema.ExtensionValue(it.Value).Attributes {
 			r.MeasureValues = append(r.MeasureValues, ingesttest.MeasureValue{Name: a.Name, Value: a.Value, Type: a.Type.String()})
@@ -144,7 +144,8 @@ func TestBatchesExpandToTheSameRecords(t *testing.T) {
 		items := Sort(randomItems(t, r, 1+r.IntN(250)))
 		batches, _ := Split(items, nil)
 		for _, batch := range batches {
-			in, bytes := b.Build(&db, &table, batch)
+			bytes := b.Plan(batch)
+			in := b.Input(&db, &table, batch)
 			got := expand(t, in)
 			if len(got) != len(batch) {
 				t.Fatalf("%d records of %d items", len(got), len(batch))
@@ -197,8 +198,7 @@ func TestMeteredBytes(t *testing.T) {
 	for i, host := range []string{"h1", "h2"} {
 		items = append(items, NewItem(newSeries(t, ingesttest.L("__name__", "up", "job", "x", "zone", "eu-west1", "host", host)), 1000, float64(i), i))
 	}
-	db, table := "d", "t"
-	_, got := new(Builder).Build(&db, &table, Sort(items))
+	got := new(Builder).Plan(Sort(items))
 	if want := len("up") + len("job") + len("x") + len("zone") + len("eu-west1") + 8 + 2*(len("host")+len("h1")+8); got != want {
 		t.Errorf("got %d, want %d", got, want)
 	}
@@ -239,7 +239,7 @@ func TestSortNeverLosesASample(t *testing.T) {
 		sum := 0
 		out := Sort(items)
 		for _, it := range out {
-			sum += it.Samples()
+			sum += it.Entries()
 			if w := first[fmt.Sprint(it.Series.Text(), it.TimeMs)]; w.order != it.order {
 				t.Fatalf("kept %+v, the first to arrive is %+v", it, w)
 			}
@@ -299,7 +299,7 @@ func TestSameRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := NewSeries(ls(), 1, 0, enc)
-	if err := s.Extension(); err != nil {
+	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}
 	c := a.WithSeries(s)
@@ -351,7 +351,8 @@ func BenchmarkBuild(b *testing.B) {
 		var batches [][]Item
 		batches, left = Split(Sort(work), left)
 		for _, batch := range batches {
-			_, bytes := builder.Build(&db, &table, batch)
+			bytes := builder.Plan(batch)
+			builder.Body(db, table, batch)
 			total += bytes
 			units += (bytes + WriteUnit - 1) / WriteUnit
 			calls++

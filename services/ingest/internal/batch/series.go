@@ -15,127 +15,224 @@ import (
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
-// Series is a series as records have it. It is made once and shared by all requests that write to the series; nothing in
-// it changes.
+// Series is a series as records have it. It is made once and shared by all requests that write to the series; only what
+// is remembered of its start timestamps changes.
 type Series struct {
-	// Labels are the whole label set, sorted.
-	Labels []labels.Label
 	// Hash is that of series.Series.
 	Hash uint64
-	// Encoded is the series in promschema's terms.
-	Encoded promschema.Series
 	// Generation is that of the catalogue it was encoded with.
 	Generation uint64
 
-	plain     identity
-	extension atomic.Pointer[identity] // nil until it is needed
-	target    uint64
-	metric    uint64
+	key     string // the labels, see appendKey: one piece of memory to compare
+	encoded promschema.Series
+	plain   identity
+	// families are the identities of extension records, by family; nil until needed.
+	families [promschema.StartFamily + 1]atomic.Pointer[identity]
+	target   uint64
+	metric   uint32
+	start    atomic.Pointer[start]
 }
 
 // identity is what all records of a series in one form share.
 type identity struct {
-	measure    string
-	dimensions []types.Dimension
-	// pairs are the dimensions again, as handles that are equal when name and value are: batches are made by comparing
+	measure     string
+	measureJSON string
+	multi       bool
+	// pairs are the dimensions, as handles that are equal when name and value are: batches are made by comparing
 	// the dimensions of all their records.
-	pairs []unique.Handle[promschema.Dimension]
+	pairs []handle
 	bytes int // of the names and values of all dimensions
+	// dimensions are the same once more, for the SDK's input; nil until needed.
+	dimensions atomic.Pointer[[]types.Dimension]
 }
 
-// NewSeries prepares a series for batches. It takes possession of ls and encoded.
+// pair is a dimension with its JSON. There is one of each in the process.
+type pair struct {
+	promschema.Dimension
+	json string
+}
+
+type handle = unique.Handle[pair]
+
+// start is the start timestamp that was last stored for a series: it is in force for samples from sinceMs on.
+type start struct{ ms, sinceMs int64 }
+
+// NewSeries prepares a series for batches. It takes possession of encoded.
 func NewSeries(ls []labels.Label, hash, generation uint64, encoded promschema.Series) *Series {
-	s := &Series{Labels: ls, Hash: hash, Generation: generation, Encoded: encoded}
-	s.plain = newIdentity(encoded.Measure, encoded.Dimensions)
+	s := &Series{Hash: hash, Generation: generation, encoded: encoded, key: string(appendKey(nil, ls))}
+	pairs := makePairs(encoded.Dimensions)
+	s.plain.set(encoded.Measure, false, pairs)
+	s.encoded.Dimensions = dimensions(pairs) // the text is there once for all series that have it
 	s.target, s.metric = sortKeys(ls)
 	return s
 }
 
-func newIdentity(measure string, dims []promschema.Dimension) identity {
-	id := identity{
-		measure: measure, dimensions: make([]types.Dimension, len(dims)), pairs: make([]unique.Handle[promschema.Dimension], len(dims)),
+// NewMetric prepares the metadata records of a metric, which are no series' own. hash is any.
+func NewMetric(name string, hash uint64) (*Series, error) {
+	dims, err := promschema.MetadataDimensions(name)
+	if err != nil {
+		return nil, err
 	}
-	for i := range dims {
-		id.pairs[i] = unique.Make(dims[i])
-		dims[i] = id.pairs[i].Value() // the text is there once for all series that have it
-		id.dimensions[i] = types.Dimension{Name: &dims[i].Name, Value: &dims[i].Value}
-		id.bytes += len(dims[i].Name) + len(dims[i].Value)
-	}
-	return id
+	s := &Series{Hash: hash, key: string(appendKey(nil, []labels.Label{{Name: model.MetricNameLabel, Value: name}}))}
+	s.encoded.Metric = name
+	id := new(identity)
+	id.set(promschema.MetadataFamily.Measure(name), true, makePairs(dims))
+	s.families[promschema.MetadataFamily].Store(id)
+	return s, nil
 }
 
-// Plain tells whether a value of the series can be a plain record. Others are extension records; Extension tells
-// whether these are possible.
-func (s *Series) Plain(v float64) bool { return s.Encoded.Measure != "" && promschema.IsPlain(v) }
+func makePairs(dims []promschema.Dimension) []handle {
+	pairs := make([]handle, len(dims))
+	for i, d := range dims {
+		text := append([]byte(`{"Name":`), appendString(nil, d.Name)...)
+		text = append(appendString(append(text, `,"Value":`...), d.Value), '}')
+		pairs[i] = unique.Make(pair{d, string(text)})
+	}
+	return pairs
+}
 
-// Extension prepares the series for extension records. The error is a *promschema.SeriesError when it fits none.
-func (s *Series) Extension() error {
-	if s.extension.Load() != nil {
+func dimensions(pairs []handle) []promschema.Dimension {
+	out := make([]promschema.Dimension, len(pairs))
+	for i, p := range pairs {
+		out[i] = p.Value().Dimension
+	}
+	return out
+}
+
+func (id *identity) set(measure string, multi bool, pairs []handle) {
+	id.measure, id.multi, id.pairs = measure, multi, pairs
+	id.measureJSON = string(appendString([]byte(`"MeasureName":`), measure))
+	for _, p := range pairs {
+		id.bytes += len(p.Value().Name) + len(p.Value().Dimension.Value)
+	}
+}
+
+// input returns the dimensions as the SDK has them.
+func (id *identity) input() []types.Dimension {
+	if have := id.dimensions.Load(); have != nil {
+		return *have
+	}
+	dims := dimensions(id.pairs)
+	out := make([]types.Dimension, len(dims))
+	for i := range dims {
+		out[i] = types.Dimension{Name: &dims[i].Name, Value: &dims[i].Value}
+	}
+	id.dimensions.Store(&out)
+	return out
+}
+
+// Plain tells whether a value of the series can be a plain record. Others are extension records; Extend tells whether
+// these are possible.
+func (s *Series) Plain(v float64) bool { return s.encoded.Measure != "" && promschema.IsPlain(v) }
+
+// Extend prepares the series for extension records of a family. The error is a *promschema.SeriesError when it fits none.
+func (s *Series) Extend(f promschema.Family) error {
+	if s.families[f].Load() != nil {
 		return nil
 	}
-	measure, dims, err := s.Encoded.Extension()
+	for other := range s.families {
+		if have := s.families[other].Load(); have != nil {
+			id := &identity{measure: f.Measure(s.encoded.Metric), multi: true, pairs: have.pairs, bytes: have.bytes}
+			id.measureJSON = string(appendString([]byte(`"MeasureName":`), id.measure))
+			s.families[f].Store(id)
+			return nil
+		}
+	}
+	_, dims, err := s.encoded.Extension()
 	if err != nil {
 		return err
 	}
-	id := newIdentity(measure, dims)
-	s.extension.Store(&id)
+	id := new(identity)
+	id.set(f.Measure(s.encoded.Metric), true, makePairs(dims))
+	s.families[f].Store(id)
 	return nil
+}
+
+// NeedsStart tells whether a start timestamp has to be stored for a sample: it is not the one that is in force at the
+// sample's time as far as is known. What is not known is stored again, which does no harm.
+func (s *Series) NeedsStart(startMs, timeMs int64) bool {
+	last := s.start.Load()
+	return last == nil || last.ms != startMs || timeMs < last.sinceMs
+}
+
+// StoredStart remembers that a start timestamp was stored with a sample's time.
+func (s *Series) StoredStart(startMs, timeMs int64) {
+	for {
+		last := s.start.Load()
+		if last != nil && timeMs < last.sinceMs && last.ms != startMs {
+			return // one of the past, that a later one has replaced
+		}
+		if s.start.CompareAndSwap(last, &start{startMs, timeMs}) {
+			return
+		}
+	}
+}
+
+// Keys separate names and values by bytes that UTF-8 never has.
+const (
+	endOfName  = 0xfe
+	endOfValue = 0xff
+)
+
+func appendKey(b []byte, ls []labels.Label) []byte {
+	for _, l := range ls {
+		b = append(append(b, l.Name...), endOfName)
+		b = append(append(b, l.Value...), endOfValue)
+	}
+	return b
 }
 
 // Is tells whether this is the series with these labels.
 func (s *Series) Is(ls []series.Label) bool {
-	if len(ls) != len(s.Labels) {
-		return false
-	}
+	k := s.key
 	for i := range ls {
-		if string(ls[i].Value) != s.Labels[i].Value || string(ls[i].Name) != s.Labels[i].Name {
+		n, v := len(ls[i].Name), len(ls[i].Value)
+		if len(k) < n+v+2 || k[:n] != string(ls[i].Name) || k[n] != endOfName || k[n+1:n+1+v] != string(ls[i].Value) || k[n+1+v] != endOfValue {
 			return false
 		}
+		k = k[n+v+2:]
 	}
-	return true
+	return k == ""
+}
+
+// Labels returns the whole label set, sorted.
+func (s *Series) Labels() []labels.Label {
+	out := make([]labels.Label, 0, strings.Count(s.key, "\xff"))
+	for k := s.key; k != ""; {
+		n := strings.IndexByte(k, endOfName)
+		v := strings.IndexByte(k, endOfValue)
+		out = append(out, labels.Label{Name: k[:n], Value: k[n+1 : v]})
+		k = k[v+1:]
+	}
+	return out
 }
 
 // Text returns the labels for people.
 func (s *Series) Text() string {
-	ls := make([]series.Label, len(s.Labels))
-	for i, l := range s.Labels {
-		ls[i] = series.Label{Name: []byte(l.Name), Value: []byte(l.Value)}
+	var ls []series.Label
+	for _, l := range s.Labels() {
+		ls = append(ls, series.Label{Name: []byte(l.Name), Value: []byte(l.Value)})
 	}
 	return series.Text(ls)
 }
 
-// compare orders series by their labels.
-func (s *Series) compare(o *Series) int {
-	if s == o {
-		return 0
-	}
-	for i := range min(len(s.Labels), len(o.Labels)) {
-		if c := strings.Compare(s.Labels[i].Name, o.Labels[i].Name); c != 0 {
-			return c
-		}
-		if c := strings.Compare(s.Labels[i].Value, o.Labels[i].Value); c != 0 {
-			return c
-		}
-	}
-	return len(s.Labels) - len(o.Labels)
-}
-
 // sortKeys returns hashes that bring together series of one target, and within it those of one metric. Series of a target
-// share the labels that a batch can send once, which is worth more than sharing the metric name; the first 16 bits come
-// from what many targets have in common.
-func sortKeys(ls []labels.Label) (target, metric uint64) {
+// share the labels that a batch can send once, which is worth more than sharing the metric name; the first bits come
+// from what many targets have in common. The labels are those that Prometheus, its Kubernetes service discovery, and
+// OpenTelemetry name a target by.
+func sortKeys(ls []labels.Label) (target uint64, metric uint32) {
 	wide, narrow, name := uint64(fnvOffset), uint64(fnvOffset), uint64(fnvOffset)
 	for _, l := range ls {
 		switch l.Name {
-		case "job", "cluster", "namespace":
+		case "job", "cluster", "namespace", "service_name", "service_namespace":
 			wide = fnv(wide, l.Name, l.Value)
-		case "instance", "node", "pod", "container", "service":
+		case "instance", "node", "pod", "container", "service", "host", "host_name", "k8s_pod_name", "service_instance_id":
 			narrow = fnv(narrow, l.Name, l.Value)
 		case model.MetricNameLabel:
 			name = fnv(name, l.Name, l.Value)
 		}
 	}
-	return wide<<48 | narrow>>16, name
+	return wide<<48 | narrow>>16, uint32(name ^ name>>32)
 }
 
 const (
@@ -143,12 +240,12 @@ const (
 	fnvPrime  = 1099511628211
 )
 
-func fnv(h uint64, name, value string) uint64 {
-	for i := 0; i < len(name); i++ {
-		h = (h ^ uint64(name[i])) * fnvPrime
+func fnv(h uint64, texts ...string) uint64 {
+	for _, s := range texts {
+		for i := 0; i < len(s); i++ {
+			h = (h ^ uint64(s[i])) * fnvPrime
+		}
+		h = (h ^ 0xff) * fnvPrime
 	}
-	for i := 0; i < len(value); i++ {
-		h = (h ^ uint64(value[i])) * fnvPrime
-	}
-	return (h ^ 0xff) * fnvPrime
+	return h
 }

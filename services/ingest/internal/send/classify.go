@@ -61,7 +61,7 @@ func classify(ctx context.Context, out *timestreamwrite.WriteRecordsOutput, err 
 		return Result{Late: min(max(int(out.RecordsIngested.MagneticStore), 0), records)}
 	}
 	if ctx.Err() != nil {
-		return Result{Failure: interrupted(ctx)}
+		return Result{Failure: Interrupt(ctx)}
 	}
 	var (
 		rejected   *types.RejectedRecordsException

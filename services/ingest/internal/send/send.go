@@ -17,12 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Writer is the part of the Timestream write API that ingest uses. *timestreamwrite.Client satisfies it. The input and
-// what it points to are used again as soon as the call has returned. A call may be repeated with the same input: the
-// service stores a record once. The writer must not retry by itself.
-type Writer interface {
-	WriteRecords(context.Context, *timestreamwrite.WriteRecordsInput, ...func(*timestreamwrite.Options)) (*timestreamwrite.WriteRecordsOutput, error)
-}
+// Call makes one attempt of a WriteRecords call. It may be made again with the same records: the service stores a record once.
+// It must not retry by itself.
+type Call func(context.Context) (*timestreamwrite.WriteRecordsOutput, error)
 
 // Config bounds the calls.
 type Config struct {
@@ -39,10 +36,9 @@ type Config struct {
 
 // Sender makes calls. It is safe for concurrent use.
 type Sender struct {
-	cfg    Config
-	writer Writer
-	slots  chan struct{}
-	now    func() time.Time
+	cfg   Config
+	slots chan struct{}
+	now   func() time.Time
 
 	attempts *prometheus.CounterVec
 	retries  prometheus.Counter
@@ -65,9 +61,9 @@ type Health struct {
 }
 
 // New returns a sender.
-func New(cfg Config, w Writer, reg prometheus.Registerer, now func() time.Time) *Sender {
+func New(cfg Config, reg prometheus.Registerer, now func() time.Time) *Sender {
 	s := &Sender{
-		cfg: cfg, writer: w, slots: make(chan struct{}, cfg.MaxInFlight), now: now,
+		cfg: cfg, slots: make(chan struct{}, cfg.MaxInFlight), now: now,
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tributary_ingest_write_attempts_total", Help: "Attempts of WriteRecords calls, by outcome: ok, rejected_records, or the cause of the failure.",
 		}, []string{"outcome"}),
@@ -113,15 +109,15 @@ type Result struct {
 	Failure *Failure
 }
 
-// Write makes a call and repeats it while that can help, the context lives and retries are left.
-func (s *Sender) Write(ctx context.Context, in *timestreamwrite.WriteRecordsInput) Result {
+// Write makes a call with so many records and repeats it while that can help, the context lives and retries are left.
+func (s *Sender) Write(ctx context.Context, records int, call Call) Result {
 	select {
 	case s.slots <- struct{}{}:
 	default:
 		select {
 		case s.slots <- struct{}{}:
 		case <-ctx.Done():
-			return Result{Failure: interrupted(ctx)}
+			return Result{Failure: Interrupt(ctx)}
 		}
 	}
 	s.inFlight.Inc()
@@ -129,7 +125,7 @@ func (s *Sender) Write(ctx context.Context, in *timestreamwrite.WriteRecordsInpu
 
 	backoff := s.cfg.MinBackoff
 	for attempt := 0; ; attempt++ {
-		res := s.attempt(ctx, in)
+		res := s.attempt(ctx, records, call)
 		if res.Failure == nil || !res.Failure.retry || attempt >= s.cfg.Retries || ctx.Err() != nil {
 			return res
 		}
@@ -149,16 +145,16 @@ func (s *Sender) Write(ctx context.Context, in *timestreamwrite.WriteRecordsInpu
 	}
 }
 
-func (s *Sender) attempt(ctx context.Context, in *timestreamwrite.WriteRecordsInput) Result {
+func (s *Sender) attempt(ctx context.Context, records int, call Call) Result {
 	attemptCtx, cancel := context.WithTimeout(ctx, s.cfg.AttemptTimeout)
 	defer cancel()
 	start := s.now()
-	out, err := s.writer.WriteRecords(attemptCtx, in)
+	out, err := call(attemptCtx)
 	took := s.now().Sub(start).Seconds()
 	s.latency.Observe(took)
 	s.connectorLatency.Observe(took)
 	s.connectorRequests.Inc()
-	res := classify(ctx, out, err, len(in.Records))
+	res := classify(ctx, out, err, records)
 	switch {
 	case res.Failure != nil:
 		s.attempts.WithLabelValues(string(res.Failure.Cause)).Inc()
@@ -177,8 +173,8 @@ func (s *Sender) attempt(ctx context.Context, in *timestreamwrite.WriteRecordsIn
 	return res
 }
 
-// interrupted is the failure of a call that its own context ended.
-func interrupted(ctx context.Context) *Failure {
+// Interrupt is the failure of a call that its own context ended.
+func Interrupt(ctx context.Context) *Failure {
 	text := "the request was cancelled before Timestream had answered"
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		text = "the request ran out of time before Timestream had answered"

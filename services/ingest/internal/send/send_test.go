@@ -39,7 +39,25 @@ func input(n int) *timestreamwrite.WriteRecordsInput {
 	return in
 }
 
-func newSender(cfg Config, w Writer) *Sender { return New(cfg, w, prometheus.NewRegistry(), time.Now) }
+type writer interface {
+	WriteRecords(context.Context, *timestreamwrite.WriteRecordsInput, ...func(*timestreamwrite.Options)) (*timestreamwrite.WriteRecordsOutput, error)
+}
+
+// sender makes calls of a client.
+type sender struct {
+	*Sender
+	writer writer
+}
+
+func newSender(cfg Config, w writer) sender {
+	return sender{New(cfg, prometheus.NewRegistry(), time.Now), w}
+}
+
+func (s sender) Write(ctx context.Context, in *timestreamwrite.WriteRecordsInput) Result {
+	return s.Sender.Write(ctx, len(in.Records), func(ctx context.Context) (*timestreamwrite.WriteRecordsOutput, error) {
+		return s.writer.WriteRecords(ctx, in)
+	})
+}
 
 // signature is how AWS words a wrong signature: with the request that was signed, session token included.
 const signature = "The request signature we calculated does not match. The Canonical String for this request should have been 'POST\n/\n\nx-amz-security-token:FwoGZXIvYXdzSECRET'"

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
 	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
@@ -17,7 +15,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
-// job is the writing of one request's samples.
+// job is the writing of what one request brings.
 type job struct {
 	store *Store
 	table *table
@@ -32,12 +30,14 @@ type job struct {
 	account *ledger.Account
 	failure *send.Failure
 	refused []refusal // for what another encoding may cure; not final yet
+	// gone: the request has left a batch that it shares; its account is closed.
+	gone bool
 	// known are the series encoded anew with only the names that the table has, after it refused others for a limit.
 	known map[*batch.Series]bool
 	full  bool // the table took some of these: it has no room for new names
 }
 
-// refusal is a sample whose record the table refused.
+// refusal is an entry whose record the table refused.
 type refusal struct {
 	item   batch.Item
 	reason ledger.Reason
@@ -49,10 +49,11 @@ type refusal struct {
 func (j *job) round(ctx context.Context, items []batch.Item) {
 	var batches [][]batch.Item
 	batches, j.left = batch.Split(items, j.left)
+	crew := []*job{j}
 	workers := min(j.store.cfg.InFlight, len(batches))
 	if workers <= 1 {
 		for _, b := range batches {
-			j.write(ctx, b)
+			j.store.write(ctx, crew, b)
 		}
 		return
 	}
@@ -65,48 +66,19 @@ func (j *job) round(ctx context.Context, items []batch.Item) {
 				if i >= len(batches) {
 					return
 				}
-				j.write(ctx, batches[i])
+				j.store.write(ctx, crew, batches[i])
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// write sends one batch. When Timestream refuses it whole because some record in it is invalid, it is halved until the
-// record stands alone.
-func (j *job) write(ctx context.Context, items []batch.Item) {
-	if j.failed.Load() {
-		return
-	}
-	s := j.store
-	b := s.builders.Get().(*batch.Builder)
-	in, bytes := b.Build(&j.table.destination.Database, &j.table.destination.Table, items)
-	s.records.Observe(float64(len(items)))
-	res := s.sender.Write(ctx, in)
-	s.builders.Put(b)
-	if res.Failure == nil && res.Invalid == "" {
-		s.metered.Add(float64(bytes))
-		s.units.Add(float64((bytes + batch.WriteUnit - 1) / batch.WriteUnit))
-	}
-	switch {
-	case res.Failure != nil:
-		j.fail(res.Failure)
-	case res.Invalid == "":
-		j.settle(items, res)
-	case len(items) == 1:
-		j.mu.Lock()
-		j.refuse(&items[0], res.Invalid)
-		j.mu.Unlock()
-	default:
-		s.bisected.Inc()
-		j.write(ctx, items[:len(items)/2])
-		j.write(ctx, items[len(items)/2:])
-	}
-}
-
 func (j *job) fail(f *send.Failure) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.gone {
+		return
+	}
 	// The first failure explains the others; that the request then ran out of time says less.
 	if j.failure == nil || j.failure.Cause == send.Interrupted {
 		j.failure = f
@@ -114,41 +86,49 @@ func (j *job) fail(f *send.Failure) {
 	j.failed.Store(true)
 }
 
-// settle accounts for a batch that Timestream answered: all but the rejected records are stored (Timestream Developer
-// Guide, code samples, write).
-func (j *job) settle(items []batch.Item, res send.Result) {
-	rejected := make([]*string, 0, len(items)) // per item, nil when stored
-	if len(res.Rejected) > 0 {
-		rejected = rejected[:len(items)]
-		for _, r := range res.Rejected {
-			if r.RecordIndex < 0 || int(r.RecordIndex) >= len(items) {
-				j.fail(&send.Failure{Cause: send.Unavailable, Text: fmt.Sprintf("Timestream rejected record %d of a batch of %d", r.RecordIndex, len(items))})
-				return
-			}
-			text := aws.ToString(r.Reason)
-			rejected[r.RecordIndex] = &text
+// stored accounts for an item that was stored. The caller holds the lock.
+func (j *job) stored(it *batch.Item, late bool) {
+	x := it.Extra
+	if x != nil && x.Set != nil {
+		x.Set.Left--
+		x.Set.Late = x.Set.Late || late
+		if x.Set.Left > 0 || x.Set.Refused {
+			return
 		}
+		x, late = x.Set.First, x.Set.Late
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	c := &j.account.Counts[ledger.Samples]
-	for i := range items {
-		if len(rejected) > 0 && rejected[i] != nil {
-			j.refuse(&items[i], *rejected[i])
-			continue
+	j.full = j.full || j.known[it.Series]
+	j.count(it.Kind(), it.Unique(), it.Duplicates(), late)
+	if x == nil {
+		return
+	}
+	switch x.Kind {
+	case ledger.Histograms:
+		if x.StartMs != 0 {
+			j.count(ledger.StartTimestamps, 1, int(x.StartRepeats), late)
 		}
-		c.Stored++
-		j.full = j.full || j.known[items[i].Series]
-		c.Duplicate += uint64(items[i].Repeats)
+	case ledger.StartTimestamps:
+		it.Series.StoredStart(x.StartMs, it.TimeMs)
+	case ledger.Metadata:
+		j.store.metadata.add(metadataKey(j.table, x.Hash), it.TimeMs)
 	}
-	c.StoredLate += uint64(res.Late)
 }
 
-// refuse notes a refused record, or rejects its samples when the refusal is final. Repeats share the fate of the first:
+func (j *job) count(k ledger.Kind, stored, duplicate int, late bool) {
+	c := &j.account.Counts[k]
+	c.Stored += uint64(stored)
+	c.Duplicate += uint64(duplicate)
+	if late {
+		c.StoredLate += uint64(stored)
+	}
+}
+
+// refuse notes a refused record, or rejects its entries when the refusal is final. Repeats share the fate of the first:
 // they are duplicates only of what is stored. The caller holds the lock.
 func (j *job) refuse(it *batch.Item, text string) {
 	reason := send.Reason(text)
-	if !j.final && (reason == ledger.LimitExceeded || reason == ledger.TypeConflict || reason == ledger.Refused) {
+	curable := reason == ledger.LimitExceeded || reason == ledger.TypeConflict || reason == ledger.Refused
+	if !j.final && curable && it.Kind() != ledger.Metadata { // whose records have no labels to encode in another way
 		j.refused = append(j.refused, refusal{item: *it, reason: reason, text: text})
 		return
 	}
@@ -156,12 +136,34 @@ func (j *job) refuse(it *batch.Item, text string) {
 }
 
 func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
-	j.account.Reject(ledger.Samples, reason, it.Samples(), func() string {
-		return fmt.Sprintf("%s: %v at %d ms: Timestream: %s", it.Series.Text(), it.Value, it.TimeMs, send.Clip(text))
+	x := it.Extra
+	if x != nil && x.Set != nil {
+		if x.Set.Refused {
+			return
+		}
+		x.Set.Refused = true
+		x = x.Set.First
+	}
+	j.account.Reject(it.Kind(), reason, it.Entries(), func() string {
+		what := ""
+		switch it.Kind() {
+		case ledger.Samples:
+			what = fmt.Sprintf(" %v", it.Value)
+		case ledger.Exemplars:
+			what = " exemplar"
+		case ledger.Metadata:
+			what = " metadata"
+		case ledger.StartTimestamps:
+			what = fmt.Sprintf(" start timestamp %d", x.StartMs)
+		}
+		return fmt.Sprintf("%s:%s at %d ms: Timestream: %s", it.Series.Text(), what, it.TimeMs, send.Clip(text))
 	})
+	if x != nil && x.Kind == ledger.Histograms && x.StartMs != 0 {
+		j.account.Reject(ledger.StartTimestamps, reason, 1+int(x.StartRepeats), nil)
+	}
 }
 
-// encodeAgain encodes refused samples anew with what the catalogue says by now. Those for which that changes nothing are
+// encodeAgain encodes refused entries anew with what the catalogue says by now. Those for which that changes nothing are
 // rejected; the others are returned to be sent again.
 func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 	refused := j.refused
@@ -196,9 +198,9 @@ func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 			cat.DenyMeasure(measure)
 		}
 		old := r.item.Series
-		enc, err := j.store.encodeSeries(old.Labels, old.Hash, cat.Generation(), cols)
-		if err == nil && !enc.Plain(r.item.Value) {
-			err = enc.Extension()
+		enc, err := j.store.encodeSeries(old.Labels(), old.Hash, cat.Generation(), cols)
+		if err == nil {
+			err = r.item.Extend(enc)
 		}
 		if err != nil {
 			j.reject(&r.item, r.reason, r.text)
@@ -209,13 +211,14 @@ func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 			j.reject(&r.item, r.reason, r.text)
 			continue
 		}
-		j.store.reencoded.Add(float64(item.Samples()))
+		j.store.reencoded.Add(float64(item.Entries()))
 		if r.reason == ledger.LimitExceeded {
 			if j.known == nil {
 				j.known = map[*batch.Series]bool{}
 			}
 			j.known[enc] = true
 		}
+		item.Owner = 0
 		again = append(again, item)
 	}
 	return again

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package store appends series to Timestream tables: it encodes them by the layout of promschema with the help of the
-// tables' catalogues, sends them in batches, and accounts for every sample. Decoding and validating write messages in
+// tables' catalogues, sends them in batches, and accounts for every entry. Decoding and validating write messages in
 // Prometheus' terms is left to others.
 package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
-	"unique"
 
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/send"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
@@ -43,6 +43,26 @@ type Config struct {
 	MaxTables int
 	// InFlight bounds the calls of one request.
 	InFlight int
+	// ShareWait is how long a request that does not fill a batch waits for others to share one; 0: not at all.
+	ShareWait time.Duration
+}
+
+// Writer is the part of the Timestream write API that is used; *timestreamwrite.Client satisfies it. It must not retry by
+// itself. Its input is used again as soon as a call has returned. One that is a BodyWriter too is given bodies.
+type Writer interface {
+	WriteRecords(context.Context, *timestreamwrite.WriteRecordsInput, ...func(*timestreamwrite.Options)) (*timestreamwrite.WriteRecordsOutput, error)
+}
+
+// BodyWriter takes the request as the JSON document that the API takes. The body does not change before release is called,
+// once for each call.
+type BodyWriter interface {
+	WriteRecordsBody(ctx context.Context, body []byte, release func()) (*timestreamwrite.WriteRecordsOutput, error)
+}
+
+// Entries are what a request brings.
+type Entries struct {
+	Series   []series.Series
+	Metadata []series.Metadata
 }
 
 // Destination is a table.
@@ -65,11 +85,15 @@ func (e *NotFoundError) Error() string {
 // Store appends series. It is safe for concurrent use.
 type Store struct {
 	cfg    Config
+	writer Writer
 	sender *send.Sender
 	query  catalogue.Querier
 	logger *slog.Logger
 	now    func() time.Time
 	cache  *cache
+	// metadata is what was stored within the last hour.
+	metadata   *recent
+	histograms *promschema.HistogramEncoder
 
 	mu     sync.Mutex
 	tables map[Destination]*table
@@ -85,6 +109,7 @@ type Store struct {
 	encoded   prometheus.Counter
 	reencoded prometheus.Counter
 	bisected  prometheus.Counter
+	shared    prometheus.Counter
 }
 
 // table is what is kept of a destination.
@@ -93,12 +118,16 @@ type table struct {
 	destination Destination
 	catalogue   *catalogue.Table
 	lastUse     uint64
+
+	sharing sync.Mutex
+	open    *crew // waits for more small requests; nil when there is none
 }
 
 // New returns a store. query may be nil: the catalogues then stay empty and encoding is optimistic.
-func New(cfg Config, sender *send.Sender, query catalogue.Querier, logger *slog.Logger, reg prometheus.Registerer, now func() time.Time) *Store {
+func New(cfg Config, writer Writer, sender *send.Sender, query catalogue.Querier, logger *slog.Logger, reg prometheus.Registerer, now func() time.Time) *Store {
 	s := &Store{
-		cfg: cfg, sender: sender, query: query, logger: logger, now: now,
+		cfg: cfg, writer: writer, sender: sender, query: query, logger: logger, now: now,
+		metadata: newRecent(maxRecentMetadata, metadataAge), histograms: promschema.NewHistogramEncoder(),
 		cache: newCache(cfg.CacheSize), tables: map[Destination]*table{},
 		metered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_ingest_metered_bytes_total", Help: "Bytes written as Timestream meters them, names counted, before rounding.",
@@ -119,10 +148,13 @@ func New(cfg Config, sender *send.Sender, query catalogue.Querier, logger *slog.
 		bisected: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_ingest_batches_bisected_total", Help: "Calls halved because Timestream refused them whole as invalid.",
 		}),
+		shared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tributary_ingest_shared_batches_total", Help: "Batches that hold records of more than one request; --ingest.batch-wait is how long a small request waits for others.",
+		}),
 	}
 	s.builders.New = func() any { return new(batch.Builder) }
 	s.memory.New = func() any { return new(memory) }
-	reg.MustRegister(s.metered, s.units, s.records, s.encoded, s.reencoded, s.bisected,
+	reg.MustRegister(s.metered, s.units, s.records, s.encoded, s.reencoded, s.bisected, s.shared,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tributary_ingest_series_cached", Help: "Encoded series in the cache.",
 		}, func() float64 { return float64(s.cache.size()) }))
@@ -213,23 +245,30 @@ func (s *Store) table(d Destination) *table {
 	return t
 }
 
-// Append stores the samples of ss and accounts for all of them in a: stored, duplicate, rejected, or, when the sender has
-// to come again, deferred. The series are not used after it returns. The error is a *NotFoundError; a is then of no use.
-func (s *Store) Append(ctx context.Context, d Destination, ss []series.Series, a *ledger.Account) error {
-	if len(ss) == 0 {
+// Append stores what a request brings and accounts for all of it in a: stored, duplicate, rejected, or, when the sender has
+// to come again, deferred. The entries are not used after it returns. The error is a *NotFoundError; a is then of no use.
+func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger.Account) error {
+	if len(in.Series) == 0 && len(in.Metadata) == 0 {
 		return nil
 	}
 	t := s.table(d)
 	t.catalogue.EnsureLoaded(ctx, firstLoad)
 
 	mem := s.memory.Get().(*memory)
-	mem.items = s.encode(t, ss, a, mem.items[:0])
 	j := &job{store: s, table: t, account: a, left: mem.left}
+	e := encoder{store: s, table: t, account: a, items: mem.items[:0], nowMs: s.now().UnixMilli()}
+	e.encode(in)
+	mem.items = e.items
 	defer func() {
 		mem.left = j.left
 		s.release(mem)
 	}()
-	j.round(ctx, batch.Sort(mem.items))
+	items := batch.Sort(mem.items)
+	if s.cfg.ShareWait > 0 && len(items) < timestream.MaxRecordsPerWrite && len(items) > 0 {
+		s.share(ctx, j, items)
+	} else {
+		j.round(ctx, items)
+	}
 	// A record can have two faults that only another encoding cures: its measure's type, and then a label.
 	for round := 0; round < 2; round++ {
 		again := j.encodeAgain(ctx)
@@ -275,37 +314,6 @@ func postpone(d Destination, f *send.Failure, a *ledger.Account) {
 	a.Defer(ledger.Deferral{Cause: string(f.Cause), Text: text, Detail: f.Detail, RetryAfter: time.Second + rand.N(4*time.Second)})
 }
 
-// encode turns the samples of ss into items, and rejects those that cannot be stored.
-func (s *Store) encode(t *table, ss []series.Series, a *ledger.Account, items []batch.Item) []batch.Item {
-	generation := t.catalogue.Generation()
-	order := 0
-	for i := range ss {
-		sr := &ss[i]
-		enc := s.cache.get(t.id, sr, generation)
-		if enc == nil {
-			var err error
-			if enc, err = s.encodeSeries(copyLabels(sr.Labels), sr.Hash, generation, t.catalogue); err != nil {
-				a.Reject(ledger.Samples, seriesReason(err), len(sr.Samples), func() string { return series.Text(sr.Labels) + ": " + err.Error() })
-				continue
-			}
-			s.cache.add(t.id, enc)
-		}
-		for _, x := range sr.Samples {
-			if !enc.Plain(x.Value) {
-				if err := enc.Extension(); err != nil {
-					a.Reject(ledger.Samples, seriesReason(err), 1, func() string {
-						return fmt.Sprintf("%s: %v at %d ms: %s", series.Text(sr.Labels), x.Value, x.TimeMs, err)
-					})
-					continue
-				}
-			}
-			items = append(items, batch.NewItem(enc, x.TimeMs, x.Value, order))
-			order++
-		}
-	}
-	return items
-}
-
 func (s *Store) encodeSeries(ls []labels.Label, hash, generation uint64, cols promschema.Columns) (*batch.Series, error) {
 	s.encoded.Inc()
 	enc, err := promschema.EncodeSeries(ls, cols, s.cfg.Limits)
@@ -313,23 +321,4 @@ func (s *Store) encodeSeries(ls []labels.Label, hash, generation uint64, cols pr
 		return nil, err
 	}
 	return batch.NewSeries(ls, hash, generation, enc), nil
-}
-
-// seriesReason is the word for a series that promschema refuses.
-func seriesReason(err error) ledger.Reason {
-	var e *promschema.SeriesError
-	if errors.As(err, &e) && e.Reason == promschema.ReasonNoName {
-		return ledger.MissingMetricName
-	}
-	return ledger.LabelsTooLarge
-}
-
-// copyLabels copies labels out of a request. Equal ones share their text with those of other series: a table has few
-// names, and most values belong to many series.
-func copyLabels(ls []series.Label) []labels.Label {
-	out := make([]labels.Label, len(ls))
-	for i, l := range ls {
-		out[i] = labels.Label(unique.Make(promschema.Dimension{Name: string(l.Name), Value: string(l.Value)}).Value())
-	}
-	return out
 }

@@ -33,8 +33,8 @@ func newStore(t testing.TB, cfg Config) (*Store, *ingesttest.Endpoint) {
 	}
 	cfg.Database, cfg.Table, cfg.MaxTables, cfg.InFlight, cfg.Limits = "d", "t", 3, 4, promschema.StrictLimits()
 	cfg.Catalogue = catalogue.Config{Fixed: catalogue.Fixed(), MaxLabelColumns: 100}
-	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: 5 * time.Second, MinBackoff: 1, MaxBackoff: 1}, e.Writer(), prometheus.NewRegistry(), time.Now)
-	return New(cfg, sender, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now), e
+	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: 5 * time.Second, MinBackoff: 1, MaxBackoff: 1}, prometheus.NewRegistry(), time.Now)
+	return New(cfg, e.Writer(), sender, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now), e
 }
 
 func one(hash uint64, pairs ...string) series.Series {
@@ -51,7 +51,7 @@ func appendAll(t *testing.T, s *Store, d Destination, ss ...series.Series) ledge
 	for _, x := range ss {
 		a.Receive(ledger.Samples, len(x.Samples))
 	}
-	if err := s.Append(context.Background(), d, ss, &a); err != nil {
+	if err := s.Append(context.Background(), d, Entries{Series: ss}, &a); err != nil {
 		t.Fatal(err)
 	}
 	c := a.Counts[ledger.Samples]

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package batch
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/promschema"
+)
+
+// Item is one record to be: a float sample of a known series or, with Extra, anything else.
+type Item struct {
+	Series *Series
+	TimeMs int64
+	// Value is that of a float sample.
+	Value float64
+	// Extra is nil for float samples.
+	Extra *Extra
+	// Repeats is how many more entries of the request are the same: a sample of this series and time, this exemplar, this
+	// metadata.
+	Repeats uint32
+	// Owner is the caller's own: requests that share a batch number themselves by it.
+	Owner uint32
+
+	id     *identity
+	target uint64 // copies, so that sorting stays in the slice
+	metric uint32
+	order  uint32 // of arrival
+}
+
+// Extra is the content of a record that is no float sample.
+type Extra struct {
+	Kind   ledger.Kind
+	Family promschema.Family
+	// Value is what the record stores.
+	Value promschema.Value
+	// TimeNs is the record's time in nanoseconds since the epoch, for kinds whose time is not a whole millisecond; 0 otherwise.
+	TimeNs int64
+	// Set is what several records make up together; nil for one alone.
+	Set *Set
+	// StartMs is the start timestamp that the record stores; 0 when there is none.
+	StartMs int64
+	// StartRepeats is how many of the histogram's repeats came with a start timestamp of their own.
+	StartRepeats uint32
+	// Also is how many more entries the record stands for, which are no repeats: a start timestamp is stored once for
+	// the samples that follow.
+	Also uint32
+	// Hash identifies metadata.
+	Hash uint64
+}
+
+// Set is a histogram that takes several records. It is stored when all are, and refused when one is. Repeats of the
+// histogram are counted at its first record.
+type Set struct {
+	// First is the extra of the first record, Repeats are those of its item.
+	First   *Extra
+	Repeats uint32
+	// Left is how many of the records have no outcome yet.
+	Left int
+	// Refused: one was, and the histogram is accounted for.
+	Refused bool
+	// Late: one went to the magnetic store.
+	Late bool
+
+	dropped bool // the whole is a repeat
+}
+
+// NewItem returns the item of a float sample; order is its place in the request. For a value that is not Plain, Extend with
+// the sample family must have succeeded.
+func NewItem(s *Series, timeMs int64, value float64, order int) Item {
+	it := Item{Series: s, TimeMs: timeMs, Value: value, order: uint32(order), id: &s.plain, target: s.target, metric: s.metric}
+	if !s.Plain(value) {
+		it.id = s.families[promschema.SampleFamily].Load()
+	}
+	return it
+}
+
+// NewExtra returns the item of anything else. Extend with its family must have succeeded.
+func NewExtra(s *Series, timeMs int64, x *Extra, order int) Item {
+	return Item{Series: s, TimeMs: timeMs, Extra: x, order: uint32(order), id: s.families[x.Family].Load(), target: s.target, metric: s.metric}
+}
+
+// Kind is what the item is in the ledger.
+func (it *Item) Kind() ledger.Kind {
+	if it.Extra == nil {
+		return ledger.Samples
+	}
+	return it.Extra.Kind
+}
+
+// Entries is how many entries of the request the item stands for; of a Set, all its records have the same.
+func (it *Item) Entries() int { return it.Unique() + it.Duplicates() }
+
+// Unique is how many of these are no repeats.
+func (it *Item) Unique() int {
+	if it.Extra == nil {
+		return 1
+	}
+	return 1 + int(it.Extra.Also)
+}
+
+// Duplicates is how many of these are repeats.
+func (it *Item) Duplicates() int {
+	if it.Extra != nil && it.Extra.Set != nil {
+		return int(it.Extra.Set.Repeats)
+	}
+	return int(it.Repeats)
+}
+
+// Extend prepares a series for the item's record, as Series.Extend does for a family.
+func (it *Item) Extend(s *Series) error {
+	switch {
+	case it.Extra != nil:
+		return s.Extend(it.Extra.Family)
+	case !s.Plain(it.Value):
+		return s.Extend(promschema.SampleFamily)
+	}
+	return nil
+}
+
+// WithSeries returns the item for the same entry under another encoding of its series, for which Extend has succeeded.
+func (it *Item) WithSeries(s *Series) Item {
+	n := *it
+	n.Series, n.target, n.metric = s, s.target, s.metric
+	switch {
+	case it.Extra != nil:
+		n.id = s.families[it.Extra.Family].Load()
+	case s.Plain(it.Value):
+		n.id = &s.plain
+	default:
+		n.id = s.families[promschema.SampleFamily].Load()
+	}
+	return n
+}
+
+// SameRecord tells whether both become records with the same identity: sending the second after the first was refused for
+// its identity is of no use.
+func (it *Item) SameRecord(o *Item) bool {
+	return it.id.measure == o.id.measure && slices.Equal(it.id.pairs, o.id.pairs)
+}
+
+// Measure is the measure name of the record; plain tells that it is a plain one, whose name is the metric's own.
+func (it *Item) Measure() (name string, plain bool) { return it.id.measure, !it.id.multi }
+
+// family orders what a series has at one time; float samples come first, whatever their form.
+func (it *Item) family() int {
+	if it.Extra == nil {
+		return -1
+	}
+	return int(it.Extra.Family)
+}
+
+func (it *Item) timeNs() int64 {
+	if it.Extra == nil {
+		return 0
+	}
+	return it.Extra.TimeNs
+}
+
+// compare orders items so that neighbours share as much as possible, and what is the same entry is adjacent.
+func compare(a, b *Item) int {
+	switch {
+	case a.target != b.target:
+		return cmp.Compare(a.target, b.target)
+	case a.TimeMs != b.TimeMs:
+		return cmp.Compare(a.TimeMs, b.TimeMs)
+	case a.metric != b.metric:
+		return cmp.Compare(a.metric, b.metric)
+	}
+	return compareEntry(a, b)
+}
+
+// compareEntry is 0 for the same entry: the first to arrive counts, whatever its value.
+func compareEntry(a, b *Item) int {
+	if a.Series != b.Series {
+		if a.Series.Hash != b.Series.Hash {
+			return cmp.Compare(a.Series.Hash, b.Series.Hash)
+		}
+		if c := strings.Compare(a.Series.key, b.Series.key); c != 0 {
+			return c
+		}
+	}
+	if a.Extra == nil && b.Extra == nil {
+		return 0
+	}
+	if c := cmp.Compare(a.family(), b.family()); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.timeNs(), b.timeNs())
+}
+
+// Sort orders items so that neighbours share as much as possible, and removes all but the first to arrive of those that are
+// the same entry, which it counts in Repeats. It works in place.
+func Sort(items []Item) []Item {
+	slices.SortFunc(items, func(a, b Item) int {
+		if c := compare(&a, &b); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.order, b.order)
+	})
+	kept := 0
+	for i := range items {
+		it := &items[i]
+		if kept > 0 {
+			if it.Extra != nil && it.Extra.Set != nil && it.Extra.Set.dropped {
+				continue
+			}
+			if last := &items[kept-1]; last.TimeMs == it.TimeMs && last.metric == it.metric && compareEntry(last, it) == 0 {
+				last.merge(it)
+				continue
+			}
+		}
+		items[kept] = *it
+		kept++
+	}
+	return items[:kept]
+}
+
+// merge counts a repeat.
+func (it *Item) merge(repeat *Item) {
+	it.Repeats += 1 + repeat.Repeats
+	if it.Extra == nil {
+		return
+	}
+	it.Extra.Also += repeat.Extra.Also
+	if it.Extra.Kind == ledger.Histograms && repeat.Extra.StartMs != 0 {
+		it.Extra.StartRepeats++
+	}
+	if it.Extra.Set != nil {
+		it.Extra.Set.Repeats = it.Repeats
+	}
+	if repeat.Extra.Set != nil {
+		repeat.Extra.Set.dropped = true // its first record comes first
+	}
+}
+
+// Arrange orders items as Sort does and removes nothing: of several requests, none may count for another.
+func Arrange(items []Item) {
+	slices.SortStableFunc(items, func(a, b Item) int { return compare(&a, &b) })
+}
+
+// SameEntry tells whether two items are the same entry, possibly with different values: they must not be in one batch.
+func SameEntry(a, b *Item) bool {
+	return a.TimeMs == b.TimeMs && a.metric == b.metric && compareEntry(a, b) == 0
+}
+
+// minOwnBatch is from how many records on the rest of a target gets a batch of its own. A batch of one target sends the
+// target's labels once, which saves some 200 metered bytes a record; a call more costs half a write unit, and the
+// processor time of signing and sending. From here on the first is worth more than the second.
+const minOwnBatch = timestream.MaxRecordsPerWrite / 2
+
+// Split cuts sorted items into batches. As far as possible the records of a batch have the same target; what is left of
+// targets is put together in left, which is emptied first, and returned for the next time.
+func Split(items, left []Item) (batches [][]Item, _ []Item) {
+	const most = timestream.MaxRecordsPerWrite
+	batches, left = make([][]Item, 0, len(items)/minOwnBatch+1), left[:0]
+	for len(items) > 0 {
+		n := 1
+		for n < min(len(items), most) && items[n].target == items[0].target {
+			n++
+		}
+		if n >= minOwnBatch {
+			batches = append(batches, items[:n:n])
+		} else {
+			left = append(left, items[:n]...)
+		}
+		items = items[n:]
+	}
+	for rest := left; len(rest) > 0; {
+		n := min(len(rest), most)
+		batches = append(batches, rest[:n:n])
+		rest = rest[n:]
+	}
+	return batches, left
+}
