@@ -3,6 +3,7 @@
 package promschema
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -11,6 +12,11 @@ import (
 // IsLayoutDimension tells whether a dimension belongs to the layout rather than being a label of that name.
 // NameDimension is not among them: it is a label, of extension records.
 func IsLayoutDimension(name string) bool { return strings.HasPrefix(name, Prefix) }
+
+// IsLayoutAttribute tells whether a column that is a dimension or an attribute is an attribute of extension records.
+func IsLayoutAttribute(name string) bool {
+	return IsLayoutDimension(name) && name != NoLabelsDimension && !slices.Contains(packedNames[:], name)
+}
 
 // DecodeLabels returns the label set of a row. measure is its measure name; dims are its dimensions that are not NULL,
 // in any order, whether of a plain or an extension record. The error says what is damaged or that the layout is newer.

@@ -120,7 +120,7 @@ func TestHistogramsComeBack(t *testing.T) {
 	e, d := NewHistogramEncoder(), NewHistogramDecoder()
 	r := rand.New(rand.NewPCG(1, 2))
 	took := map[int]int{}
-	for i := range 6000 {
+	for i := range 3000 {
 		h := promschematest.Histogram(r, []int{0, 5, 160, 600, 1500}[i%5])
 		h.Timestamp = r.Int64()
 		took[checkHistogram(t, e, d, h, r.Int64N(3)*r.Int64())]++
@@ -139,7 +139,7 @@ func TestHistogramsComeBack(t *testing.T) {
 func TestEqualHistogramsHaveEqualValues(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	e := NewHistogramEncoder()
-	for i := range 500 {
+	for i := range 100 {
 		h := promschematest.Histogram(r, []int{20, 300, 800}[i%3])
 		again := *h
 		again.Timestamp = 5

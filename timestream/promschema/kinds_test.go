@@ -196,8 +196,13 @@ func TestAttributesAreNoLabels(t *testing.T) {
 		ValueAttribute, BitsAttribute, KindAttribute, HistogramAttribute, HistogramAttribute2, HistogramAttribute3, CountAttribute, SumAttribute,
 		SchemaAttribute, StartAttribute, ExemplarAttribute, TypeAttribute, HelpAttribute, UnitAttribute,
 	} {
-		if CanBeColumn(name) || !IsLayoutDimension(name) || !timestream.ValidMeasureName(name) {
+		if CanBeColumn(name) || !IsLayoutDimension(name) || !IsLayoutAttribute(name) || !timestream.ValidMeasureName(name) {
 			t.Errorf("%s can be the column of a label", name)
+		}
+	}
+	for _, name := range []string{"job", NameDimension, NoLabelsDimension, PackedDimension(0), PackedDimension(PackedDimensions - 1)} {
+		if IsLayoutAttribute(name) {
+			t.Errorf("%s is a dimension", name)
 		}
 	}
 }

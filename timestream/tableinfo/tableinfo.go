@@ -92,7 +92,7 @@ func Probe(ctx context.Context, run Run, t tssql.Table) (Columns, error) {
 			case name == timestream.ColumnMeasureName, name == timestream.ColumnTime:
 				behind = true
 			case info.Type == nil || info.Type.ScalarType != types.ScalarTypeVarchar,
-				strings.HasPrefix(name, timestream.ColumnMeasureValue), name == promschema.KindAttribute:
+				strings.HasPrefix(name, timestream.ColumnMeasureValue), promschema.IsLayoutAttribute(name):
 				c.Values = append(c.Values, name)
 			case behind && name != promschema.NameDimension && !promschema.IsLayoutDimension(name):
 				c.Unclear = append(c.Unclear, name)

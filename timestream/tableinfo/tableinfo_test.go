@@ -74,12 +74,12 @@ func TestProbe(t *testing.T) {
 	var statement string
 	got, err := Probe(t.Context(), answer(&statement,
 		header("job", "VARCHAR", "number", "DOUBLE", "measure_name", "VARCHAR", "time", "TIMESTAMP", "measure_value::double", "DOUBLE",
-			"measure_value::varchar", "VARCHAR", "attr", "VARCHAR", "__tributary_kind", "VARCHAR", "__tributary_bits", "BIGINT", "__name__", "VARCHAR", "__tributary_labels_1", "VARCHAR"),
+			"measure_value::varchar", "VARCHAR", "attr", "VARCHAR", "__tributary_kind", "VARCHAR", "__tributary_bits", "BIGINT", "__name__", "VARCHAR", "__tributary_labels_1", "VARCHAR", "__tributary_h", "VARCHAR"),
 		header("job", "VARCHAR"), // a second page says the same again
 	), table)
 	want := Columns{
 		Dimensions: []string{"job", "__name__", "__tributary_labels_1"},
-		Values:     []string{"number", "measure_value::double", "measure_value::varchar", "__tributary_kind", "__tributary_bits"},
+		Values:     []string{"number", "measure_value::double", "measure_value::varchar", "__tributary_kind", "__tributary_bits", "__tributary_h"},
 		Unclear:    []string{"attr"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {

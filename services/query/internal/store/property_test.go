@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/promschema/promschematest"
 
 	"github.com/tributary-project/tributary/services/query/internal/pages"
 	"github.com/tributary-project/tributary/services/query/internal/querytest"
@@ -67,6 +68,9 @@ func render(ss []series.Series) string {
 		fmt.Fprintf(&b, "%s", s.Labels)
 		for _, p := range s.Samples {
 			fmt.Fprintf(&b, " %d:%016x", p.T, math.Float64bits(p.V))
+		}
+		for _, h := range s.Histograms {
+			fmt.Fprintf(&b, " %d:%x", h.T, promschema.AppendHistogram(nil, h.H, 0))
 		}
 		b.WriteByte('\n')
 	}
@@ -143,6 +147,28 @@ func randomValue(r *rand.Rand) float64 {
 	})
 }
 
+// writeOthers writes what is about a series and is no sample of it.
+func writeOthers(t *testing.T, r *rand.Rand, b *querytest.Backend, ls labels.Labels) {
+	t.Helper()
+	exemplar, err := promschema.ExemplarValue(nil, randomValue(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata, err := promschema.MetadataValue(promschema.Metadata{Type: 1, Help: "Help."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, v := range map[promschema.Family]promschema.Value{
+		promschema.ExemplarFamily: exemplar, promschema.MetadataFamily: metadata, promschema.StartFamily: promschema.StartValue(1),
+	} {
+		record, err := querytest.ExtensionRecord(ls, f, 1_000_000_000_001, v, querytest.Budget(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(testDB, testTable, record)
+	}
+}
+
 // TestSelectIsPrometheus writes random series in random encodings and compares what random matchers find with what
 // Prometheus' matchers say, bit for bit. The back end evaluates the SQL, so a condition that keeps out too much shows.
 func TestSelectIsPrometheus(t *testing.T) {
@@ -184,8 +210,30 @@ func TestSelectIsPrometheus(t *testing.T) {
 				}
 				b.Write(testDB, testTable, records...)
 			}
+			// Some milliseconds have a histogram instead, or, which histograms win, besides.
+			for i := 0; ok && i < len(s.Samples); i++ {
+				p := s.Samples[i]
+				if r.IntN(6) > 0 {
+					continue
+				}
+				h := series.Histogram{T: p.T, H: promschematest.Histogram(r, pick(r, []int{5, 400}))}
+				if value.IsStaleNaN(h.H.Sum) && !value.IsStaleNaN(p.V) {
+					continue
+				}
+				records, err := querytest.HistogramRecords(ls, []series.Histogram{h}, pick(r, []promschema.Columns{querytest.Budget(nil), querytest.Budget{"job"}}))
+				if err != nil {
+					continue // too large
+				}
+				r.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+				b.Write(testDB, testTable, records...)
+				s.Histograms = append(s.Histograms, h)
+			}
+			s.Samples = slices.DeleteFunc(s.Samples, func(p series.Sample) bool {
+				return slices.ContainsFunc(s.Histograms, func(h series.Histogram) bool { return h.T == p.T })
+			})
 			if ok {
 				want[ls.String()] = s
+				writeOthers(t, r, b, ls)
 			}
 		}
 		st := newStore(t, testConfig(), b)
@@ -200,7 +248,12 @@ func TestSelectIsPrometheus(t *testing.T) {
 							c.Samples = append(c.Samples, p)
 						}
 					}
-					if len(c.Samples) > 0 {
+					for _, h := range s.Histograms {
+						if h.T >= sel.StartMs && h.T <= sel.EndMs {
+							c.Histograms = append(c.Histograms, h)
+						}
+					}
+					if len(c.Samples)+len(c.Histograms) > 0 {
 						expect = append(expect, c)
 					}
 				}
