@@ -13,6 +13,7 @@ import (
 
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
+	"github.com/tributary-project/tributary/timestream/client"
 )
 
 // BenchmarkWrite is a whole request: payload in, the real AWS client's calls to an endpoint that only counts, answer out.
@@ -29,7 +30,7 @@ func BenchmarkWrite(b *testing.B) {
 	} {
 		b.Run(m.name, func(b *testing.B) {
 			s, err := NewService(DefaultServiceConfig(), Deps{
-				Writer: ingesttest.Writer(b, ingesttest.NewCounter(b)),
+				Writer: client.NewRecordsWriter(ingesttest.Writer(b, ingesttest.NewCounter(b)), time.Now),
 				Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: time.Now,
 			})
 			if err != nil {

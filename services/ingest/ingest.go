@@ -61,7 +61,7 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 		return nil, err
 	}
 	service, err := NewService(cfg.Service, Deps{
-		Writer: client.NewWriter(writer), Querier: client.NewQuerier(querier), Logger: d.Logger, Registerer: d.Registry, Now: time.Now,
+		Writer: client.NewRecordsWriter(writer, time.Now), Querier: client.NewQuerier(querier), Logger: d.Logger, Registerer: d.Registry, Now: time.Now,
 		Build: d.Build, Settings: d.Settings, Target: cfg.Timestream.Target(),
 	})
 	if err != nil {

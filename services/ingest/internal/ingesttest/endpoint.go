@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
@@ -104,12 +105,15 @@ func (c WriteCall) Expand() ([]Record, error) {
 		}
 		r.Time += common.Time
 		r.TimeUnit += common.TimeUnit
+		if r.TimeUnit == "" {
+			r.TimeUnit = "MILLISECONDS"
+		}
 		switch {
 		case len(r.Dimensions) == 0:
 			return nil, fmt.Errorf("record %d: at least one dimension is required for a record", i)
 		case r.MeasureName == "" || r.Time == "" || r.Version != 0 || common.Version != 0:
 			return nil, fmt.Errorf("record %d: measure name, time or version: %+v", i, r)
-		case r.TimeUnit != "MILLISECONDS":
+		case r.TimeUnit != "MILLISECONDS" && r.TimeUnit != "NANOSECONDS":
 			return nil, fmt.Errorf("record %d: unit %s", i, r.TimeUnit)
 		}
 		if r.MeasureValueType == "MULTI" {
@@ -325,6 +329,9 @@ func answer(w http.ResponseWriter, req *http.Request, r Reply, ok map[string]any
 
 // Writer returns the real AWS client of the endpoint.
 func (e *Endpoint) Writer() *timestreamwrite.Client { return Writer(e.tb, e.URL) }
+
+// BodyWriter returns what ingest writes with, of the endpoint.
+func (e *Endpoint) BodyWriter() *client.RecordsWriter { return client.NewRecordsWriter(e.Writer(), time.Now) }
 
 // Querier returns the real AWS client of the endpoint.
 func (e *Endpoint) Querier() *timestreamquery.Client {

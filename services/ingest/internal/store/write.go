@@ -106,7 +106,7 @@ func (s *Store) settle(owners []*job, items []batch.Item, res send.Result) {
 			rejected[r.RecordIndex] = &text
 		}
 	}
-	lateUntil := lateUntilMs(items, res.Late)
+	late := newLateness(items, res.Late)
 	var locked *job
 	for i := range items {
 		it := &items[i]
@@ -122,22 +122,38 @@ func (s *Store) settle(owners []*job, items []batch.Item, res send.Result) {
 		case rejected != nil && rejected[i] != nil:
 			locked.refuse(it, *rejected[i])
 		default:
-			locked.stored(it, res.Late > 0 && it.TimeMs <= lateUntil)
+			locked.stored(it, late.next(it))
 		}
 	}
 	locked.mu.Unlock()
 }
 
-// lateUntilMs is the time of the youngest record that went to the magnetic store, of which there were n. Timestream tells
-// only their number; a record goes there when it is older than what the memory store retains, so they are the oldest.
-func lateUntilMs(items []batch.Item, n int) int64 {
+// lateness tells which records went to the magnetic store. Timestream tells only how many; a record goes there when it is
+// older than what the memory store retains, so they are the oldest.
+type lateness struct {
+	untilMs int64 // those before it are late
+	ties    int   // and so many of those at it
+}
+
+func newLateness(items []batch.Item, n int) lateness {
 	if n <= 0 {
-		return 0
+		return lateness{}
 	}
 	times := make([]int64, len(items))
 	for i := range items {
 		times[i] = items[i].TimeMs
 	}
 	slices.Sort(times)
-	return times[min(n, len(times))-1]
+	l := lateness{untilMs: times[min(n, len(times))-1]}
+	before, _ := slices.BinarySearch(times, l.untilMs)
+	l.ties = n - before
+	return l
+}
+
+func (l *lateness) next(it *batch.Item) bool {
+	if it.TimeMs == l.untilMs && l.ties > 0 {
+		l.ties--
+		return true
+	}
+	return it.TimeMs < l.untilMs
 }
