@@ -23,6 +23,7 @@ import (
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
 	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/payload"
 	"github.com/tributary-project/tributary/services/ingest/internal/remotewrite"
 	"github.com/tributary-project/tributary/services/ingest/internal/send"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -88,6 +89,7 @@ type Service struct {
 
 	cfg     ServiceConfig
 	deps    Deps
+	payload *payload.Decompressor
 	decoder *remotewrite.Decoder
 	gate    *gate
 	store   *store.Store
@@ -116,10 +118,9 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 		return nil, err
 	}
 	options := remotewrite.Options{
-		MaxDecompressedBytes: int(cfg.MaxDecompressedBytes),
-		MaxSamples:           cfg.MaxSamples,
-		MaxTimeMs:            timestream.MaxTimeMs,
-		RejectNonFinite:      cfg.FailOnInvalidSampleValue,
+		MaxSamples:      cfg.MaxSamples,
+		MaxTimeMs:       timestream.MaxTimeMs,
+		RejectNonFinite: cfg.FailOnInvalidSampleValue,
 	}
 	if cfg.FailOnLongLabel {
 		options.MaxMetricNameBytes = timestream.MaxMeasureNameBytes
@@ -138,6 +139,7 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 	}, d.Writer, sender, d.Querier, d.Logger, d.Registerer, d.Now)
 	s := &Service{
 		cfg: cfg, deps: d,
+		payload: payload.NewDecompressor(),
 		decoder: remotewrite.NewDecoder(options, series.NewHasher()),
 		gate:    newGate(cfg.MaxInFlightRequests, int64(cfg.MaxInFlightBytes), d.Registerer),
 		store:   st, append: st, sender: sender,
@@ -183,36 +185,30 @@ func (s *Service) Write(ctx context.Context, req *ingestv1.WriteRequest) (*inges
 }
 
 func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *ingestv1.WriteResponse, outcome string, err error) {
-	message, compressed, dest, err := s.read(req)
+	kind, encoding, dest, err := s.read(req)
 	if err != nil {
 		return nil, "", refuse(codes.InvalidArgument, ReasonInvalidRequest, err.Error())
 	}
 	if !s.allowed(dest) {
 		return nil, "", refuse(codes.PermissionDenied, ReasonTableNotAllowed, fmt.Sprintf("destination %s: requests may not name this table; --%s of the ingest service moves that", dest, timestream.AllowedTablesFlag))
 	}
-	size, err := remotewrite.DecodedBytes(req.GetPayload(), compressed)
-	if err == nil && size > int(s.cfg.MaxDecompressedBytes) {
-		err = remotewrite.ErrTooLarge
-	}
+	message, leave, err := s.open(encoding, req.GetPayload())
 	if err != nil {
-		return nil, "", s.undecodable(err, size)
-	}
-	leave, err := s.gate.enter(int64(size + len(req.GetPayload())))
-	if err != nil {
-		return nil, "", refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+		return nil, "", err
 	}
 	defer leave()
+	defer message.Release()
 
 	account := new(ledger.Account)
-	decoded, err := s.decoder.Decode(message, compressed, req.GetPayload(), account)
+	decoded, err := s.decoder.Decode(kind, message.Bytes, account)
 	if err != nil {
-		return nil, "", s.undecodable(err, size)
+		return nil, "", undecodable(err)
 	}
 	defer decoded.Release()
 
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	if err := s.append.Append(ctx, dest, store.Entries{Series: decoded.Series}, account); err != nil {
+	if err := s.append.Append(ctx, dest, store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, account); err != nil {
 		var missing *store.NotFoundError
 		if errors.As(err, &missing) {
 			return nil, "", refuse(codes.NotFound, ReasonTableNotFound, err.Error())
@@ -232,6 +228,29 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	return account.Response(), outcome, nil
 }
 
+// open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message. leave has to
+// be called exactly once, after the message is released.
+func (s *Service) open(e payload.Encoding, p []byte) (m *payload.Message, leave func(), err error) {
+	first, most, err := payload.Bounds(e, p, int(s.cfg.MaxDecompressedBytes))
+	if err != nil {
+		return nil, nil, undecodable(err)
+	}
+	for {
+		if leave, err = s.gate.enter(int64(first + len(p))); err != nil {
+			return nil, nil, refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+		}
+		if m, err = s.payload.Decompress(e, p, first); err == nil {
+			return m, leave, nil
+		}
+		leave()
+		if !errors.Is(err, payload.ErrTooLarge) || first == most {
+			return nil, nil, undecodable(err)
+		}
+		// Its own account of its size was wrong. It may take what it can at the worst, if the gate has that.
+		first = most
+	}
+}
+
 // answerTime is what is left of a deadline for the answer to reach the caller, who otherwise learns nothing.
 const answerTime = 500 * time.Millisecond
 
@@ -244,24 +263,29 @@ func (s *Service) deadline(ctx context.Context) (context.Context, context.Cancel
 }
 
 // read checks everything but the payload.
-func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, compressed bool, d store.Destination, err error) {
+func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, e payload.Encoding, d store.Destination, err error) {
 	switch t := req.GetMessageType(); t {
 	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1:
 		m = remotewrite.V1
 	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
 		m = remotewrite.V2
 	default:
-		return m, false, d, fmt.Errorf("message_type %s: want MESSAGE_TYPE_REMOTE_WRITE_V1 or MESSAGE_TYPE_REMOTE_WRITE_V2", t)
+		return m, e, d, fmt.Errorf("message_type %s: want MESSAGE_TYPE_REMOTE_WRITE_V1 or MESSAGE_TYPE_REMOTE_WRITE_V2", t)
 	}
-	switch e := req.GetEncoding(); e {
+	switch x := req.GetEncoding(); x {
 	case ingestv1.Encoding_ENCODING_UNSPECIFIED:
+		e = payload.Plain
 	case ingestv1.Encoding_ENCODING_SNAPPY:
-		compressed = true
+		e = payload.Snappy
+	case ingestv1.Encoding_ENCODING_ZSTD:
+		e = payload.Zstd
+	case ingestv1.Encoding_ENCODING_GZIP:
+		e = payload.Gzip
 	default:
-		return m, false, d, fmt.Errorf("encoding %s: want ENCODING_UNSPECIFIED or ENCODING_SNAPPY", e)
+		return m, e, d, fmt.Errorf("encoding %s: want ENCODING_UNSPECIFIED, ENCODING_SNAPPY, ENCODING_ZSTD or ENCODING_GZIP", x)
 	}
 	if n := len(req.GetCallerId()); n > maxCallerBytes || !utf8.ValidString(req.GetCallerId()) {
-		return m, false, d, fmt.Errorf("caller_id has %d bytes: want UTF-8 of at most %d", n, maxCallerBytes)
+		return m, e, d, fmt.Errorf("caller_id has %d bytes: want UTF-8 of at most %d", n, maxCallerBytes)
 	}
 	d = store.Destination{Database: s.cfg.Database, Table: s.cfg.Table}
 	if n := req.GetDestination().GetDatabase(); n != "" {
@@ -271,12 +295,12 @@ func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, compr
 		d.Table = n
 	}
 	if !timestream.ValidTableName(d.Database) {
-		return m, false, d, fmt.Errorf("destination.database %.100q: %s", d.Database, timestream.TableNameRule)
+		return m, e, d, fmt.Errorf("destination.database %.100q: %s", d.Database, timestream.TableNameRule)
 	}
 	if !timestream.ValidTableName(d.Table) {
-		return m, false, d, fmt.Errorf("destination.table %.100q: %s", d.Table, timestream.TableNameRule)
+		return m, e, d, fmt.Errorf("destination.table %.100q: %s", d.Table, timestream.TableNameRule)
 	}
-	return m, compressed, d, nil
+	return m, e, d, nil
 }
 
 const maxCallerBytes = 128
@@ -288,10 +312,10 @@ func (s *Service) allowed(d store.Destination) bool {
 }
 
 // undecodable is the gRPC error for a payload that is refused whole.
-func (s *Service) undecodable(err error, size int) error {
+func undecodable(err error) error {
 	switch {
-	case errors.Is(err, remotewrite.ErrTooLarge):
-		return refuse(codes.InvalidArgument, ReasonTooLarge, fmt.Sprintf("the message has %d bytes decompressed, the limit is %d; --ingest.max-decompressed-bytes of the ingest service moves it, and smaller batches of the sender avoid it", size, int(s.cfg.MaxDecompressedBytes)))
+	case errors.Is(err, payload.ErrTooLarge):
+		return refuse(codes.InvalidArgument, ReasonTooLarge, err.Error()+"; --ingest.max-decompressed-bytes of the ingest service moves it, and smaller batches of the sender avoid it")
 	case errors.Is(err, remotewrite.ErrTooMany):
 		return refuse(codes.InvalidArgument, ReasonTooMany, err.Error()+"; --ingest.max-samples-per-request of the ingest service moves the limit, and smaller batches of the sender avoid it")
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remotewrite turns the payload of a write request, Prometheus remote write 1.0 or 2.0, into series that are
-// valid in Prometheus' terms, and accounts for what is not. Storing them is left to others, and so is everything that
-// depends on a store.
+// Package remotewrite turns a message of Prometheus remote write 1.0 or 2.0 into series that are valid in Prometheus'
+// terms, and accounts for what is not. Decompressing the message is left to others, so is storing the series, and so is
+// everything that depends on a store.
 //
 // The messages are read straight from the wire into slices that are used again and again: no message is built, and no
 // label is copied.
@@ -13,7 +13,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -32,25 +32,22 @@ const (
 
 // Options say what is accepted beyond what Prometheus itself demands.
 type Options struct {
-	// MaxDecompressedBytes bounds a message after decompression.
-	MaxDecompressedBytes int
-	// MaxSamples bounds the series and the samples of a message; 20 times as many labels and symbols are accepted. The
-	// smallest entries take two bytes on the wire and a hundred in memory.
+	// MaxSamples bounds the series of a message, its samples, histograms and exemplars together, and its metadata; 20 times
+	// as many labels, symbols and entries of histograms (spans, buckets, bounds) are accepted. The smallest entries take two
+	// bytes on the wire and hundreds in memory.
 	MaxSamples int
 	// MaxTimeMs is the last timestamp that can be stored.
 	MaxTimeMs int64
 	// MaxMetricNameBytes rejects series with a longer metric name; 0 accepts all.
 	MaxMetricNameBytes int
-	// RejectNonFinite rejects samples that are NaN, staleness markers included, or infinite.
+	// RejectNonFinite rejects float samples that are NaN, staleness markers included, or infinite.
 	RejectNonFinite bool
 }
 
-// Errors of a payload that is refused whole. They are wrapped with what was found.
+// Errors of a message that is refused whole. They are wrapped with what was found.
 var (
-	// ErrCorrupt says that a payload is not what it claims to be.
-	ErrCorrupt = errors.New("corrupt payload")
-	// ErrTooLarge says that a message is over MaxDecompressedBytes.
-	ErrTooLarge = errors.New("message too large")
+	// ErrCorrupt says that a message is not what it claims to be.
+	ErrCorrupt = errors.New("corrupt message")
 	// ErrTooMany says that a message has more entries than MaxSamples allows.
 	ErrTooMany = errors.New("too many entries")
 )
@@ -69,118 +66,134 @@ func NewDecoder(o Options, h *series.Hasher) *Decoder {
 	return d
 }
 
-// Request is a decoded message. Release it when its series are no longer needed.
+// Request is a decoded message. Release it when nothing of it is needed any more.
 type Request struct {
-	// Series are the valid ones with at least one sample.
+	// Series are the valid ones with at least one sample, histogram or exemplar.
 	Series []series.Series
+	// Metadata are the valid ones that say anything: one for each message of 1.0, and one for each series of 2.0 that has
+	// some, so the same thing may be said many times.
+	Metadata []series.Metadata
 
 	decoder *Decoder
-	plain   []byte // decompressed payload
-	// borrowed: labels and symbols point into a payload that was not compressed, which must not outlive its request.
-	borrowed bool
-	labels   []series.Label
-	samples  []series.Sample
-	// bounds are the places of Series[i] in labels and samples while those may still move.
-	bounds  []bounds
-	symbols []symbol
 	account *ledger.Account
+	// Memory of the series. What belongs to the series that is being read is at the end of each slice. Append may move a
+	// slice; a finished series then keeps what it points to.
+	labels         []series.Label
+	samples        []series.Sample
+	histograms     []series.Histogram
+	exemplars      []series.Exemplar
+	exemplarLabels []series.Label
+	hist           histogramMemory
+	faults         []fault // of the series that is being read
+
+	symbols []symbol    // of 2.0
+	seen    *seenLabels // of 1.0
+	entries int         // histograms and exemplars so far, invalid ones too
+	marks   struct{ series, metadata, labels, histograms, exemplars, exemplarLabels, slots, symbols int }
 }
 
-type bounds struct{ labels, labelsEnd, samples, samplesEnd int }
+// fault is a histogram or exemplar that is invalid by itself. It is accounted for when the series is known to be valid.
+type fault struct {
+	kind   ledger.Kind
+	reason ledger.Reason
+	timeMs int64
+	start  bool // it has a start timestamp
+	why    error
+}
 
-// maxPooledBytes is the largest buffer that is kept for the next request: one huge request must not pin its memory.
+// maxPooledBytes is about the most memory that one slice keeps for the next request: a huge one must not pin its memory.
 const maxPooledBytes = 8 << 20
 
 // Release gives the request's memory back. Nothing obtained from it may be used afterwards.
 func (r *Request) Release() {
-	if cap(r.plain) > maxPooledBytes || cap(r.labels) > maxPooledBytes/48 || cap(r.samples) > maxPooledBytes/16 || cap(r.symbols) > maxPooledBytes/40 {
+	r.account = nil
+	if cap(r.Series) > maxPooledBytes/104 || cap(r.Metadata) > maxPooledBytes/88 || cap(r.labels) > maxPooledBytes/48 || cap(r.samples) > maxPooledBytes/24 ||
+		cap(r.histograms) > maxPooledBytes/24 || cap(r.exemplars) > maxPooledBytes/40 || cap(r.exemplarLabels) > maxPooledBytes/48 ||
+		cap(r.symbols) > maxPooledBytes/40 || r.hist.large() {
 		return
 	}
-	if r.borrowed {
-		clear(r.labels[:cap(r.labels)])
-		clear(r.symbols[:cap(r.symbols)])
-	}
-	r.account = nil
+	// What earlier and larger requests left behind points into their payloads, which it would keep alive. What this one
+	// leaves is overwritten by the next.
+	m := &r.marks
+	forget(r.Series, &m.series)
+	forget(r.Metadata, &m.metadata)
+	forget(r.labels, &m.labels)
+	forget(r.histograms, &m.histograms)
+	forget(r.exemplars, &m.exemplars)
+	forget(r.exemplarLabels, &m.exemplarLabels)
+	forget(r.hist.slots, &m.slots)
+	forget(r.symbols, &m.symbols)
 	r.decoder.pool.Put(r)
 }
 
-// maxRatio is more than snappy's block format can compress: its densest element has 3 bytes for 64. A few bytes that
-// claim to be megabytes get no memory.
-const maxRatio = 22
-
-// DecodedBytes returns how large a payload becomes by its own account, without decompressing it.
-func DecodedBytes(payload []byte, compressed bool) (int, error) {
-	if !compressed {
-		return len(payload), nil
+// forget clears what lies between the end of s and the mark that an earlier request left, and moves the mark.
+func forget[T any](s []T, mark *int) {
+	if n := min(*mark, cap(s)); n > len(s) {
+		clear(s[len(s):n])
 	}
-	n, err := snappy.DecodedLen(payload)
-	if err != nil {
-		return 0, fmt.Errorf("%w: snappy block header: %w", ErrCorrupt, err)
-	}
-	if n > len(payload)*maxRatio {
-		return 0, fmt.Errorf("%w: snappy block of %d bytes claims to hold %d", ErrCorrupt, len(payload), n)
-	}
-	return n, nil
+	*mark = len(s)
 }
 
-// Decode decodes a payload, snappy's block format when compressed, and accounts for what it brings in a. What is invalid
-// is rejected there and missing from Series; nothing is stored or deferred yet. The payload must not change until the
-// request is released.
+// drop takes the end of a slice back.
+func drop[T any](s []T, to int) []T {
+	clear(s[to:])
+	return s[:to]
+}
+
+// Decode decodes a message and accounts for what it brings in a. What is invalid is rejected there and missing from the
+// request; nothing is stored or deferred yet. The message must not change until the request is released.
 //
-// The error is ErrCorrupt, ErrTooLarge or ErrTooMany, wrapped; a is then of no use.
-func (d *Decoder) Decode(m Message, compressed bool, payload []byte, a *ledger.Account) (*Request, error) {
-	n, err := DecodedBytes(payload, compressed)
-	if err != nil {
-		return nil, err
-	}
-	if n > d.opts.MaxDecompressedBytes {
-		return nil, fmt.Errorf("%w: %d bytes decompressed, the limit is %d", ErrTooLarge, n, d.opts.MaxDecompressedBytes)
-	}
+// The error is ErrCorrupt or ErrTooMany, wrapped; a is then of no use.
+func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account) (*Request, error) {
 	r := d.pool.Get().(*Request)
-	r.Series, r.labels, r.samples, r.bounds, r.symbols = r.Series[:0], r.labels[:0], r.samples[:0], r.bounds[:0], r.symbols[:0]
-	r.account, r.borrowed = a, !compressed
-	if err := r.decode(m, compressed, payload); err != nil {
+	r.Series, r.Metadata, r.labels, r.samples = r.Series[:0], r.Metadata[:0], r.labels[:0], r.samples[:0]
+	r.histograms, r.exemplars, r.exemplarLabels = r.histograms[:0], r.exemplars[:0], r.exemplarLabels[:0]
+	r.hist.reset()
+	r.symbols, r.entries, r.account = r.symbols[:0], 0, a
+	var err error
+	if m == V2 {
+		err = r.decodeV2(message)
+	} else {
+		err = r.decodeV1(message)
+	}
+	if err != nil {
 		r.Release()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *Request) decode(m Message, compressed bool, payload []byte) error {
-	if compressed {
-		// The block format states its length first, and a decoder that is given room for exactly that fails on
-		// anything else: the limit above holds after decompression too.
-		out, err := snappy.Decode(r.plain[:cap(r.plain)], payload)
-		if err != nil {
-			return fmt.Errorf("%w: snappy: %w", ErrCorrupt, err)
-		}
-		r.plain, payload = out, out
-	}
-	var err error
-	if m == V2 {
-		err = r.decodeV2(payload)
-	} else {
-		err = r.decodeV1(payload)
-	}
-	if err != nil {
-		return err
-	}
-	for i, b := range r.bounds {
-		r.Series[i].Labels = r.labels[b.labels:b.labelsEnd:b.labelsEnd]
-		r.Series[i].Samples = r.samples[b.samples:b.samplesEnd:b.samplesEnd]
-	}
-	return nil
-}
+// labelsPerSample relates the bound on labels, symbols and entries of histograms to that on samples.
+const labelsPerSample = 20
 
-// checkCounts refuses messages whose entries would take far more memory than their bytes. It is asked after every
-// append, so no slice outgrows its bound.
+// checkCounts refuses messages whose entries would take far more memory than their bytes. It is asked before or right
+// after every append, so no slice outgrows its bound.
 func (r *Request) checkCounts(seriesSeen int) error {
 	limit := r.decoder.opts.MaxSamples
-	if seriesSeen <= limit && len(r.samples) <= limit && len(r.labels) <= labelsPerSample*limit && len(r.symbols) <= labelsPerSample*limit {
+	if seriesSeen <= limit && len(r.samples)+r.entries <= limit && len(r.Metadata) <= limit &&
+		len(r.labels) <= labelsPerSample*limit && len(r.exemplarLabels) <= labelsPerSample*limit && len(r.symbols) <= labelsPerSample*limit {
 		return nil
 	}
-	return fmt.Errorf("%w: more than %d series or samples, or %d labels or symbols", ErrTooMany, limit, labelsPerSample*limit)
+	return r.tooMany()
 }
 
-// labelsPerSample relates the bound on labels to that on samples.
-const labelsPerSample = 20
+func (r *Request) tooMany() error {
+	limit := r.decoder.opts.MaxSamples
+	return fmt.Errorf("%w: more than %d series, samples or metadata, or %d labels, symbols or entries of histograms", ErrTooMany, limit, labelsPerSample*limit)
+}
+
+// addMetadata adds metadata that says anything, or rejects it. It is not valid when its text is not.
+func (r *Request) addMetadata(m series.Metadata, valid bool) {
+	if m.Type == 0 && len(m.Help) == 0 && len(m.Unit) == 0 && valid {
+		return
+	}
+	r.account.Receive(ledger.Metadata, 1)
+	if m.Type < 0 || m.Type > prompb.MetricMetadata_STATESET {
+		valid = false
+	}
+	if !valid || len(m.Name) == 0 {
+		r.account.Reject(ledger.Metadata, ledger.InvalidMetadata, 1, func() string { return explainMetadata(&m) })
+		return
+	}
+	r.Metadata = append(r.Metadata, m)
+}

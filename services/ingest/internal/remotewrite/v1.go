@@ -3,7 +3,11 @@
 package remotewrite
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
+
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -11,8 +15,12 @@ import (
 
 // decodeV1 reads a prometheus.WriteRequest (prompb/remote.proto): 1 timeseries, 3 metadata.
 func (r *Request) decodeV1(message []byte) error {
+	if r.seen == nil {
+		r.seen = new(seenLabels)
+	}
+	r.seen.generation++
 	in := reader{b: message}
-	seen := 0
+	seen, metadata := 0, 0
 	for in.more() {
 		switch field, wire := in.key(); field {
 		case 1:
@@ -24,9 +32,14 @@ func (r *Request) decodeV1(message []byte) error {
 				return err
 			}
 		case 3:
-			if in.want(wire, wireBytes) {
-				in.bytes()
-				r.unsupported(ledger.Metadata, 1)
+			if !in.want(wire, wireBytes) {
+				break
+			}
+			if metadata++; metadata > r.decoder.opts.MaxSamples {
+				return r.tooMany()
+			}
+			if err := r.metadataV1(in.bytes()); err != nil {
+				return err
 			}
 		default:
 			in.skip(wire)
@@ -43,6 +56,7 @@ func (r *Request) seriesV1(message []byte, number int) error {
 	}
 	s := r.newSeries()
 	in := reader{b: message}
+	var before *seenLabel // the label before, if it was seen
 	for in.more() {
 		field, wire := in.key()
 		if field < 1 || field > 4 {
@@ -53,24 +67,24 @@ func (r *Request) seriesV1(message []byte, number int) error {
 			break
 		}
 		sub := in.bytes()
+		if in.err != nil {
+			break
+		}
+		var err error
 		switch field {
 		case 1:
-			name, value, err := labelV1(sub)
-			if err != nil {
-				return err
-			}
-			hash := r.decoder.hash
-			s.add(r, symbol{name, hash.Text(name), !validText(name)}, symbol{value, hash.Text(value), !validText(value)})
+			before, err = r.labelV1(&s, sub, before)
 		case 2:
-			sample, _, err := sampleFields(sub)
-			if err != nil {
-				return err
-			}
+			var sample series.Sample
+			sample, err = sampleFields(sub, 2)
 			r.samples = append(r.samples, sample)
 		case 3:
-			s.exemplars++
+			err = r.exemplar(&s, sub, V1)
 		case 4:
-			s.histograms++
+			err = r.histogram(&s, sub, V1)
+		}
+		if err != nil {
+			return err
 		}
 		if err := r.checkCounts(number); err != nil {
 			return err
@@ -83,8 +97,69 @@ func (r *Request) seriesV1(message []byte, number int) error {
 	return nil
 }
 
-// labelV1 reads a prometheus.Label: 1 name, 2 value.
-func labelV1(message []byte) (name, value []byte, err error) {
+// seenLabels are labels of the message as their bytes were. In 1.0 each series brings all of its labels, and most of them
+// are those of other series, too: comparing is cheaper than reading and hashing again. A label sits where its bytes put
+// it, the last one there stays.
+type seenLabels struct {
+	generation uint64
+	at         [512]seenLabel
+}
+
+type seenLabel struct {
+	raw        []byte
+	label      series.Label
+	pair       uint64 // of its hash
+	generation uint64 // of the message that it was seen in
+	version    uint64
+	// after is a label whose name sorts before this one's, as it was at that version.
+	after        *seenLabel
+	afterVersion uint64
+}
+
+// place returns where a label with these bytes would be: its beginning and its end tell labels apart well enough.
+func (l *seenLabels) place(raw []byte) *seenLabel {
+	n := len(raw)
+	if n < 8 {
+		return nil
+	}
+	h := (binary.LittleEndian.Uint64(raw[n-8:]) ^ uint64(n)<<56 ^ uint64(raw[2])<<40) * 0x9e3779b97f4a7c15
+	h ^= binary.LittleEndian.Uint64(raw)
+	return &l.at[h*0xe7037ed1a0b428db>>(64-9)]
+}
+
+// labelV1 reads a label and adds it. It returns where the label is kept, nil if nowhere.
+func (r *Request) labelV1(s *builder, raw []byte, before *seenLabel) (*seenLabel, error) {
+	place := r.seen.place(raw)
+	if place == nil || place.generation != r.seen.generation || !bytes.Equal(place.raw, raw) {
+		name, value, err := labelFields(raw)
+		if err != nil {
+			return nil, err
+		}
+		hash := r.decoder.hash
+		n, v := newSymbol(hash, name), newSymbol(hash, value)
+		if place == nil || n.flags|v.flags != 0 {
+			s.add(r, &n, &v)
+			return nil, nil
+		}
+		*place = seenLabel{
+			raw: raw, label: series.Label{Name: name, Value: value}, pair: series.Pair(n.hash, v.hash),
+			generation: r.seen.generation, version: place.version + 1,
+		}
+	}
+	if before == nil || place.after != before || place.afterVersion != before.version {
+		if k := len(r.labels); k > s.labels && bytes.Compare(r.labels[k-1].Name, place.label.Name) >= 0 {
+			s.unsorted = true
+		} else if before != nil {
+			place.after, place.afterVersion = before, before.version
+		}
+	}
+	s.hash += place.pair
+	r.labels = append(r.labels, place.label)
+	return place, nil
+}
+
+// labelFields reads a prometheus.Label: 1 name, 2 value.
+func labelFields(message []byte) (name, value []byte, err error) {
 	in := reader{b: message}
 	for in.more() {
 		switch field, wire := in.key(); field {
@@ -103,28 +178,128 @@ func labelV1(message []byte) (name, value []byte, err error) {
 	return name, value, in.err
 }
 
-// sampleFields reads a Sample of either message: 1 value, 2 timestamp, and in 2.0 3 start timestamp.
-func sampleFields(message []byte) (s series.Sample, startMs int64, err error) {
+// sampleFields reads a Sample of either message: 1 value, 2 timestamp, and, where fields is 3, 3 start timestamp.
+func sampleFields(message []byte, fields int) (s series.Sample, err error) {
 	in := reader{b: message}
+	// The usual order first.
+	if len(message) > 10 && message[0] == 1<<3|wireFixed64 && message[9] == 2<<3|wireVarint {
+		s.Value = math.Float64frombits(binary.LittleEndian.Uint64(message[1:]))
+		in.i = 10
+		s.TimeMs = int64(in.varint())
+	}
 	for in.more() {
-		switch field, wire := in.key(); field {
-		case 1:
+		field, wire := in.key()
+		switch {
+		case field == 1:
 			if in.want(wire, wireFixed64) {
 				s.Value = math.Float64frombits(in.fixed64())
 			}
-		case 2:
+		case field == 2:
 			if in.want(wire, wireVarint) {
 				s.TimeMs = int64(in.varint())
 			}
-		case 3:
-			if wire == wireVarint {
-				startMs = int64(in.varint())
-				break
+		case field == 3 && fields == 3:
+			if in.want(wire, wireVarint) {
+				s.StartMs = int64(in.varint())
 			}
-			in.skip(wire)
 		default:
 			in.skip(wire)
 		}
 	}
-	return s, startMs, in.err
+	return s, in.err
+}
+
+// metadataV1 reads a prometheus.MetricMetadata: 1 type, 2 metric_family_name, 4 help, 5 unit.
+func (r *Request) metadataV1(message []byte) error {
+	var m series.Metadata
+	in := reader{b: message}
+	for in.more() {
+		field, wire := in.key()
+		switch field {
+		case 1:
+			if in.want(wire, wireVarint) {
+				m.Type = prompb.MetricMetadata_MetricType(in.varint())
+			}
+		case 2, 4, 5:
+			if !in.want(wire, wireBytes) {
+				break
+			}
+			switch text := in.bytes(); field {
+			case 2:
+				m.Name = text
+			case 4:
+				m.Help = text
+			default:
+				m.Unit = text
+			}
+		default:
+			in.skip(wire)
+		}
+	}
+	if in.err != nil {
+		return in.err
+	}
+	hash := r.decoder.hash
+	m.Hash = series.MetadataHash(hash.Text(m.Name), hash.Text(m.Help), hash.Text(m.Unit), m.Type)
+	r.addMetadata(m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
+	return nil
+}
+
+// exemplar reads a prometheus.Exemplar, 1 labels, or an io.prometheus.write.v2.Exemplar, 1 labels_refs; 2 value and
+// 3 timestamp are the same.
+func (r *Request) exemplar(s *builder, message []byte, v Message) error {
+	x := exemplarBuilder{start: len(r.exemplarLabels)}
+	in := reader{b: message}
+	for in.more() {
+		field, wire := in.key()
+		switch {
+		case field == 1 && v == V2:
+			if wire == wireVarint {
+				x.ref(r, in.varint())
+				break
+			}
+			if !in.want(wire, wireBytes) {
+				break
+			}
+			refs := reader{b: in.bytes()}
+			for refs.more() && len(r.exemplarLabels) <= labelsPerSample*r.decoder.opts.MaxSamples {
+				x.ref(r, refs.varint())
+			}
+			if refs.err != nil {
+				return refs.err
+			}
+		case field == 1:
+			if !in.want(wire, wireBytes) {
+				break
+			}
+			name, value, err := labelFields(in.bytes())
+			if err != nil {
+				return err
+			}
+			r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: name, Value: value})
+		case field == 2:
+			if in.want(wire, wireFixed64) {
+				x.value = math.Float64frombits(in.fixed64())
+			}
+		case field == 3:
+			if in.want(wire, wireVarint) {
+				x.timeMs = int64(in.varint())
+			}
+		default:
+			in.skip(wire)
+		}
+		if err := r.checkCounts(0); err != nil {
+			return err
+		}
+	}
+	if in.err != nil {
+		return in.err
+	}
+	r.entries++
+	if err := x.finish(r); err != nil {
+		r.exemplarLabels = drop(r.exemplarLabels, x.start)
+		r.faults = append(r.faults, fault{kind: ledger.Exemplars, reason: ledger.InvalidExemplar, timeMs: x.timeMs, why: err})
+		s.faultyExemplars++
+	}
+	return nil
 }

@@ -3,15 +3,39 @@
 package remotewrite
 
 import (
+	"bytes"
+
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
 )
 
 // symbol is a string of a message, with what has to be known of it, found once for all series that use it.
 type symbol struct {
-	text    []byte
-	hash    uint64
-	invalid bool // not UTF-8
+	text []byte
+	hash uint64
+	// after is one more than the number of a symbol that sorts before this one, 0 when none is known: label names follow
+	// each other in the same order in one series after the other.
+	after uint32
+	flags symbolFlags
+}
+
+type symbolFlags uint8
+
+const (
+	symbolEmpty   symbolFlags = 1 << iota
+	symbolInvalid             // not UTF-8
+)
+
+func newSymbol(hash *series.Hasher, text []byte) symbol {
+	s := symbol{text: text, hash: hash.Text(text)}
+	if len(text) == 0 {
+		s.flags = symbolEmpty
+	} else if !validText(text) {
+		s.flags = symbolInvalid
+	}
+	return s
 }
 
 // decodeV2 reads an io.prometheus.write.v2.Request: 4 symbols, 5 timeseries. Symbols may come after the series that use
@@ -23,11 +47,9 @@ func (r *Request) decodeV2(message []byte) error {
 		field, wire := in.key()
 		switch field {
 		case 4:
-			if !in.want(wire, wireBytes) {
-				break
+			if in.want(wire, wireBytes) {
+				r.symbols = append(r.symbols, newSymbol(r.decoder.hash, in.bytes()))
 			}
-			text := in.bytes()
-			r.symbols = append(r.symbols, symbol{text, r.decoder.hash.Text(text), !validText(text)})
 		case 5:
 			if in.want(wire, wireBytes) {
 				in.bytes()
@@ -63,79 +85,44 @@ func (r *Request) seriesV2(message []byte) error {
 	s := r.newSeries()
 	in := reader{b: message}
 	for in.more() {
-		switch field, wire := in.key(); field {
-		case 1:
-			if wire == wireVarint { // not packed, which a parser must accept too
-				s.ref(r, in.varint())
-				if err := r.checkCounts(0); err != nil {
-					return err
+		field, wire := in.key()
+		switch {
+		case field == 1 && wire == wireVarint: // not packed, which a parser must accept too
+			s.ref(r, in.varint())
+		case field == 6 && wire == wireVarint:
+			s.created = int64(in.varint())
+		case field < 1 || field > 5:
+			in.skip(wire)
+		case !in.want(wire, wireBytes):
+		default:
+			sub := in.bytes()
+			if in.err != nil {
+				break
+			}
+			var err error
+			switch field {
+			case 1:
+				err = s.refs(r, sub)
+			case 2:
+				var sample series.Sample
+				sample, err = sampleFields(sub, 3)
+				if sample.StartMs != 0 {
+					s.starts++
 				}
-				break
+				r.samples = append(r.samples, sample)
+			case 3:
+				err = r.histogram(&s, sub, V2)
+			case 4:
+				err = r.exemplar(&s, sub, V2)
+			case 5:
+				err = s.metadata.read(sub)
 			}
-			if !in.want(wire, wireBytes) {
-				break
-			}
-			refs := reader{b: in.bytes()}
-			for refs.more() {
-				s.ref(r, refs.varint())
-				if err := r.checkCounts(0); err != nil {
-					return err
-				}
-			}
-			if refs.err != nil {
-				return refs.err
-			}
-		case 2:
-			if !in.want(wire, wireBytes) {
-				break
-			}
-			sample, startMs, err := sampleFields(in.bytes())
 			if err != nil {
 				return err
 			}
-			if startMs != 0 {
-				s.starts++
-			}
-			r.samples = append(r.samples, sample)
-			if err := r.checkCounts(0); err != nil {
-				return err
-			}
-		case 3:
-			if in.want(wire, wireBytes) {
-				start, err := histogramHasStart(in.bytes())
-				if err != nil {
-					return err
-				}
-				if start {
-					s.starts++
-				}
-				s.histograms++
-			}
-		case 4:
-			if in.want(wire, wireBytes) {
-				in.bytes()
-				s.exemplars++
-			}
-		case 5:
-			if in.want(wire, wireBytes) {
-				has, err := metadataV2(in.bytes())
-				if err != nil {
-					return err
-				}
-				if has {
-					s.metadata++
-				}
-			}
-		case 6:
-			if wire == wireVarint {
-				if in.varint() != 0 {
-					s.starts++
-				}
-				break
-			}
-			in.skip(wire)
-		default:
-			in.skip(wire)
+		}
+		if err := r.checkCounts(0); err != nil {
+			return err
 		}
 	}
 	if in.err != nil {
@@ -145,37 +132,156 @@ func (r *Request) seriesV2(message []byte) error {
 	return nil
 }
 
-// histogramHasStart looks for field 17, the start timestamp, of a Histogram.
-func histogramHasStart(message []byte) (bool, error) {
-	in := reader{b: message}
-	has := false
-	for in.more() {
-		field, wire := in.key()
-		if field == 17 && wire == wireVarint {
-			has = in.varint() != 0
-			continue
-		}
-		in.skip(wire)
+// ref adds half a label.
+func (s *builder) ref(r *Request, ref uint64) {
+	ref = uint64(uint32(ref))
+	if ref >= uint64(len(r.symbols)) {
+		s.badRef = true
+		s.hasHalf = !s.hasHalf
+		return
 	}
-	return has, in.err
+	if !s.hasHalf {
+		s.half, s.hasHalf = uint32(ref), true
+		return
+	}
+	s.hasHalf = false
+	if !s.badRef {
+		s.add(r, &r.symbols[s.half], &r.symbols[ref])
+	}
 }
 
-// metadataV2 tells whether a Metadata message says anything: senders add an empty one to every series.
-func metadataV2(message []byte) (bool, error) {
-	in := reader{b: message}
-	has := false
+// refs adds labels, packed as senders pack them.
+func (s *builder) refs(r *Request, b []byte) error {
+	in := reader{b: b}
 	for in.more() {
-		field, wire := in.key()
-		if (field == 1 || field == 3 || field == 4) && wire == wireVarint {
-			has = in.varint() != 0 || has
-			continue
+		if !s.hasHalf && len(r.labels)+len(b)/2 <= labelsPerSample*r.decoder.opts.MaxSamples {
+			in.i = s.usual(r, b, in.i)
+			if !in.more() {
+				break
+			}
 		}
-		in.skip(wire)
+		s.ref(r, in.varint())
+		if err := r.checkCounts(0); err != nil {
+			return err
+		}
 	}
-	return has, in.err
+	return in.err
 }
 
-func (r *Request) unsupported(k ledger.Kind, n int) {
-	r.account.Receive(k, n)
-	r.account.Reject(k, ledger.Unsupported, n, nil)
+// usual adds labels as long as there is nothing odd about them, and returns where that ends: their references are numbers
+// of one or two bytes, which the message has, and neither name nor value is empty or invalid. Most of the time that
+// decoding takes is spent here.
+func (s *builder) usual(r *Request, b []byte, i int) int {
+	symbols, labels := r.symbols, r.labels
+	hash, last := uint64(0), uint32(0) // last is one more than the number of the name before, 0 when it is not known
+	for {
+		if i+4 > len(b) && (i+2 > len(b) || b[i]|b[i+1] >= 0x80) {
+			break
+		}
+		k := i + 2
+		n := uint32(b[i])
+		v := uint32(b[i+1])
+		if n >= 0x80 {
+			if v >= 0x80 {
+				break
+			}
+			n = n&0x7f | v<<7
+			v = uint32(b[i+2])
+			k = i + 3
+		}
+		if v >= 0x80 {
+			if k >= len(b) || b[k] >= 0x80 {
+				break
+			}
+			v = v&0x7f | uint32(b[k])<<7
+			k++
+		}
+		if n >= uint32(len(symbols)) || v >= uint32(len(symbols)) {
+			break
+		}
+		name, value := &symbols[n], &symbols[v]
+		if name.flags|value.flags != 0 {
+			break
+		}
+		if last == 0 {
+			if len(labels) > s.labels && bytes.Compare(labels[len(labels)-1].Name, name.text) >= 0 {
+				s.unsorted = true
+			}
+		} else if name.after != last {
+			if bytes.Compare(symbols[last-1].text, name.text) >= 0 {
+				s.unsorted = true
+			} else {
+				name.after = last
+			}
+		}
+		last = n + 1
+		hash += series.Pair(name.hash, value.hash)
+		labels = append(labels, series.Label{Name: name.text, Value: value.text})
+		i = k
+	}
+	s.hash += hash
+	r.labels = labels
+	return i
+}
+
+// metadataRefs are the Metadata of a series of 2.0.
+type metadataRefs struct {
+	present    bool
+	kind       prompb.MetricMetadata_MetricType
+	help, unit uint32
+}
+
+// read reads a Metadata message: 1 type, 3 help_ref, 4 unit_ref. Senders add an empty one to every series.
+func (m *metadataRefs) read(message []byte) error {
+	in := reader{b: message}
+	for in.more() {
+		field, wire := in.key()
+		if field != 1 && field != 3 && field != 4 {
+			in.skip(wire)
+			continue
+		}
+		if !in.want(wire, wireVarint) {
+			break
+		}
+		m.present = true
+		switch v := in.varint(); field {
+		case 1:
+			m.kind = prompb.MetricMetadata_MetricType(v)
+		case 3:
+			m.help = uint32(v)
+		default:
+			m.unit = uint32(v)
+		}
+	}
+	return in.err
+}
+
+// metadata adds the metadata of a series of 2.0. Its metric has this name, unless the series is invalid for a reason.
+func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason, ls []series.Label) {
+	m := series.Metadata{Name: name, Type: refs.kind}
+	help, unit := r.symbol(refs.help), r.symbol(refs.unit)
+	valid := help != nil && unit != nil
+	if valid {
+		m.Help, m.Unit = help.text, unit.text
+		valid = (help.flags|unit.flags)&symbolInvalid == 0
+	}
+	if reason != "" {
+		if m.Type != 0 || len(m.Help)+len(m.Unit) > 0 || !valid {
+			r.account.Receive(ledger.Metadata, 1)
+			r.account.Reject(ledger.Metadata, reason, 1, func() string { return explain(reason, ls) })
+		}
+		return
+	}
+	if valid {
+		m.Hash = series.MetadataHash(r.decoder.hash.Text(name), help.hash, unit.hash, m.Type)
+	}
+	r.addMetadata(m, valid)
+}
+
+// symbol returns a symbol, nil when the message does not have it.
+func (r *Request) symbol(ref uint32) *symbol {
+	if int(ref) < len(r.symbols) {
+		return &r.symbols[ref]
+	}
+	return nil
 }

@@ -4,52 +4,39 @@ package remotewrite
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
 )
 
-// builder collects one series: its labels and samples are the tails of the request's slices.
+// builder collects one series: what it brings is at the end of the request's slices, from where these began.
 type builder struct {
-	labels, samples                         int // where they begin
-	hash                                    uint64
-	half                                    symbol // of a label whose value has not come yet
-	hasHalf                                 bool
-	badRef                                  bool
-	unsorted                                bool
-	reason                                  ledger.Reason // of the first fault found
-	histograms, exemplars, metadata, starts int
+	labels, samples, histograms, exemplars int
+	faultyHistograms, faultyExemplars      int
+	starts                                 int // start timestamps of samples and histograms, of the faulty ones too
+	created                                int64
+	metadata                               metadataRefs
+	hash                                   uint64
+	half                                   uint32 // the symbol of a label's name whose value has not come yet
+	hasHalf, badRef, unsorted              bool
+	odd                                    bool // an empty or invalid name or value is among the labels
 }
 
 func (r *Request) newSeries() builder {
-	return builder{labels: len(r.labels), samples: len(r.samples)}
-}
-
-// ref adds half a label.
-func (s *builder) ref(r *Request, ref uint64) {
-	if ref >= uint64(len(r.symbols)) {
-		s.badRef = true
-		s.hasHalf = !s.hasHalf
-		return
-	}
-	if !s.hasHalf {
-		s.half, s.hasHalf = r.symbols[ref], true
-		return
-	}
-	s.hasHalf = false
-	if !s.badRef {
-		s.add(r, s.half, r.symbols[ref])
-	}
+	r.faults = r.faults[:0]
+	return builder{labels: len(r.labels), samples: len(r.samples), histograms: len(r.histograms), exemplars: len(r.exemplars)}
 }
 
 // add adds a label.
-func (s *builder) add(r *Request, name, value symbol) {
+func (s *builder) add(r *Request, name, value *symbol) {
 	if n := len(r.labels); n > s.labels && bytes.Compare(r.labels[n-1].Name, name.text) >= 0 {
 		s.unsorted = true
 	}
@@ -58,114 +45,298 @@ func (s *builder) add(r *Request, name, value symbol) {
 	} else {
 		s.hash += series.Pair(name.hash, value.hash)
 	}
-	switch {
-	case s.reason != "":
-	case name.invalid || value.invalid:
-		s.reason = ledger.InvalidUTF8
-	case len(name.text) == 0:
-		s.reason = ledger.EmptyLabelName
-	}
+	s.odd = s.odd || name.flags|value.flags != 0
 	r.labels = append(r.labels, series.Label{Name: name.text, Value: value.text})
 }
 
 // finish puts the series among those of the request, or accounts for its rejection.
 func (s *builder) finish(r *Request) {
-	n := len(r.samples) - s.samples
-	r.account.Receive(ledger.Samples, n)
-	if n == 0 && s.histograms == 0 && s.exemplars == 0 && s.metadata == 0 && s.starts == 0 {
+	samples, histograms, exemplars := len(r.samples)-s.samples, len(r.histograms)-s.histograms, len(r.exemplars)-s.exemplars
+	if samples+histograms+exemplars+len(r.faults) == 0 && !s.metadata.present {
 		r.labels = r.labels[:s.labels]
 		return
 	}
-	reason := s.check(r)
-	ls := r.labels[s.labels:]
-	if s.histograms > 0 {
-		why := reason
-		if why == "" {
-			why = ledger.Unsupported
-		}
-		r.account.Receive(ledger.Histograms, s.histograms)
-		r.account.Reject(ledger.Histograms, why, s.histograms, func() string {
-			if why == ledger.Unsupported {
-				return series.Text(ls) + ": native histograms are not stored yet"
-			}
-			return explain(why, ls)
-		})
+	reason, name := s.check(r)
+	if s.created != 0 {
+		s.create(r)
 	}
-	r.unsupported(ledger.Exemplars, s.exemplars)
-	r.unsupported(ledger.Metadata, s.metadata)
-	r.unsupported(ledger.StartTimestamps, s.starts)
+	a := r.account
+	a.Receive(ledger.Samples, samples)
+	if histograms+exemplars+len(r.faults)+s.starts > 0 {
+		a.Receive(ledger.Histograms, histograms+s.faultyHistograms)
+		a.Receive(ledger.Exemplars, exemplars+s.faultyExemplars)
+		a.Receive(ledger.StartTimestamps, s.starts)
+	}
 	if reason != "" {
-		r.account.Reject(ledger.Samples, reason, n, func() string { return explain(reason, ls) })
-		r.samples, r.labels = r.samples[:s.samples], r.labels[:s.labels]
+		s.reject(r, reason)
 		return
 	}
-	r.filter(s.samples, ls)
-	if len(r.samples) == s.samples {
-		r.labels = r.labels[:s.labels]
+	if s.metadata.present {
+		r.metadata(&s.metadata, name, "", r.labels[s.labels:])
+	}
+	r.filter(s)
+	out := series.Series{Hash: s.hash}
+	if n := len(r.samples); n > s.samples {
+		out.Samples = r.samples[s.samples:n:n]
+	}
+	if n := len(r.histograms); n > s.histograms {
+		out.Histograms = r.histograms[s.histograms:n:n]
+	}
+	if n := len(r.exemplars); n > s.exemplars {
+		out.Exemplars = r.exemplars[s.exemplars:n:n]
+	}
+	if out.Samples == nil && out.Histograms == nil && out.Exemplars == nil {
+		r.labels = drop(r.labels, s.labels)
 		return
 	}
-	r.Series = append(r.Series, series.Series{Hash: s.hash})
-	r.bounds = append(r.bounds, bounds{s.labels, len(r.labels), s.samples, len(r.samples)})
+	n := len(r.labels)
+	out.Labels = r.labels[s.labels:n:n]
+	r.Series = append(r.Series, out)
 }
 
-// check returns why the series is invalid, or "" when it is valid: its labels are then sorted and without empty values.
-func (s *builder) check(r *Request) ledger.Reason {
-	switch {
-	case s.badRef || s.hasHalf:
-		return ledger.InvalidSymbols
-	case s.reason != "":
-		return s.reason
+// create gives the series' created timestamp to what has none of its own.
+func (s *builder) create(r *Request) {
+	for i := s.samples; i < len(r.samples); i++ {
+		if x := &r.samples[i]; x.StartMs == 0 {
+			x.StartMs = s.created
+			s.starts++
+		}
 	}
+	for i := s.histograms; i < len(r.histograms); i++ {
+		if x := &r.histograms[i]; x.StartMs == 0 {
+			x.StartMs = s.created
+			s.starts++
+		}
+	}
+	for i := range r.faults {
+		if f := &r.faults[i]; f.kind == ledger.Histograms && !f.start {
+			f.start = true
+			s.starts++
+		}
+	}
+}
+
+// reject rejects all that an invalid series brings.
+func (s *builder) reject(r *Request, reason ledger.Reason) {
 	ls := r.labels[s.labels:]
-	if s.unsorted {
-		slices.SortStableFunc(ls, func(a, b series.Label) int { return bytes.Compare(a.Name, b.Name) })
-		kept := ls[:0]
-		for i, l := range ls {
-			if i > 0 && bytes.Equal(ls[i-1].Name, l.Name) {
-				return ledger.DuplicateLabelName
+	example := func() string { return explain(reason, ls) }
+	a := r.account
+	a.Reject(ledger.Samples, reason, len(r.samples)-s.samples, example)
+	a.Reject(ledger.Histograms, reason, len(r.histograms)-s.histograms+s.faultyHistograms, example)
+	a.Reject(ledger.Exemplars, reason, len(r.exemplars)-s.exemplars+s.faultyExemplars, example)
+	a.Reject(ledger.StartTimestamps, reason, s.starts, example)
+	if s.metadata.present {
+		r.metadata(&s.metadata, nil, reason, ls)
+	}
+	r.labels = drop(r.labels, s.labels)
+	r.samples = r.samples[:s.samples]
+	r.histograms = drop(r.histograms, s.histograms)
+	r.exemplars = drop(r.exemplars, s.exemplars)
+}
+
+// check returns why the series is invalid, or "" when it is valid, and its metric name: its labels are then sorted and
+// without empty values.
+func (s *builder) check(r *Request) (reason ledger.Reason, name []byte) {
+	ls := r.labels[s.labels:]
+	if s.badRef || s.hasHalf {
+		return ledger.InvalidSymbols, nil
+	}
+	if s.odd {
+		for _, l := range ls {
+			if !validText(l.Name) || !validText(l.Value) {
+				return ledger.InvalidUTF8, nil
 			}
-			if len(l.Value) > 0 {
-				kept = append(kept, l)
+			if len(l.Name) == 0 {
+				return ledger.EmptyLabelName, nil
 			}
 		}
+	}
+	if s.unsorted {
+		kept, twice := sortLabels(ls)
+		if twice {
+			return ledger.DuplicateLabelName, nil
+		}
 		ls = kept
-		r.labels = r.labels[:s.labels+len(kept)]
+		r.labels = drop(r.labels, s.labels+len(kept))
 	}
 	if len(ls) == 0 {
-		return ledger.EmptyLabelSet
+		return ledger.EmptyLabelSet, nil
 	}
 	for _, l := range ls {
 		if string(l.Name) == model.MetricNameLabel {
 			if limit := r.decoder.opts.MaxMetricNameBytes; limit > 0 && len(l.Value) > limit {
-				return ledger.MetricNameTooLong
+				return ledger.MetricNameTooLong, nil
 			}
-			return ""
+			return "", l.Value
 		}
 	}
-	return ledger.MissingMetricName
+	return ledger.MissingMetricName, nil
 }
 
-// filter removes the samples from start on that cannot be stored, and accounts for them.
-func (r *Request) filter(start int, ls []series.Label) {
-	o := &r.decoder.opts
-	kept := start
-	for _, x := range r.samples[start:] {
-		switch {
-		case x.TimeMs < 0 || x.TimeMs > o.MaxTimeMs:
-			r.account.Reject(ledger.Samples, ledger.OutOfRange, 1, func() string {
-				return fmt.Sprintf("%s: timestamp %d ms is outside 0 to %d", series.Text(ls), x.TimeMs, o.MaxTimeMs)
-			})
-			continue
-		case o.RejectNonFinite && (math.IsNaN(x.Value) || math.IsInf(x.Value, 0)):
-			r.account.Reject(ledger.Samples, ledger.NonFiniteValue, 1, func() string {
-				return fmt.Sprintf("%s: %v at %d ms; --fail-on-invalid-sample-value refuses it", series.Text(ls), x.Value, x.TimeMs)
-			})
+// sortLabels sorts labels by name and drops those without a value, unless a name occurs twice.
+func sortLabels(ls []series.Label) (kept []series.Label, twice bool) {
+	slices.SortStableFunc(ls, func(a, b series.Label) int { return bytes.Compare(a.Name, b.Name) })
+	for i := 1; i < len(ls); i++ {
+		if bytes.Equal(ls[i-1].Name, ls[i].Name) {
+			return ls, true
+		}
+	}
+	kept = ls[:0]
+	for _, l := range ls {
+		if len(l.Value) > 0 {
+			kept = append(kept, l)
+		}
+	}
+	return kept, false
+}
+
+// filter removes from a valid series what cannot be stored, and accounts for it.
+func (r *Request) filter(s *builder) {
+	strict, latest := r.decoder.opts.RejectNonFinite, uint64(r.decoder.opts.MaxTimeMs)
+	ls := r.labels[s.labels:]
+	samples := r.samples[s.samples:]
+	kept := 0
+	for i := range samples {
+		x := &samples[i]
+		// A negative time is a huge one here.
+		if uint64(x.TimeMs) > latest || strict && (math.IsNaN(x.Value) || math.IsInf(x.Value, 0)) {
+			r.rejectSample(x, ls)
 			continue
 		}
-		r.samples[kept] = x
+		if uint64(x.StartMs) > latest {
+			r.rejectStart(&x.StartMs, ls)
+		}
+		if kept != i {
+			samples[kept] = *x
+		}
 		kept++
 	}
-	r.samples = r.samples[:kept]
+	r.samples = r.samples[:s.samples+kept]
+
+	histograms := r.histograms[s.histograms:]
+	kept = 0
+	for i := range histograms {
+		x := &histograms[i]
+		if uint64(x.TimeMs) > latest {
+			r.rejectTime(ledger.Histograms, x.TimeMs, ls)
+			if x.StartMs != 0 {
+				r.account.Reject(ledger.StartTimestamps, ledger.OutOfRange, 1, nil)
+			}
+			continue
+		}
+		if uint64(x.StartMs) > latest {
+			r.rejectStart(&x.StartMs, ls)
+		}
+		histograms[kept] = *x
+		kept++
+	}
+	r.histograms = drop(r.histograms, s.histograms+kept)
+
+	exemplars := r.exemplars[s.exemplars:]
+	kept = 0
+	for i := range exemplars {
+		x := &exemplars[i]
+		if uint64(x.TimeMs) > latest {
+			r.rejectTime(ledger.Exemplars, x.TimeMs, ls)
+			continue
+		}
+		exemplars[kept] = *x
+		kept++
+	}
+	r.exemplars = drop(r.exemplars, s.exemplars+kept)
+
+	for i := range r.faults {
+		f := &r.faults[i]
+		r.account.Reject(f.kind, f.reason, 1, func() string { return fmt.Sprintf("%s at %d ms: %v", series.Text(ls), f.timeMs, f.why) })
+		if f.start {
+			r.account.Reject(ledger.StartTimestamps, f.reason, 1, nil)
+		}
+	}
+}
+
+func (r *Request) rejectSample(x *series.Sample, ls []series.Label) {
+	reason := ledger.OutOfRange
+	if uint64(x.TimeMs) > uint64(r.decoder.opts.MaxTimeMs) {
+		r.rejectTime(ledger.Samples, x.TimeMs, ls)
+	} else {
+		reason = ledger.NonFiniteValue
+		r.account.Reject(ledger.Samples, reason, 1, func() string {
+			return fmt.Sprintf("%s: %v at %d ms; --fail-on-invalid-sample-value refuses it", series.Text(ls), x.Value, x.TimeMs)
+		})
+	}
+	if x.StartMs != 0 {
+		r.account.Reject(ledger.StartTimestamps, reason, 1, nil)
+	}
+}
+
+// rejectStart rejects a start timestamp; what it belongs to is stored without.
+func (r *Request) rejectStart(startMs *int64, ls []series.Label) {
+	r.rejectTime(ledger.StartTimestamps, *startMs, ls)
+	*startMs = 0
+}
+
+func (r *Request) rejectTime(k ledger.Kind, ms int64, ls []series.Label) {
+	r.account.Reject(k, ledger.OutOfRange, 1, func() string {
+		return fmt.Sprintf("%s: timestamp %d ms is outside 0 to %d", series.Text(ls), ms, r.decoder.opts.MaxTimeMs)
+	})
+}
+
+// exemplarBuilder collects one exemplar: its labels are at the end of the request's.
+type exemplarBuilder struct {
+	start           int
+	value           float64
+	timeMs          int64
+	name            []byte // of a label whose value has not come yet
+	hasHalf, badRef bool
+}
+
+// ref adds half a label.
+func (x *exemplarBuilder) ref(r *Request, ref uint64) {
+	sym := r.symbol(uint32(ref))
+	switch {
+	case sym == nil:
+		x.badRef = true
+	case x.hasHalf:
+		r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: x.name, Value: sym.text})
+	default:
+		x.name = sym.text
+	}
+	x.hasHalf = !x.hasHalf
+}
+
+var (
+	errExemplarSymbols   = errors.New("exemplar: its labels refer to symbols that the request does not have, or end in the middle of a label")
+	errExemplarUTF8      = errors.New("exemplar: a label name or value is not UTF-8")
+	errExemplarName      = errors.New("exemplar: a label without a name")
+	errExemplarDuplicate = errors.New("exemplar: a label name occurs twice")
+)
+
+// finish puts the exemplar among those of the request, or returns what is wrong with its labels.
+func (x *exemplarBuilder) finish(r *Request) error {
+	if x.badRef || x.hasHalf {
+		return errExemplarSymbols
+	}
+	ls := r.exemplarLabels[x.start:]
+	for _, l := range ls {
+		if !validText(l.Name) || !validText(l.Value) {
+			return errExemplarUTF8
+		}
+		if len(l.Name) == 0 {
+			return errExemplarName
+		}
+	}
+	kept, twice := sortLabels(ls)
+	if twice {
+		return errExemplarDuplicate
+	}
+	r.exemplarLabels = drop(r.exemplarLabels, x.start+len(kept))
+	n := len(r.exemplarLabels)
+	e := series.Exemplar{Value: x.value, TimeMs: x.timeMs}
+	if n > x.start {
+		e.Labels = r.exemplarLabels[x.start:n:n]
+	}
+	r.exemplars = append(r.exemplars, e)
+	return nil
 }
 
 // explain is the example of a rejected series.
@@ -180,6 +351,18 @@ func explain(reason ledger.Reason, ls []series.Label) string {
 		ledger.MetricNameTooLong:  "its metric name is longer than 256 bytes; --fail-on-long-label refuses it",
 	}[reason]
 	return series.Text(ls) + ": " + why
+}
+
+// explainMetadata is the example of rejected metadata.
+func explainMetadata(m *series.Metadata) string {
+	why := "its text is not UTF-8, or refers to symbols that the request does not have"
+	switch {
+	case m.Type < 0 || m.Type > prompb.MetricMetadata_STATESET:
+		why = fmt.Sprintf("type %d; there are 0 to %d", m.Type, prompb.MetricMetadata_STATESET)
+	case len(m.Name) == 0:
+		why = "no name"
+	}
+	return "metadata of " + series.Quote(m.Name) + ": " + why
 }
 
 func validText(b []byte) bool { return utf8.Valid(b) }

@@ -87,6 +87,11 @@ func Pair(name, value uint64) uint64 {
 	return hi ^ lo
 }
 
+// MetadataHash returns the Hash of metadata; name, help and unit are hashes of Text.
+func MetadataHash(name, help, unit uint64, t prompb.MetricMetadata_MetricType) uint64 {
+	return Pair(Pair(name, help), unit+uint64(t))
+}
+
 // Labels returns the hash of a label set.
 func (h *Hasher) Labels(ls []Label) uint64 {
 	var sum uint64
