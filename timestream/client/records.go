@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -59,10 +61,11 @@ type template struct {
 }
 
 // WriteRecordsBody sends a WriteRecords request. body is its JSON document; it must not change before release is
-// called, which happens exactly once, possibly after WriteRecordsBody has returned. Errors are those of the SDK's
-// client. Nothing is retried.
+// called, which happens at most once, possibly after WriteRecordsBody has returned; it is not called when nobody can tell
+// whether the body is still being read. Errors are those of the SDK's client. Nothing is retried.
 func (w *RecordsWriter) WriteRecordsBody(ctx context.Context, body []byte, release func()) (*timestreamwrite.WriteRecordsOutput, error) {
-	sent := newBody(body, release)
+	sent := &lease{release: release}
+	sent.enter()
 	defer sent.leave()
 	t, err := w.current(ctx)
 	if err != nil {
@@ -73,7 +76,15 @@ func (w *RecordsWriter) WriteRecordsBody(ctx context.Context, body []byte, relea
 		Method: http.MethodPost, URL: &address, Host: t.host, Header: t.header.Clone(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		ContentLength: int64(len(body)),
-	}).WithContext(ctx)
+		// What the transport knows to be in memory it sends in one piece with the headers.
+		Body: io.NopCloser(bytes.NewReader(body)),
+		GetBody: func() (io.ReadCloser, error) {
+			sent.enter()
+			return io.NopCloser(bytes.NewReader(body)), nil
+		},
+	}).WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { sent.leave() },
+	}))
 	if t.credentials != nil {
 		key, err := t.credentials.Retrieve(ctx)
 		if err != nil {
@@ -84,8 +95,10 @@ func (w *RecordsWriter) WriteRecordsBody(ctx context.Context, body []byte, relea
 			return nil, fmt.Errorf("sign the request: %w", err)
 		}
 	}
+	// Not sent: it tells the transport that a request may be sent again when its connection, which had been idle, breaks
+	// before any answer. A record that is written twice is stored once.
+	req.Header["Idempotency-Key"] = nil
 	sent.enter()
-	req.Body = sent
 	res, err := t.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -224,59 +237,17 @@ func (r replay) Do(req *http.Request) (*http.Response, error) {
 	return r.response, nil
 }
 
-// sentBody is a request's body. The transport may still read it after the call has returned, when the answer came early or
-// the context ended, so it is released by whoever leaves last: the call, the transport, which closes it, or a Read.
-type sentBody struct {
-	bytes   []byte
-	read    int
+// lease counts who may still read a body: the call, and the transport until it says that it has written the request, which
+// may be after the call, when the answer came early or the context ended.
+type lease struct {
 	users   atomic.Int32
-	closed  atomic.Bool
 	release func()
 }
 
-func newBody(b []byte, release func()) *sentBody {
-	s := &sentBody{bytes: b, release: release}
-	s.users.Store(1)
-	return s
-}
+func (l *lease) enter() { l.users.Add(1) }
 
-// enter adds a user, unless the bytes have been released.
-func (s *sentBody) enter() bool {
-	for {
-		n := s.users.Load()
-		if n == 0 {
-			return false
-		}
-		if s.users.CompareAndSwap(n, n+1) {
-			return true
-		}
+func (l *lease) leave() {
+	if l.users.Add(-1) == 0 {
+		l.release()
 	}
-}
-
-func (s *sentBody) leave() {
-	if s.users.Add(-1) == 0 {
-		s.release()
-	}
-}
-
-// Read implements io.Reader.
-func (s *sentBody) Read(p []byte) (int, error) {
-	if !s.enter() {
-		return 0, io.EOF
-	}
-	defer s.leave()
-	if s.closed.Load() || s.read == len(s.bytes) {
-		return 0, io.EOF
-	}
-	n := copy(p, s.bytes[s.read:])
-	s.read += n
-	return n, nil
-}
-
-// Close implements io.Closer.
-func (s *sentBody) Close() error {
-	if s.closed.CompareAndSwap(false, true) {
-		s.leave()
-	}
-	return nil
 }
