@@ -19,6 +19,7 @@ import (
 	"github.com/tributary-project/tributary/allinone"
 	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/faults"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -32,6 +33,8 @@ type System struct {
 	Store *local.DB
 	// Timestream switches the store off and on, and makes it fail.
 	Timestream *Switch
+	// Faults makes its answers go wrong at random.
+	Faults *faults.Injector
 	// Registry holds the metrics of all parts but the store.
 	Registry *prometheus.Registry
 }
@@ -70,8 +73,8 @@ func Start(t testing.TB, o Options) *System {
 			t.Errorf("close the store: %v", err)
 		}
 	})
-	s := &System{Store: db, Registry: prometheus.NewRegistry()}
-	s.Timestream = &Switch{next: wire.New(db, wire.Options{MaxBodyBytes: 16 << 20, Logger: logger, Registerer: prometheus.NewRegistry()})}
+	s := &System{Store: db, Registry: prometheus.NewRegistry(), Faults: &faults.Injector{}}
+	s.Timestream = &Switch{next: wire.New(db, wire.Options{MaxBodyBytes: 16 << 20, Logger: logger, Registerer: prometheus.NewRegistry(), Faults: s.Faults})}
 	server := httptest.NewServer(s.Timestream)
 	t.Cleanup(server.Close)
 	s.TimestreamURL = server.URL
