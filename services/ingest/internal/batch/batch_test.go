@@ -3,19 +3,27 @@
 package batch
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+	smithyauth "github.com/aws/smithy-go/auth"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
@@ -77,7 +85,16 @@ func alone(it Item) ingesttest.Record {
 	r := ingesttest.Record{TimeUnit: "MILLISECONDS", Time: fmt.Sprint(it.TimeMs), MeasureValueType: "DOUBLE"}
 	dims := it.Series.encoded.Dimensions
 	r.MeasureName = it.Series.encoded.Measure
-	if text, ok := promschema.AppendPlain(nil, it.Value); ok && r.MeasureName != "" {
+	if it.Extra != nil {
+		r.MeasureName, r.MeasureValueType = it.Extra.Family.Measure(it.Series.encoded.Metric), "MULTI"
+		_, dims, _ = it.Series.encoded.Extension()
+		if it.Extra.TimeNs != 0 {
+			r.Time, r.TimeUnit = fmt.Sprint(it.Extra.TimeNs), "NANOSECONDS"
+		}
+		for _, a := range it.Extra.Value.Attributes {
+			r.MeasureValues = append(r.MeasureValues, ingesttest.MeasureValue{Name: a.Name, Value: a.Value, Type: a.Type.String()})
+		}
+	} else if text, ok := promschema.AppendPlain(nil, it.Value); ok && r.MeasureName != "" {
 		r.MeasureValue = string(text)
 	} else {
 		r.MeasureName, dims, _ = it.Series.encoded.Extension()
@@ -130,8 +147,43 @@ func randomItems(t testing.TB, r *rand.Rand, n int) []Item {
 			v = values[r.IntN(len(values))]
 		}
 		items = append(items, NewItem(all[r.IntN(len(all))], 1_700_000_000_000+int64(r.IntN(3)), v, i))
+		if special == 2 && r.IntN(4) == 0 {
+			items[i] = randomExtra(t, r, all[r.IntN(len(all))], i)
+		}
 	}
 	return items
+}
+
+// randomExtra is an item that is no float sample.
+func randomExtra(t testing.TB, r *rand.Rand, s *Series, order int) Item {
+	t.Helper()
+	x := &Extra{Kind: ledger.Exemplars, Family: promschema.ExemplarFamily}
+	ms := 1_700_000_000_000 + int64(r.IntN(3))
+	switch r.IntN(3) {
+	case 0:
+		x.Kind, x.Family, x.Value = ledger.StartTimestamps, promschema.StartFamily, promschema.StartValue(int64(r.IntN(3)))
+	case 1:
+		entry := promschema.Metadata{Type: 1, Help: []string{"what \"it\" is\n", "é\u2028\\", ""}[r.IntN(3)]}
+		var err error
+		if x.Value, err = promschema.MetadataValue(entry); err != nil {
+			t.Fatal(err)
+		}
+		x.Kind, x.Family, x.TimeNs = ledger.Metadata, promschema.MetadataFamily, promschema.MetadataTimeNs(ms, entry)
+		if s, err = NewMetric("m", 1); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		ls := ingesttest.L("trace_id", fmt.Sprint(r.IntN(3)))
+		var err error
+		if x.Value, err = promschema.ExemplarValue(ls, 1); err != nil {
+			t.Fatal(err)
+		}
+		x.TimeNs = promschema.ExemplarTimeNs(ms, ls, 1)
+	}
+	if err := s.Extend(x.Family); err != nil {
+		t.Fatal(err)
+	}
+	return NewExtra(s, ms, x, order)
 }
 
 // Whatever is hoisted, the records that arrive are those that each item would have been by itself, in the order of the
@@ -146,6 +198,7 @@ func TestBatchesExpandToTheSameRecords(t *testing.T) {
 		for _, batch := range batches {
 			bytes := b.Plan(batch)
 			in := b.Input(&db, &table, batch)
+			sameAsBody(t, in, b.Body(db, table, batch))
 			got := expand(t, in)
 			if len(got) != len(batch) {
 				t.Fatalf("%d records of %d items", len(got), len(batch))
@@ -166,6 +219,46 @@ func TestBatchesExpandToTheSameRecords(t *testing.T) {
 	}
 }
 
+// sameAsBody checks that a ready body means what the SDK would send for the input.
+func sameAsBody(t *testing.T, in *timestreamwrite.WriteRecordsInput, body []byte) {
+	t.Helper()
+	var sent []byte
+	c := timestreamwrite.New(timestreamwrite.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, BaseEndpoint: aws.String("http://127.0.0.1:1"), Retryer: aws.NopRetryer{},
+		EndpointDiscovery: timestreamwrite.EndpointDiscoveryOptions{EnableEndpointDiscovery: aws.EndpointDiscoveryDisabled},
+		HTTPClient: doer(func(r *http.Request) (*http.Response, error) {
+			var err error
+			sent, err = io.ReadAll(r.Body)
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, err
+		}),
+		AuthSchemeResolver: anonymous{},
+	})
+	if _, err := c.WriteRecords(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	var got, want any
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatalf("%v\n%s", err, body)
+	}
+	if err := json.Unmarshal(sent, &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got  %s\nwant %s", body, sent)
+	}
+}
+
+type doer func(*http.Request) (*http.Response, error)
+
+func (f doer) Do(r *http.Request) (*http.Response, error) { return f(r) }
+
+// anonymous signs nothing.
+type anonymous struct{}
+
+func (anonymous) ResolveAuthSchemes(context.Context, *timestreamwrite.AuthResolverParameters) ([]*smithyauth.Option, error) {
+	return []*smithyauth.Option{{SchemeID: smithyauth.SchemeIDAnonymous}}, nil
+}
+
 // checkHoisted checks that nothing which all records share is left in them.
 func checkHoisted(t *testing.T, in *timestreamwrite.WriteRecordsInput, all []ingesttest.Record) {
 	t.Helper()
@@ -180,6 +273,7 @@ func checkHoisted(t *testing.T, in *timestreamwrite.WriteRecordsInput, all []ing
 		}
 		measures[r.MeasureName], times[r.Time] = true, true
 	}
+	milliseconds := !slices.ContainsFunc(all, func(r ingesttest.Record) bool { return r.TimeUnit != "MILLISECONDS" })
 	shared := 0
 	for _, n := range count {
 		if n == len(all) {
@@ -187,7 +281,7 @@ func checkHoisted(t *testing.T, in *timestreamwrite.WriteRecordsInput, all []ing
 		}
 	}
 	c := in.CommonAttributes
-	if len(c.Dimensions) != shared || (c.MeasureName != nil) != (len(measures) == 1) || (c.Time != nil) != (len(times) == 1) {
+	if len(c.Dimensions) != shared || (c.MeasureName != nil) != (len(measures) == 1) || (c.Time != nil) != (len(times) == 1 && milliseconds) {
 		t.Errorf("hoisted %d dimensions of %d, measure name %v of %d, time %v of %d", len(c.Dimensions), shared, c.MeasureName != nil, len(measures), c.Time != nil, len(times))
 	}
 }
@@ -231,7 +325,7 @@ func TestSortNeverLosesASample(t *testing.T) {
 		n := len(items)
 		first := map[string]Item{}
 		for _, it := range items {
-			k := fmt.Sprint(it.Series.Text(), it.TimeMs)
+			k := fmt.Sprint(it.Series.Text(), it.TimeMs, it.family(), it.timeNs())
 			if _, have := first[k]; !have {
 				first[k] = it
 			}
@@ -240,7 +334,7 @@ func TestSortNeverLosesASample(t *testing.T) {
 		out := Sort(items)
 		for _, it := range out {
 			sum += it.Entries()
-			if w := first[fmt.Sprint(it.Series.Text(), it.TimeMs)]; w.order != it.order {
+			if w := first[fmt.Sprint(it.Series.Text(), it.TimeMs, it.family(), it.timeNs())]; w.order != it.order {
 				t.Fatalf("kept %+v, the first to arrive is %+v", it, w)
 			}
 		}
