@@ -1,0 +1,902 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package otlp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/prometheus/otlptranslator"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage"
+	translator "github.com/prometheus/prometheus/storage/remote/otlptranslator/prometheusremotewrite"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream"
+)
+
+// options are Prometheus' defaults.
+func options() Options {
+	return Options{
+		MaxSamples: 1000, MaxLabelBytes: 1 << 20, MaxTimeMs: timestream.MaxTimeMs,
+		Strategy:                        otlptranslator.UnderscoreEscapingWithSuffixes,
+		LabelNameUnderscoreSanitization: true, LabelNamePreserveMultipleUnderscores: true,
+	}
+}
+
+const (
+	nowNs   = 1_790_000_000_123_456_789
+	startNs = 1_789_999_990_000_000_000
+)
+
+// resourceAndScope returns a place for metrics, of a resource that has a name.
+func resourceAndScope(md pmetric.Metrics) pmetric.MetricSlice {
+	rm := md.ResourceMetrics().AppendEmpty()
+	rm.Resource().Attributes().PutStr("service.name", "shop")
+	rm.Resource().Attributes().PutStr("service.namespace", "eu")
+	rm.Resource().Attributes().PutStr("service.instance.id", "i-1")
+	rm.Resource().Attributes().PutStr("host.name", "h1")
+	sm := rm.ScopeMetrics().AppendEmpty()
+	sm.Scope().SetName("lib")
+	sm.Scope().SetVersion("1.2")
+	sm.Scope().Attributes().PutStr("team", "blue")
+	return sm.Metrics()
+}
+
+func number(p pmetric.NumberDataPoint, v float64) pmetric.NumberDataPoint {
+	p.SetTimestamp(nowNs)
+	p.SetStartTimestamp(startNs)
+	p.SetDoubleValue(v)
+	p.Attributes().PutStr("http.method", "GET")
+	return p
+}
+
+func sum(ms pmetric.MetricSlice, t pmetric.AggregationTemporality) pmetric.Metric {
+	m := ms.AppendEmpty()
+	m.SetName("http.requests")
+	m.SetDescription("Requests.")
+	s := m.SetEmptySum()
+	s.SetIsMonotonic(true)
+	s.SetAggregationTemporality(t)
+	addExemplar(number(s.DataPoints().AppendEmpty(), 7).Exemplars(), 1)
+	return m
+}
+
+func gauge(ms pmetric.MetricSlice) pmetric.Metric {
+	m := ms.AppendEmpty()
+	m.SetName("queue.fill")
+	m.SetUnit("1")
+	number(m.SetEmptyGauge().DataPoints().AppendEmpty(), 0.5).SetStartTimestamp(0)
+	return m
+}
+
+func explicit(ms pmetric.MetricSlice, t pmetric.AggregationTemporality) pmetric.Metric {
+	m := ms.AppendEmpty()
+	m.SetName("latency")
+	m.SetUnit("s")
+	h := m.SetEmptyHistogram()
+	h.SetAggregationTemporality(t)
+	p := h.DataPoints().AppendEmpty()
+	p.SetTimestamp(nowNs)
+	p.SetStartTimestamp(startNs)
+	p.ExplicitBounds().FromRaw([]float64{0.5, 2})
+	p.BucketCounts().FromRaw([]uint64{3, 0, 1})
+	p.SetCount(4)
+	p.SetSum(9.5)
+	addExemplar(p.Exemplars(), 0.25)
+	addExemplar(p.Exemplars(), 8)
+	return m
+}
+
+func exponential(ms pmetric.MetricSlice, scale int32, t pmetric.AggregationTemporality) pmetric.Metric {
+	m := ms.AppendEmpty()
+	m.SetName("size")
+	m.SetUnit("By")
+	h := m.SetEmptyExponentialHistogram()
+	h.SetAggregationTemporality(t)
+	p := h.DataPoints().AppendEmpty()
+	p.SetTimestamp(nowNs)
+	p.SetStartTimestamp(startNs)
+	p.SetScale(scale)
+	p.SetZeroCount(2)
+	p.Positive().SetOffset(-1)
+	p.Positive().BucketCounts().FromRaw([]uint64{1, 0, 0, 0, 0, 4})
+	p.Negative().BucketCounts().FromRaw([]uint64{3})
+	p.SetCount(10)
+	p.SetSum(-2.5)
+	addExemplar(p.Exemplars(), 3)
+	return m
+}
+
+func summary(ms pmetric.MetricSlice) pmetric.Metric {
+	m := ms.AppendEmpty()
+	m.SetName("rpc")
+	p := m.SetEmptySummary().DataPoints().AppendEmpty()
+	p.SetTimestamp(nowNs)
+	p.SetStartTimestamp(startNs)
+	p.SetCount(5)
+	p.SetSum(11)
+	q := p.QuantileValues().AppendEmpty()
+	q.SetQuantile(0.99)
+	q.SetValue(4)
+	return m
+}
+
+func addExemplar(es pmetric.ExemplarSlice, v float64) pmetric.Exemplar {
+	e := es.AppendEmpty()
+	e.SetTimestamp(nowNs - 1e9)
+	e.SetDoubleValue(v)
+	e.SetTraceID(pcommon.TraceID{0xab})
+	e.FilteredAttributes().PutStr("user", "u")
+	return e
+}
+
+// render is a request as lines, sorted.
+func render(r *Request) []string {
+	var out []string
+	for _, s := range r.Series {
+		var ls []string
+		for _, l := range s.Labels {
+			if string(l.Name) != "__name__" {
+				ls = append(ls, fmt.Sprintf("%s=%s", l.Name, l.Value))
+			} else {
+				ls = slices.Insert(ls, 0, string(l.Value))
+			}
+		}
+		line := strings.Join(ls, " ") + " |"
+		for _, x := range s.Samples {
+			line += fmt.Sprintf(" %v@%d/%d", x.Value, x.TimeMs, x.StartMs)
+			if value.IsStaleNaN(x.Value) {
+				line += " stale"
+			}
+		}
+		for _, x := range s.Histograms {
+			line += fmt.Sprintf(" %s@%d/%d", histogramText(x.H), x.TimeMs, x.StartMs)
+		}
+		for _, x := range s.Exemplars {
+			line += fmt.Sprintf(" # %v@%d", x.Value, x.TimeMs)
+			for _, l := range x.Labels {
+				line += fmt.Sprintf(" %s=%s", l.Name, l.Value)
+			}
+		}
+		out = append(out, line)
+	}
+	for _, m := range r.Metadata {
+		out = append(out, fmt.Sprintf("meta %s %s %q %q", m.Name, m.Type, m.Help, m.Unit))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func histogramText(h *prompb.Histogram) string {
+	return fmt.Sprintf("%s schema=%d hint=%s bounds=%v", h.ToIntHistogram(), h.Schema, h.ResetHint, h.CustomValues)
+}
+
+// reference is what Prometheus' own receiver hands to its storage for the same message.
+type reference struct{ out []string }
+
+func (*reference) Commit() error   { return nil }
+func (*reference) Rollback() error { return nil }
+func (r *reference) Append(_ storage.SeriesRef, ls labels.Labels, st, ts int64, v float64, h *histogram.Histogram, _ *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
+	line := ls.Get("__name__")
+	ls.Range(func(l labels.Label) {
+		if l.Name != "__name__" {
+			line += fmt.Sprintf(" %s=%s", l.Name, l.Value)
+		}
+	})
+	if h != nil {
+		p := prompb.FromIntHistogram(0, h)
+		line += fmt.Sprintf(" | %s@%d/%d", histogramText(&p), ts, st)
+	} else {
+		line += fmt.Sprintf(" | %v@%d/%d", v, ts, st)
+		if value.IsStaleNaN(v) {
+			line += " stale"
+		}
+	}
+	for _, e := range o.Exemplars {
+		line += fmt.Sprintf(" # %v@%d", e.Value, e.Ts)
+		e.Labels.Range(func(l labels.Label) { line += fmt.Sprintf(" %s=%s", l.Name, l.Value) })
+	}
+	meta := fmt.Sprintf("meta %s %s %q %q", o.MetricFamilyName, prompb.FromMetadataType(o.Metadata.Type), o.Metadata.Help, o.Metadata.Unit)
+	if !slices.Contains(r.out, meta) && !strings.Contains(meta, ` UNKNOWN "" ""`) {
+		r.out = append(r.out, meta)
+	}
+	r.out = append(r.out, line)
+	return 0, nil
+}
+
+func TestTranslation(t *testing.T) {
+	const cumulative, delta = pmetric.AggregationTemporalityCumulative, pmetric.AggregationTemporalityDelta
+	const (
+		at   = "@1790000000123/1789999990000"
+		info = "target_info host_name=h1 instance=i-1 job=eu/shop | 1@1790000000123/0"
+		meta = `meta target_info GAUGE "Target metadata" ""`
+		trac = "@1789999999123 trace_id=ab000000000000000000000000000000 user=u"
+		ours = " instance=i-1 job=eu/shop"
+	)
+	tests := []struct {
+		name string
+		give func(pmetric.MetricSlice)
+		opts func(*Options)
+		want []string
+	}{
+		{"sum", func(ms pmetric.MetricSlice) { sum(ms, cumulative) }, nil, []string{
+			"http_requests_total http_method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http_requests_total COUNTER "Requests." ""`, meta, info,
+		}},
+		{"sum without suffixes", func(ms pmetric.MetricSlice) { sum(ms, cumulative) }, func(o *Options) { o.Strategy = otlptranslator.UnderscoreEscapingWithoutSuffixes }, []string{
+			"http_requests http_method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http_requests COUNTER "Requests." ""`, meta, info,
+		}},
+		{"sum without escaping", func(ms pmetric.MetricSlice) { sum(ms, cumulative) }, func(o *Options) { o.Strategy = otlptranslator.NoUTF8EscapingWithSuffixes }, []string{
+			"http.requests_total http.method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http.requests_total COUNTER "Requests." ""`, meta,
+			strings.Replace(info, "host_name", "host.name", 1),
+		}},
+		{"sum untranslated", func(ms pmetric.MetricSlice) { sum(ms, cumulative) }, func(o *Options) { o.Strategy = otlptranslator.NoTranslation }, []string{
+			"http.requests http.method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http.requests COUNTER "Requests." ""`, meta,
+			strings.Replace(info, "host_name", "host.name", 1),
+		}},
+		{"sum that may fall", func(ms pmetric.MetricSlice) { sum(ms, cumulative).Sum().SetIsMonotonic(false) }, nil, []string{
+			"http_requests http_method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http_requests GAUGE "Requests." ""`, meta, info,
+		}},
+		{"native delta sum", func(ms pmetric.MetricSlice) { sum(ms, delta) }, func(o *Options) { o.NativeDelta = true }, []string{
+			"http_requests_total http_method=GET" + ours + " | 7" + at + " # 1" + trac, `meta http_requests_total UNKNOWN "Requests." ""`, meta, info,
+		}},
+		{"gauge", func(ms pmetric.MetricSlice) { gauge(ms) }, nil, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"integer gauge", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).SetIntValue(math.MaxInt64) }, nil, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | 9.223372036854776e+18@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"nothing recorded", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+		}, nil, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | NaN@1790000000123/0 stale", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"a series twice", func(ms pmetric.MetricSlice) {
+			g := gauge(ms).Gauge().DataPoints()
+			number(g.AppendEmpty(), 2).SetTimestamp(nowNs + 1e9)
+		}, nil, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | 0.5@1790000000123/0 2@1790000001123/1789999990000", `meta queue_fill_ratio GAUGE "" ""`, meta,
+			"target_info host_name=h1 instance=i-1 job=eu/shop | 1@1790000000123/0 1@1790000001123/0",
+		}},
+		{"attributes that become one label", func(ms pmetric.MetricSlice) {
+			a := gauge(ms).Gauge().DataPoints().At(0).Attributes()
+			a.PutStr("http_method", "POST")
+			a.PutInt("_n", 1)
+			a.PutEmptySlice("list").AppendEmpty().SetStr(`a"b`)
+			a.PutStr("empty", "")
+			a.PutStr("1st", "x")
+		}, nil, []string{
+			`queue_fill_ratio http_method=GET;POST instance=i-1 job=eu/shop key_1st=x key_n=1 list=["a\"b"] | 0.5@1790000000123/0`, `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"label names as the specification has them", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("_a..b", "x")
+		}, func(o *Options) {
+			o.LabelNameUnderscoreSanitization, o.LabelNamePreserveMultipleUnderscores = false, false
+		}, []string{
+			"queue_fill_ratio _a_b=x http_method=GET" + ours + " | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"explicit histogram", func(ms pmetric.MetricSlice) { explicit(ms, cumulative) }, nil, []string{
+			"latency_seconds_bucket" + ours + " le=+Inf | 4" + at + " # 8" + trac,
+			"latency_seconds_bucket" + ours + " le=0.5 | 3" + at + " # 0.25" + trac,
+			"latency_seconds_bucket" + ours + " le=2 | 3" + at,
+			"latency_seconds_count" + ours + " | 4" + at,
+			"latency_seconds_sum" + ours + " | 9.5" + at,
+			`meta latency_seconds HISTOGRAM "" "seconds"`, meta, info,
+		}},
+		{"explicit histogram without a sum", func(ms pmetric.MetricSlice) {
+			explicit(ms, cumulative).Histogram().DataPoints().At(0).RemoveSum()
+		}, nil, []string{
+			"latency_seconds_bucket" + ours + " le=+Inf | 4" + at + " # 8" + trac,
+			"latency_seconds_bucket" + ours + " le=0.5 | 3" + at + " # 0.25" + trac,
+			"latency_seconds_bucket" + ours + " le=2 | 3" + at,
+			"latency_seconds_count" + ours + " | 4" + at,
+			`meta latency_seconds HISTOGRAM "" "seconds"`, meta, info,
+		}},
+		{"explicit histogram with custom buckets", func(ms pmetric.MetricSlice) { explicit(ms, cumulative) }, func(o *Options) { o.ConvertHistogramsToNHCB = true }, []string{
+			"latency_seconds" + ours + " | {count:4, sum:9.5, [-Inf,0.5]:3, (2,+Inf]:1} schema=-53 hint=UNKNOWN bounds=[0.5 2]" + at + " # 0.25" + trac + " # 8" + trac,
+			`meta latency_seconds HISTOGRAM "" "seconds"`, meta, info,
+		}},
+		{"exponential histogram", func(ms pmetric.MetricSlice) { exponential(ms, 0, cumulative) }, nil, []string{
+			"size_bytes" + ours + " | {count:10, sum:-2.5, [-2,-1):3, [-1e-128,1e-128]:2, (0.5,1]:1, (16,32]:4} schema=0 hint=UNKNOWN bounds=[]" + at + " # 3" + trac,
+			`meta size_bytes HISTOGRAM "" "bytes"`, meta, info,
+		}},
+		{"native delta exponential histogram", func(ms pmetric.MetricSlice) { exponential(ms, 0, delta) }, func(o *Options) { o.NativeDelta = true }, []string{
+			"size_bytes" + ours + " | {count:10, sum:-2.5, [-2,-1):3, [-1e-128,1e-128]:2, (0.5,1]:1, (16,32]:4} schema=0 hint=GAUGE bounds=[]" + at + " # 3" + trac,
+			`meta size_bytes UNKNOWN "" "bytes"`, meta, info,
+		}},
+		{"summary", func(ms pmetric.MetricSlice) { summary(ms) }, nil, []string{
+			"rpc" + ours + " quantile=0.99 | 4" + at, "rpc_count" + ours + " | 5" + at, "rpc_sum" + ours + " | 11" + at,
+			`meta rpc SUMMARY "" ""`, meta, info,
+		}},
+		{"promoted attributes", func(ms pmetric.MetricSlice) { gauge(ms) }, func(o *Options) { o.PromoteResourceAttributes = []string{"host.name"} }, []string{
+			"queue_fill_ratio host_name=h1 http_method=GET" + ours + " | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"all attributes promoted but some", func(ms pmetric.MetricSlice) { gauge(ms) }, func(o *Options) {
+			o.PromoteAllResourceAttributes, o.IgnoreResourceAttributes = true, []string{"host.name", "service.instance.id"}
+		}, []string{
+			"queue_fill_ratio http_method=GET" + ours + " service_name=shop service_namespace=eu | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"identifying attributes", func(ms pmetric.MetricSlice) { gauge(ms) }, func(o *Options) { o.KeepIdentifyingResourceAttributes = true }, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta,
+			"target_info host_name=h1 instance=i-1 job=eu/shop service_instance_id=i-1 service_name=shop service_namespace=eu | 1@1790000000123/0",
+		}},
+		{"scope", func(ms pmetric.MetricSlice) { gauge(ms) }, func(o *Options) { o.PromoteScopeMetadata = true }, []string{
+			"queue_fill_ratio http_method=GET" + ours + " otel_scope_name=lib otel_scope_team=blue otel_scope_version=1.2 | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"metrics without data points", func(ms pmetric.MetricSlice) {
+			ms.AppendEmpty().SetEmptySum().SetAggregationTemporality(cumulative)
+			gauge(ms)
+		}, nil, []string{
+			"queue_fill_ratio http_method=GET" + ours + " | 0.5@1790000000123/0", `meta queue_fill_ratio GAUGE "" ""`, meta, info,
+		}},
+		{"a metric that looks like target_info", func(ms pmetric.MetricSlice) {
+			m := gauge(ms)
+			m.SetName(targetInfo)
+			m.SetUnit("")
+			m.SetDescription(targetInfoHelp)
+		}, nil, []string{
+			"target_info http_method=GET" + ours + " | 0.5@1790000000123/0", meta, info,
+		}},
+		{"exemplar without a time", func(ms pmetric.MetricSlice) {
+			sum(ms, cumulative).Sum().DataPoints().At(0).Exemplars().At(0).SetTimestamp(0)
+		}, nil, []string{
+			"http_requests_total http_method=GET" + ours + " | 7" + at + " # 1@1790000000123 trace_id=ab000000000000000000000000000000 user=u", `meta http_requests_total COUNTER "Requests." ""`, meta, info,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options()
+			if tt.opts != nil {
+				tt.opts(&o)
+			}
+			md := pmetric.NewMetrics()
+			tt.give(resourceAndScope(md))
+			for _, f := range []Format{Protobuf, JSON} {
+				var a ledger.Account
+				r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, encode(t, f, md), &a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkContract(t, r, &a)
+				slices.Sort(tt.want)
+				if got := render(r); !slices.Equal(got, tt.want) {
+					t.Errorf("format %d:\ngot\n%s\nwant\n%s", f, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+				}
+				if len(a.Rejections) != 0 {
+					t.Errorf("rejected: %v", a.Rejections)
+				}
+			}
+			if tt.name == "a series twice" || tt.name == "exemplar without a time" || tt.name == "metrics without data points" {
+				return // what Prometheus does in a different way
+			}
+			ref := new(reference)
+			settings := NewDecoder(o, series.NewHasher()).settings
+			if _, err := translator.NewPrometheusConverter(ref).FromMetrics(t.Context(), md, settings); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(ref.out)
+			if !slices.Equal(ref.out, tt.want) {
+				t.Errorf("Prometheus makes of it\n%s\nwant\n%s", strings.Join(ref.out, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+// What Prometheus' configuration has by default is what its translation is asked for by default, and no setting of the block
+// is without one here.
+func TestDefaultsAreThoseOfPrometheus(t *testing.T) {
+	d := config.DefaultOTLPConfig
+	got := NewDecoder(options(), series.NewHasher()).settings
+	if got.AddMetricSuffixes != d.TranslationStrategy.ShouldAddSuffixes() || got.AllowUTF8 == d.TranslationStrategy.ShouldEscape() ||
+		got.KeepIdentifyingResourceAttributes != d.KeepIdentifyingResourceAttributes || got.ConvertHistogramsToNHCB != d.ConvertHistogramsToNHCB ||
+		got.PromoteScopeMetadata != d.PromoteScopeMetadata || got.LabelNameUnderscoreSanitization != d.LabelNameUnderscoreSanitization ||
+		got.LabelNamePreserveMultipleUnderscores != d.LabelNamePreserveMultipleUnderscores || got.AllowDeltaTemporality {
+		t.Errorf("got %+v, want %+v", got, d)
+	}
+}
+
+func encode(tb testing.TB, f Format, md pmetric.Metrics) []byte {
+	tb.Helper()
+	request := pmetricotlp.NewExportRequestFromMetrics(md)
+	marshal := request.MarshalProto
+	if f == JSON {
+		marshal = request.MarshalJSON
+	}
+	out, err := marshal()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+// checkContract checks what series.Series promises, and that all that came is in the request or rejected.
+func checkContract(tb testing.TB, r *Request, a *ledger.Account) {
+	tb.Helper()
+	var have [ledger.Kinds]int
+	valid := func(ls []series.Label) {
+		for i, l := range ls {
+			if len(l.Name) == 0 || len(l.Value) == 0 || !utf8.Valid(l.Name) || !utf8.Valid(l.Value) || i > 0 && string(ls[i-1].Name) >= string(l.Name) {
+				tb.Errorf("invalid labels: %q", ls)
+			}
+		}
+	}
+	hasher := series.NewHasher()
+	named := make(map[uint64]uint64)
+	for _, s := range r.Series {
+		valid(s.Labels)
+		if !slices.ContainsFunc(s.Labels, func(l series.Label) bool { return string(l.Name) == "__name__" }) {
+			tb.Errorf("no name: %s", series.Text(s.Labels))
+		}
+		if own := hasher.Labels(s.Labels); named[own] != 0 && named[own] != s.Hash {
+			tb.Errorf("two hashes of %s", series.Text(s.Labels))
+		} else {
+			named[own] = s.Hash
+		}
+		if len(s.Samples)+len(s.Histograms)+len(s.Exemplars) == 0 {
+			tb.Errorf("nothing in %s", series.Text(s.Labels))
+		}
+		have[ledger.Samples] += len(s.Samples)
+		have[ledger.Histograms] += len(s.Histograms)
+		have[ledger.Exemplars] += len(s.Exemplars)
+		for _, x := range s.Samples {
+			if x.TimeMs < 0 || x.TimeMs > timestream.MaxTimeMs {
+				tb.Errorf("time %d", x.TimeMs)
+			}
+			if x.StartMs != 0 {
+				have[ledger.StartTimestamps]++
+			}
+		}
+		for _, x := range s.Histograms {
+			if x.H.IsFloatHistogram() || x.H.Timestamp != 0 || x.H.ToIntHistogram().Validate() != nil {
+				tb.Errorf("histogram %v", x.H)
+			}
+			if x.StartMs != 0 {
+				have[ledger.StartTimestamps]++
+			}
+		}
+		for _, x := range s.Exemplars {
+			valid(x.Labels)
+		}
+	}
+	have[ledger.Metadata] = len(r.Metadata)
+	for k := range ledger.Kinds {
+		if c := a.Counts[k]; int(c.Received) != have[k]+int(c.Rejected) || c.Stored+c.Deferred+c.Duplicate != 0 {
+			tb.Errorf("%v: %d in the request, account %+v", k, have[k], c)
+		}
+	}
+}
+
+// rejections are those of an account as lines, with the first example.
+func rejections(a *ledger.Account) []string {
+	var out []string
+	for _, r := range a.Rejections {
+		line := fmt.Sprintf("%d %v %s", r.Count, r.Kind, r.Reason)
+		if len(r.Examples) > 0 {
+			line += ": " + r.Examples[0]
+		}
+		out = append(out, line)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// twice makes attributes have a name again that others have, which pdata does not let one do.
+func twice(message []byte) []byte { return bytes.ReplaceAll(message, []byte("twice as "), nil) }
+
+func TestRejections(t *testing.T) {
+	const cumulative, delta, unknown = pmetric.AggregationTemporalityCumulative, pmetric.AggregationTemporalityDelta, pmetric.AggregationTemporalityUnspecified
+	const advice = ": delta temporality; send cumulative temporality, or set --otlp.native-delta of the ingest service, or --otlp.convert-delta of `tributary all`"
+	tests := []struct {
+		name string
+		give func(pmetric.MetricSlice)
+		opts func(*Options)
+		want []string
+		// left is how many series there are besides the one of the good neighbour and target_info.
+		left int
+	}{
+		{"delta", func(ms pmetric.MetricSlice) {
+			sum(ms, delta)
+			explicit(ms, delta)
+			exponential(ms, 0, delta)
+		}, nil, []string{
+			`2 samples delta_temporality: metric "http.requests"` + advice,
+			`1 histograms delta_temporality: metric "size"` + advice,
+			"4 exemplars delta_temporality", "3 start_timestamps delta_temporality",
+		}, 0},
+		{"delta with custom buckets", func(ms pmetric.MetricSlice) { explicit(ms, delta) }, func(o *Options) { o.ConvertHistogramsToNHCB = true }, []string{
+			`1 histograms delta_temporality: metric "latency"` + advice, "2 exemplars delta_temporality", "1 start_timestamps delta_temporality",
+		}, 0},
+		{"unknown temporality", func(ms pmetric.MetricSlice) { sum(ms, unknown) }, nil, []string{
+			`1 samples untranslatable: metric "http.requests": its temporality is neither cumulative nor delta`, "1 exemplars untranslatable", "1 start_timestamps untranslatable",
+		}, 0},
+		{"unknown type", func(ms pmetric.MetricSlice) { ms.AppendEmpty().SetName("new") }, nil, []string{
+			`1 samples untranslatable: metric "new": a metric of a type that is not known here`,
+		}, 0},
+		{"no name", func(ms pmetric.MetricSlice) { gauge(ms).SetName("") }, nil, []string{
+			`1 samples missing_metric_name: metric "": a metric without a name`,
+		}, 0},
+		{"a name of nothing", func(ms pmetric.MetricSlice) { m := gauge(ms); m.SetName("..."); m.SetUnit("") }, nil, []string{
+			`1 samples untranslatable: metric "...": normalization for metric "..." resulted in empty name`,
+		}, 0},
+		{"an attribute without a name", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("", "x") }, nil, []string{
+			`1 samples empty_label_name: metric "queue.fill": an attribute without a name`,
+		}, 0},
+		{"an attribute without a name, names as they are", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("", "x") }, func(o *Options) { o.Strategy = otlptranslator.NoTranslation }, []string{
+			`1 samples empty_label_name: "queue.fill"{""="x", "http.method"="GET", instance="i-1", job="eu/shop"}: a label without a name`,
+		}, 0},
+		{"an attribute of signs", func(ms pmetric.MetricSlice) {
+			g := gauge(ms).Gauge().DataPoints()
+			g.At(0).Attributes().PutStr("-.-", "x")
+			number(g.AppendEmpty(), 1) // its neighbour is stored
+		}, nil, []string{
+			`1 samples untranslatable: metric "queue.fill": normalization for label name "-.-" resulted in invalid name "___"`,
+		}, 1},
+		{"an attribute twice, names as they are", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("twice as http.method", "POST")
+		}, func(o *Options) { o.Strategy = otlptranslator.NoTranslation }, []string{
+			`1 samples duplicate_label_name: "queue.fill"{"http.method"="GET", "http.method"="POST", instance="i-1", job="eu/shop"}: a label name occurs twice`,
+		}, 0},
+		{"not UTF-8", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("k", "\xff")
+		}, nil, []string{
+			`1 samples invalid_utf8: queue_fill_ratio{http_method="GET", instance="i-1", job="eu/shop", k="\xff"}: a label name or value is not UTF-8`,
+		}, 0},
+		{"a description that is not UTF-8", func(ms pmetric.MetricSlice) { gauge(ms).SetDescription("\xff") }, nil, []string{
+			`1 metadata invalid_metadata: metric "queue_fill_ratio": its description or unit is not UTF-8`,
+		}, 1},
+		{"no time", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).SetTimestamp(0) }, nil, []string{
+			`1 samples out_of_range: metric "queue.fill": a data point without a timestamp`,
+		}, 0},
+		{"too late", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).SetTimestamp(math.MaxUint64) }, nil, []string{
+			`1 samples out_of_range: metric "queue.fill": timestamp 18446744073709551615 ns is after 9223372036854 ms, the last that can be stored`,
+		}, 0},
+		{"start too late", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).SetStartTimestamp(math.MaxUint64 - 5e6)
+		}, nil, []string{
+			`1 start_timestamps out_of_range: queue_fill_ratio{http_method="GET", instance="i-1", job="eu/shop"}: its start timestamp is -5 ms, outside 0 to 9223372036854`,
+		}, 1},
+		{"scale too low", func(ms pmetric.MetricSlice) { exponential(ms, -5, cumulative) }, nil, []string{
+			`1 histograms untranslatable: metric "size": scale -5; native histograms have at least -4`, "1 exemplars untranslatable", "1 start_timestamps untranslatable",
+		}, 0},
+		{"an invalid histogram", func(ms pmetric.MetricSlice) {
+			exponential(ms, 0, cumulative).ExponentialHistogram().DataPoints().At(0).SetCount(1)
+		}, nil, []string{
+			`1 histograms invalid_histogram: size_bytes{instance="i-1", job="eu/shop"}: 10 observations found in buckets, but the Count field is 1: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)`,
+			"1 start_timestamps invalid_histogram",
+		}, 1}, // it has its exemplar still
+		{"invalid custom buckets", func(ms pmetric.MetricSlice) {
+			explicit(ms, cumulative).Histogram().DataPoints().At(0).ExplicitBounds().FromRaw([]float64{2, 1})
+		}, func(o *Options) { o.ConvertHistogramsToNHCB = true }, []string{
+			`1 histograms invalid_histogram: latency_seconds{instance="i-1", job="eu/shop"}: custom buckets: previous bound is 2.000000 and current is 1.000000: histogram custom bounds must be in strictly increasing order`,
+			"1 start_timestamps invalid_histogram",
+		}, 1},
+		{"exemplars", func(ms pmetric.MetricSlice) {
+			addExemplar(gauge(ms).Gauge().DataPoints().At(0).Exemplars(), 1)
+			es := sum(ms, cumulative).Sum().DataPoints().At(0).Exemplars()
+			es.AppendEmpty().SetTimestamp(nowNs)
+			addExemplar(es, 1).FilteredAttributes().PutStr("trace_id", "again")
+			addExemplar(es, 1).FilteredAttributes().PutStr("x", "\xff")
+			addExemplar(es, 1).FilteredAttributes().PutStr("", "x")
+			addExemplar(es, 1).SetTimestamp(math.MaxUint64 - 5e6)
+		}, nil, []string{
+			`1 exemplars untranslatable: metric "queue.fill": an exemplar of a gauge; Prometheus' translation has none`,
+			`4 exemplars invalid_exemplar: metric "http.requests": an exemplar without a value`,
+			`1 exemplars out_of_range: http_requests_total{http_method="GET", instance="i-1", job="eu/shop"}: an exemplar's timestamp is -6 ms, outside 0 to 9223372036854`,
+		}, 2},
+		{"large attributes", func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("k", strings.Repeat("x", maxAttributeBytes))
+		}, nil, []string{
+			`1 samples labels_too_large: metric "queue.fill": its attributes have 262159 bytes, at most 262144 can be stored`,
+		}, 0},
+		{"a large name", func(ms pmetric.MetricSlice) { gauge(ms).SetName(strings.Repeat("x", maxAttributeBytes)) }, nil, []string{
+			`1 samples labels_too_large: metric "` + strings.Repeat("x", 120) + `…": its name has 262144 bytes, at most 262144 can be stored`,
+		}, 0},
+		{"a name that a flag refuses", func(ms pmetric.MetricSlice) { gauge(ms).SetName(strings.Repeat("x", 30)) }, func(o *Options) { o.MaxMetricNameBytes = 30 }, []string{
+			`1 samples metric_name_too_long: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_ratio{http_method="GET", instance="i-1", job="eu/shop"}: its metric name is longer than 30 bytes; --fail-on-long-label refuses it`,
+		}, 0},
+		{"a value that a flag refuses", func(ms pmetric.MetricSlice) { gauge(ms).Gauge().DataPoints().At(0).SetDoubleValue(math.Inf(1)) }, func(o *Options) { o.RejectNonFinite = true }, []string{
+			`1 samples non_finite_value: queue_fill_ratio{http_method="GET", instance="i-1", job="eu/shop"}: +Inf at 1790000000123 ms; --fail-on-invalid-sample-value refuses it`,
+		}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options()
+			if tt.opts != nil {
+				tt.opts(&o)
+			}
+			md := pmetric.NewMetrics()
+			ms := resourceAndScope(md)
+			tt.give(ms)
+			good := gauge(ms)
+			good.SetName("good")
+			good.SetUnit("")
+			var a ledger.Account
+			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), JSON, twice(encode(t, JSON, md)), &a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkContract(t, r, &a)
+			slices.Sort(tt.want)
+			if got := rejections(&a); !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if len(r.Series) != tt.left+2 || !strings.HasPrefix(strings.Join(render(r), "\n"), "good ") && tt.left == 0 {
+				t.Errorf("left: %v", render(r))
+			}
+		})
+	}
+}
+
+// What is wrong with a resource concerns all of its data points, and no others.
+func TestRejectedResources(t *testing.T) {
+	tests := []struct {
+		name string
+		give func(pmetric.ResourceMetrics)
+		opts func(*Options)
+		want []string
+		left int
+	}{
+		{"large attributes", func(rm pmetric.ResourceMetrics) {
+			rm.Resource().Attributes().PutStr("k", strings.Repeat("x", 17<<20)) // of which Prometheus' labels would panic
+		}, nil, []string{`1 samples labels_too_large: metric "queue.fill": the attributes of its resource have 17825861 bytes, at most 262144 can be stored`}, 0},
+		{"large scope", func(rm pmetric.ResourceMetrics) {
+			rm.ScopeMetrics().At(0).SetSchemaUrl(strings.Repeat("x", maxAttributeBytes))
+		}, func(o *Options) { o.PromoteScopeMetadata = true }, []string{`1 samples labels_too_large: metric "queue.fill": the attributes of its scope have 262223 bytes, at most 262144 can be stored`}, 0},
+		{"large scope that is not promoted", func(rm pmetric.ResourceMetrics) {
+			rm.ScopeMetrics().At(0).SetSchemaUrl(strings.Repeat("x", maxAttributeBytes))
+		}, nil, nil, 2},
+		{"a promoted attribute without a name", func(rm pmetric.ResourceMetrics) { rm.Resource().Attributes().PutStr("", "x") },
+			func(o *Options) { o.PromoteAllResourceAttributes = true },
+			[]string{`1 samples empty_label_name: metric "queue.fill": a promoted attribute of its resource: an attribute without a name`}, 0},
+		{"an attribute that target_info cannot have", func(rm pmetric.ResourceMetrics) { rm.Resource().Attributes().PutStr("..", "x") },
+			nil, []string{`1 samples untranslatable: normalization for label name ".." resulted in invalid name "__"`}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options()
+			if tt.opts != nil {
+				tt.opts(&o)
+			}
+			md := pmetric.NewMetrics()
+			gauge(resourceAndScope(md))
+			tt.give(md.ResourceMetrics().At(0))
+			gauge(resourceAndScope(md)).SetName("other")
+			md.ResourceMetrics().At(1).Resource().Attributes().PutStr("host.name", "h2")
+			var a ledger.Account
+			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkContract(t, r, &a)
+			if got := rejections(&a); !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if len(r.Series) != 2+tt.left {
+				t.Errorf("left: %v", render(r))
+			}
+		})
+	}
+}
+
+// A timestamp long ago would make Prometheus' translator generate millions of samples of target_info.
+func TestEndlessTargetInfo(t *testing.T) {
+	md := pmetric.NewMetrics()
+	g := gauge(resourceAndScope(md)).Gauge().DataPoints()
+	number(g.AppendEmpty(), 1).SetTimestamp(1)
+	o := options()
+	o.MaxSamples = 2000
+	var a ledger.Account
+	r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkContract(t, r, &a)
+	if got := rejections(&a); len(got) != 1 || got[0] != "1 samples untranslatable: "+errTargetInfo.Error() {
+		t.Errorf("got %v", got)
+	}
+	if n := a.Counts[ledger.Samples].Received; n != 2+maxTargetInfo+1 {
+		t.Errorf("%d samples", n)
+	}
+}
+
+// nested is a value within n others.
+func nested(n int, v pcommon.Value) {
+	for i := range n {
+		if i%2 == 0 {
+			v = v.SetEmptySlice().AppendEmpty()
+		} else {
+			v = v.SetEmptyMap().PutEmpty("k")
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	with := func(give func(pmetric.MetricSlice)) func(*testing.T, Format) []byte {
+		return func(t *testing.T, f Format) []byte {
+			md := pmetric.NewMetrics()
+			give(resourceAndScope(md))
+			return encode(t, f, md)
+		}
+	}
+	resources := func(proto, json int) func(*testing.T, Format) []byte {
+		return func(_ *testing.T, f Format) []byte {
+			if f == JSON {
+				return []byte(`{"resourceMetrics":[` + strings.TrimSuffix(strings.Repeat("{},", json), ",") + `]}`)
+			}
+			return []byte(strings.Repeat("\x0a\x00", proto))
+		}
+	}
+	attribute := func(n int) func(pmetric.MetricSlice) {
+		return func(ms pmetric.MetricSlice) {
+			nested(n, gauge(ms).Gauge().DataPoints().At(0).Attributes().PutEmpty("deep"))
+		}
+	}
+	tests := []struct {
+		name string
+		give func(*testing.T, Format) []byte
+		opts func(*Options)
+		want error
+	}{
+		{"as many data points as may be", with(func(ms pmetric.MetricSlice) {
+			g := gauge(ms).Gauge().DataPoints()
+			for range 9 {
+				number(g.AppendEmpty(), 1)
+			}
+		}), nil, nil},
+		{"one more", with(func(ms pmetric.MetricSlice) {
+			g := gauge(ms).Gauge().DataPoints()
+			for range 10 {
+				number(g.AppendEmpty(), 1)
+			}
+		}), nil, ErrTooMany},
+		{"as many samples as may be", with(func(ms pmetric.MetricSlice) {
+			summary(ms).Summary().DataPoints().At(0).QuantileValues().EnsureCapacity(8)
+			for range 7 {
+				ms.At(0).Summary().DataPoints().At(0).QuantileValues().AppendEmpty()
+			}
+		}), nil, nil},
+		{"one sample more", with(func(ms pmetric.MetricSlice) {
+			summary(ms)
+			for range 8 {
+				ms.At(0).Summary().DataPoints().At(0).QuantileValues().AppendEmpty()
+			}
+		}), nil, ErrTooMany},
+		{"empty resources", resources(holdersPerSample*10+1, objectsPerSample*10), nil, ErrTooMany},
+		{"empty resources, fewer", resources(holdersPerSample*10, objectsPerSample*10-1), nil, nil},
+		{"attributes", with(func(ms pmetric.MetricSlice) {
+			a := gauge(ms).Gauge().DataPoints().At(0).Attributes()
+			for i := range 201 {
+				a.PutEmpty(fmt.Sprint(i))
+			}
+		}), nil, ErrTooMany},
+		{"buckets", with(func(ms pmetric.MetricSlice) {
+			exponential(ms, 0, pmetric.AggregationTemporalityCumulative).ExponentialHistogram().DataPoints().At(0).Positive().BucketCounts().FromRaw(make([]uint64, 201))
+		}), nil, ErrTooMany},
+		{"deep values", with(attribute(maxDepth - 1)), nil, nil},
+		{"deeper values", with(attribute(maxDepth + 13)), func(o *Options) { o.MaxSamples = 100 }, ErrCorrupt},
+		{"labels", with(func(ms pmetric.MetricSlice) {
+			gauge(ms).Gauge().DataPoints().At(0).Attributes().PutStr("k", strings.Repeat("x", 200))
+		}), func(o *Options) { o.MaxLabelBytes = 200 }, ErrTooLarge},
+		{"cut short", func(t *testing.T, f Format) []byte {
+			b := with(func(ms pmetric.MetricSlice) { gauge(ms) })(t, f)
+			return b[:len(b)-1]
+		}, nil, ErrCorrupt},
+		{"something else", func(*testing.T, Format) []byte { return []byte("<html>") }, nil, ErrCorrupt},
+	}
+	for _, tt := range tests {
+		for _, f := range []Format{Protobuf, JSON} {
+			t.Run(fmt.Sprint(tt.name, " ", f), func(t *testing.T) {
+				o := options()
+				o.MaxSamples = 10
+				if tt.opts != nil {
+					tt.opts(&o)
+				}
+				_, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, tt.give(t, f), new(ledger.Account))
+				if !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+			})
+		}
+	}
+	// Millions of levels, of which a parser's stack would end the process.
+	deep := []byte{}
+	for range 1 << 12 {
+		deep = append([]byte{0x2a}, appendBytes(append([]byte{0x0a}, appendBytes(deep)...))...)
+	}
+	message := deep
+	for _, tag := range []byte{0x12, 0x3a, 0x0a, 0x2a, 0x12, 0x12, 0x0a} { // value, attribute, data point, gauge, metric, scope, resource
+		message = append([]byte{tag}, appendBytes(message)...)
+	}
+	if _, err := NewDecoder(options(), series.NewHasher()).Decode(t.Context(), Protobuf, message, new(ledger.Account)); !errors.Is(err, errDepth) {
+		t.Errorf("got %v, want %v", err, errDepth)
+	}
+}
+
+func appendBytes(b []byte) []byte {
+	var out []byte
+	n := len(b)
+	for ; n >= 0x80; n >>= 7 {
+		out = append(out, byte(n)|0x80)
+	}
+	return append(append(out, byte(n)), b...)
+}
+
+func TestCancelled(t *testing.T) {
+	md := pmetric.NewMetrics()
+	g := gauge(resourceAndScope(md)).Gauge().DataPoints()
+	for range 200 {
+		number(g.AppendEmpty(), 1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := NewDecoder(options(), series.NewHasher()).Decode(ctx, Protobuf, encode(t, Protobuf, md), new(ledger.Account)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// halving makes deltas cumulative by keeping every other data point as it is.
+type halving struct{ seen []byte }
+
+func (h *halving) Convert(_ context.Context, message []byte, md pmetric.Metrics) (pmetric.Metrics, error) {
+	h.seen = message
+	for _, rm := range md.ResourceMetrics().All() {
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				if m.Type() != pmetric.MetricTypeSum {
+					continue
+				}
+				i := 0
+				m.Sum().DataPoints().RemoveIf(func(pmetric.NumberDataPoint) bool { i++; return i%2 == 0 })
+				m.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+			}
+		}
+	}
+	return md, nil
+}
+
+func TestConvertedDelta(t *testing.T) {
+	o := options()
+	h := new(halving)
+	o.Delta = h
+	decode := func(give func(pmetric.MetricSlice)) (*Request, *ledger.Account) {
+		md := pmetric.NewMetrics()
+		give(resourceAndScope(md))
+		var a ledger.Account
+		r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkContract(t, r, &a)
+		return r, &a
+	}
+	if decode(func(ms pmetric.MetricSlice) { sum(ms, pmetric.AggregationTemporalityCumulative) }); h.seen != nil {
+		t.Error("a message without deltas was converted")
+	}
+	_, a := decode(func(ms pmetric.MetricSlice) {
+		points := sum(ms, pmetric.AggregationTemporalityDelta).Sum().DataPoints()
+		addExemplar(number(points.AppendEmpty(), 3).Exemplars(), 1)
+	})
+	if h.seen == nil {
+		t.Error("a message with deltas was not converted")
+	}
+	const text = ": delta temporality: data points that are older than those already added up, or belong to more streams than --otlp.convert-delta.max-streams keeps"
+	want := []string{"1 exemplars delta_temporality" + text, "1 samples delta_temporality" + text, "1 start_timestamps delta_temporality" + text}
+	if got := rejections(a); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
