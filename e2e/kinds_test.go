@@ -311,7 +311,7 @@ func decodeKind(t *testing.T, f promschema.Family, a map[string]string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := 0.0
+		var v float64
 		if text := a[promschema.BitsAttribute]; text != "" {
 			bits, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {

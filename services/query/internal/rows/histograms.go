@@ -32,28 +32,26 @@ const maxCandidates = 4
 
 // histogram takes the text of a histogram or a piece of it.
 func (c *Collector) histogram(e *entry, t int64, piece int, text string) error {
-	n := promschema.MaxHistogramPieces
 	if piece == 0 {
-		var err error
-		if n, err = promschema.HistogramPieces(text); err != nil {
+		n, err := promschema.HistogramPieces(text)
+		var h *prompb.Histogram
+		if err == nil && n == 1 {
+			h, err = c.decoder.Decode(text)
+		}
+		switch {
+		case err != nil:
 			c.damage.Add(Damage{Histograms: 1, Example: err})
 			return nil
+		case h != nil:
+			return c.keep(e, t, h)
 		}
 	}
-	if n > 1 {
-		// Each piece may come first. The histogram is counted as a sample when it is whole.
-		if err := c.meter.Take(0, int64(unsafe.Sizeof(part{}))+int64(len(text))); err != nil {
-			return err
-		}
-		e.parts = append(e.parts, part{t, piece, text})
-		return nil
+	// Each piece may come first. The histogram is counted as a sample when it is whole.
+	if err := c.meter.Take(0, int64(unsafe.Sizeof(part{}))+int64(len(text))); err != nil {
+		return err
 	}
-	h, err := c.decoder.Decode(text)
-	if err != nil {
-		c.damage.Add(Damage{Histograms: 1, Example: err})
-		return nil
-	}
-	return c.keep(e, t, h)
+	e.parts = append(e.parts, part{t, piece, text})
+	return nil
 }
 
 func (c *Collector) keep(e *entry, t int64, h *prompb.Histogram) error {

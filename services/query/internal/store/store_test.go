@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +15,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
 
@@ -272,6 +276,51 @@ func TestNewerLayoutIsRefused(t *testing.T) {
 	}
 }
 
+// What cannot be read is left out, counted and said; the rest is given.
+func TestDamageIsSaid(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "a")
+	h := &prompb.Histogram{Count: &prompb.Histogram_CountFloat{CountFloat: 1}}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		h.PositiveCounts = append(h.PositiveCounts, r.Float64())
+	}
+	h.PositiveSpans = []prompb.BucketSpan{{Length: 300}}
+	up := labels.FromStrings("__name__", "up", "job", "a")
+	records, err := querytest.HistogramRecords(up, []series.Histogram{{T: t0 + 1, H: h}, {T: t0 + 2, H: h}, {T: t0 + 3, H: &prompb.Histogram{}}}, querytest.Budget(nil))
+	if err != nil || len(records) != 5 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	records[4].Values[promschema.HistogramAttribute] = "h1:A"
+	damaged := querytest.Record{Measure: "up", TimeNs: t0 * 1e6, Values: map[string]any{"measure_value::double": 1.0}, Dimensions: []promschema.Dimension{{Name: promschema.PackedDimension(0), Value: "{"}}}
+	b.Write(testDB, testTable, append(records[1:], damaged)...)
+
+	s := newStore(t, testConfig(), b)
+	set, err := s.Select(t.Context(), named("up"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if !set.Next() {
+		t.Fatal("no series")
+	}
+	x := set.At()
+	if len(x.Samples) != 1 || len(x.Histograms) != 1 || x.Histograms[0].T != t0+2 || set.Next() {
+		t.Errorf("got %v", x)
+	}
+	text := strings.Join(set.Warnings(), "\n")
+	for _, want := range []string{"1 stored label sets", "1 stored histograms were left out because they cannot be decoded", "1 stored histograms were left out because a record of theirs is missing", "first damage found: "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("warnings do not say %q:\n%s", want, text)
+		}
+	}
+	for name, c := range map[string]prometheus.Counter{"series": s.damaged, "incomplete": s.incomplete, "unreadable": s.unreadable} {
+		if n := testutil.ToFloat64(c); n != 1 {
+			t.Errorf("%s: counted %v", name, n)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	b := &querytest.Backend{PageRows: 1}
 	for i := range 10 {
@@ -281,6 +330,16 @@ func TestLimits(t *testing.T) {
 	cfg.MaxSamples = 20
 	if got, _, err := selectAll(t, newStore(t, cfg, b), named("up")); err != nil || len(got) != 10 {
 		t.Errorf("at the limit: %d series, %v", len(got), err)
+	}
+	records, err := querytest.HistogramRecords(labels.FromStrings("__name__", "other"), []series.Histogram{{T: t0, H: &prompb.Histogram{}}}, querytest.Budget(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write(testDB, testTable, records...)
+	all := named("")
+	all.Matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+")}
+	if _, _, err := selectAll(t, newStore(t, cfg, b), all); !errors.As(err, new(*series.Error)) {
+		t.Errorf("a histogram over the limit: got %v", err)
 	}
 	for _, tt := range []struct {
 		name string
