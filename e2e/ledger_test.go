@@ -101,7 +101,9 @@ func TestLedger(t *testing.T) {
 			if l.attempts == len(l.delivered) {
 				t.Error("no request had to be sent again: the faults are too few")
 			}
-			l.Faults.Set("")
+			if err := l.Faults.Set(""); err != nil {
+				t.Fatal(err)
+			}
 			l.calm = true
 			round(2)
 			if t.Failed() {
@@ -188,8 +190,11 @@ func (l *ledgerRun) sendJSON(r *ledgerRequest) (a ledgerAnswer, err error) {
 	}
 	a = ledgerAnswer{status: res.Status, retryAfter: res.Header.Get("Retry-After"), text: res.Text, ledger: map[string]*ingestv1.Counts{}, rejected: map[[2]string]uint64{}}
 	var out ingestv1.WriteResponse
-	if err := protojson.Unmarshal([]byte(res.Text), &out); err != nil || out.GetLedger() == nil {
-		return a, fmt.Errorf("status %d without a ledger: %s (%v)", res.Status, res.Text, err)
+	if err := protojson.Unmarshal([]byte(res.Text), &out); err != nil {
+		return a, fmt.Errorf("status %d, %s: %w", res.Status, res.Text, err)
+	}
+	if out.GetLedger() == nil {
+		return a, fmt.Errorf("status %d without a ledger: %s", res.Status, res.Text)
 	}
 	c := out.GetLedger()
 	a.ledger = map[string]*ingestv1.Counts{kindSamples: c.GetSamples(), kindHistograms: c.GetHistograms(), kindExemplars: c.GetExemplars(), kindMetadata: c.GetMetadata(), kindStarts: c.GetStartTimestamps()}
@@ -433,7 +438,7 @@ func (l *ledgerRun) checkStore(nowMs int64) {
 			}
 			sentAs[at][bits] = true
 		}
-		for at := range d.ledgerRequest.histograms {
+		for at := range d.histograms {
 			known[at] = true
 		}
 	}
@@ -477,17 +482,17 @@ func (l *ledgerRun) checkDelivery(d delivery, floats map[point]uint64, histogram
 		}
 	}
 	readable := uint64(0)
-	for at, bits := range d.ledgerRequest.histograms {
+	for at, bits := range d.histograms {
 		if histograms[at] == bits {
 			readable++
 		}
 	}
 	fail := func(what string) {
 		l.Errorf("%s; %d of %d floats, %d of %d histograms can be read, %d conflicts, sent %v, invalid %v, repeats %v, answer after %d attempts: %d %v, rejected %v, written %v; %v",
-			what, there, len(d.floats), readable, len(d.ledgerRequest.histograms), conflicts, d.sent, d.invalid, d.repeats, d.attempts, d.status, d.ledger, d.rejected, d.written, lost[:min(3, len(lost))])
+			what, there, len(d.floats), readable, len(d.histograms), conflicts, d.sent, d.invalid, d.repeats, d.attempts, d.status, d.ledger, d.rejected, d.written, lost[:min(3, len(lost))])
 	}
 	if d.status == http.StatusNoContent || d.status == http.StatusOK {
-		if len(lost) > 0 || conflicts > 0 || readable != uint64(len(d.ledgerRequest.histograms)) {
+		if len(lost) > 0 || conflicts > 0 || readable != uint64(len(d.histograms)) {
 			fail("acknowledged, and not there")
 		}
 	}

@@ -202,6 +202,6 @@ func (c *config) openTimestream(ctx context.Context, deps *allinone.Deps) error 
 	if err != nil {
 		return err
 	}
-	deps.Writer, deps.Querier, deps.Target = client.NewWriter(writer), client.NewQuerier(querier), cfg.Target()
+	deps.Writer, deps.Querier, deps.Target = client.NewRecordsWriter(writer, time.Now), client.NewQuerier(querier), cfg.Target()
 	return nil
 }

@@ -97,7 +97,7 @@ func Start(t testing.TB, o Options) *System {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deps.Writer, deps.Querier = client.NewWriter(writer), client.NewQuerier(querier)
+		deps.Writer, deps.Querier = client.NewRecordsWriter(writer, time.Now), client.NewQuerier(querier)
 	}
 	app, err := allinone.New(cfg, deps)
 	if err != nil {
