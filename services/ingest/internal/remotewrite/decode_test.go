@@ -35,7 +35,7 @@ func text(ss []series.Series) string {
 			printStart(&b, x.StartMs)
 		}
 		for _, x := range s.Histograms {
-			fmt.Fprintf(&b, "{%s}@%d ", x.H, x.TimeMs)
+			fmt.Fprintf(&b, "{%s}@%d ", printHistogram(x.H), x.TimeMs)
 			printStart(&b, x.StartMs)
 		}
 		for _, x := range s.Exemplars {

@@ -226,7 +226,6 @@ func (s *builder) usual(r *Request, b []byte, i int) int {
 
 // metadataRefs are the Metadata of a series of 2.0.
 type metadataRefs struct {
-	present    bool
 	kind       prompb.MetricMetadata_MetricType
 	help, unit uint32
 }
@@ -243,7 +242,6 @@ func (m *metadataRefs) read(message []byte) error {
 		if !in.want(wire, wireVarint) {
 			break
 		}
-		m.present = true
 		switch v := in.varint(); field {
 		case 1:
 			m.kind = prompb.MetricMetadata_MetricType(v)

@@ -52,7 +52,7 @@ func (s *builder) add(r *Request, name, value *symbol) {
 // finish puts the series among those of the request, or accounts for its rejection.
 func (s *builder) finish(r *Request) {
 	samples, histograms, exemplars := len(r.samples)-s.samples, len(r.histograms)-s.histograms, len(r.exemplars)-s.exemplars
-	if samples+histograms+exemplars+len(r.faults) == 0 && !s.metadata.present {
+	if samples+histograms+exemplars+len(r.faults) == 0 && s.metadata == (metadataRefs{}) {
 		r.labels = r.labels[:s.labels]
 		return
 	}
@@ -71,7 +71,7 @@ func (s *builder) finish(r *Request) {
 		s.reject(r, reason)
 		return
 	}
-	if s.metadata.present {
+	if s.metadata != (metadataRefs{}) {
 		r.metadata(&s.metadata, name, "", r.labels[s.labels:])
 	}
 	r.filter(s)
@@ -125,7 +125,7 @@ func (s *builder) reject(r *Request, reason ledger.Reason) {
 	a.Reject(ledger.Histograms, reason, len(r.histograms)-s.histograms+s.faultyHistograms, example)
 	a.Reject(ledger.Exemplars, reason, len(r.exemplars)-s.exemplars+s.faultyExemplars, example)
 	a.Reject(ledger.StartTimestamps, reason, s.starts, example)
-	if s.metadata.present {
+	if s.metadata != (metadataRefs{}) {
 		r.metadata(&s.metadata, nil, reason, ls)
 	}
 	r.labels = drop(r.labels, s.labels)
