@@ -184,9 +184,8 @@ func Records(ls labels.Labels, samples []series.Sample, cols promschema.Columns)
 }
 
 // HistogramRecords returns the records of histograms of a series as ingest writes them.
-func HistogramRecords(ls labels.Labels, histograms []series.Histogram, cols promschema.Columns) ([]Record, error) {
+func HistogramRecords(e *promschema.HistogramEncoder, ls labels.Labels, histograms []series.Histogram, cols promschema.Columns) ([]Record, error) {
 	var out []Record
-	e := promschema.NewHistogramEncoder()
 	for _, h := range histograms {
 		values, err := e.Values(h.H, 0)
 		if err != nil {

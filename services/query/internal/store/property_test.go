@@ -176,6 +176,7 @@ func TestSelectIsPrometheus(t *testing.T) {
 	if testing.Short() {
 		rounds = 10
 	}
+	encoder := promschema.NewHistogramEncoder()
 	for seed := range rounds {
 		r := rand.New(rand.NewPCG(uint64(seed), 7))
 		b := &querytest.Backend{PageRows: 1 + r.IntN(20), EmptyPages: r.IntN(2)}
@@ -220,7 +221,7 @@ func TestSelectIsPrometheus(t *testing.T) {
 				if value.IsStaleNaN(h.H.Sum) && !value.IsStaleNaN(p.V) {
 					continue
 				}
-				records, err := querytest.HistogramRecords(ls, []series.Histogram{h}, pick(r, []promschema.Columns{querytest.Budget(nil), querytest.Budget{"job"}}))
+				records, err := querytest.HistogramRecords(encoder, ls, []series.Histogram{h}, pick(r, []promschema.Columns{querytest.Budget(nil), querytest.Budget{"job"}}))
 				if err != nil {
 					continue // too large
 				}

@@ -287,7 +287,7 @@ func TestDamageIsSaid(t *testing.T) {
 	}
 	h.PositiveSpans = []prompb.BucketSpan{{Length: 300}}
 	up := labels.FromStrings("__name__", "up", "job", "a")
-	records, err := querytest.HistogramRecords(up, []series.Histogram{{T: t0 + 1, H: h}, {T: t0 + 2, H: h}, {T: t0 + 3, H: &prompb.Histogram{}}}, querytest.Budget(nil))
+	records, err := querytest.HistogramRecords(promschema.NewHistogramEncoder(), up, []series.Histogram{{T: t0 + 1, H: h}, {T: t0 + 2, H: h}, {T: t0 + 3, H: &prompb.Histogram{}}}, querytest.Budget(nil))
 	if err != nil || len(records) != 5 {
 		t.Fatalf("%d records, %v", len(records), err)
 	}
@@ -331,7 +331,7 @@ func TestLimits(t *testing.T) {
 	if got, _, err := selectAll(t, newStore(t, cfg, b), named("up")); err != nil || len(got) != 10 {
 		t.Errorf("at the limit: %d series, %v", len(got), err)
 	}
-	records, err := querytest.HistogramRecords(labels.FromStrings("__name__", "other"), []series.Histogram{{T: t0, H: &prompb.Histogram{}}}, querytest.Budget(nil))
+	records, err := querytest.HistogramRecords(promschema.NewHistogramEncoder(), labels.FromStrings("__name__", "other"), []series.Histogram{{T: t0, H: &prompb.Histogram{}}}, querytest.Budget(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
