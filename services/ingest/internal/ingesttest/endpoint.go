@@ -263,7 +263,12 @@ func (e *Endpoint) write(w http.ResponseWriter, req *http.Request, body []byte) 
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	seen := map[string]bool{}
 	for i, x := range records {
+		if seen[x.Key()] {
+			e.tb.Errorf("two records of one request have the same identity, and what the service makes of that is not known: %s", x.Key())
+		}
+		seen[x.Key()] = true
 		if _, no := refused[i]; no {
 			continue
 		}

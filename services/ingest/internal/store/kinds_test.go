@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/series"
+)
+
+// bring appends entries and returns the account, which must be balanced.
+func bring(t *testing.T, s *Store, in Entries) *ledger.Account {
+	t.Helper()
+	a := &ledger.Account{}
+	for _, x := range in.Series {
+		a.Receive(ledger.Samples, len(x.Samples))
+		a.Receive(ledger.Histograms, len(x.Histograms))
+		a.Receive(ledger.Exemplars, len(x.Exemplars))
+		for _, p := range x.Samples {
+			if p.StartMs != 0 {
+				a.Receive(ledger.StartTimestamps, 1)
+			}
+		}
+		for _, h := range x.Histograms {
+			if h.StartMs != 0 {
+				a.Receive(ledger.StartTimestamps, 1)
+			}
+		}
+	}
+	a.Receive(ledger.Metadata, len(in.Metadata))
+	if err := s.Append(context.Background(), Destination{"d", "t"}, in, a); err != nil {
+		t.Fatal(err)
+	}
+	for k, c := range a.Counts {
+		if !c.Balanced() {
+			t.Errorf("%s: not balanced: %+v", ledger.Kind(k), c)
+		}
+	}
+	return a
+}
+
+func outcome(a *ledger.Account, k ledger.Kind) string {
+	c := a.Counts[k]
+	return fmt.Sprintf("%d stored, %d duplicate, %d rejected, %d deferred", c.Stored, c.Duplicate, c.Rejected, c.Deferred)
+}
+
+// histogram has so many buckets with counts that do not compress.
+func histogram(buckets int, seed float64) *prompb.Histogram {
+	h := &prompb.Histogram{
+		Count: &prompb.Histogram_CountFloat{CountFloat: 100}, ZeroCount: &prompb.Histogram_ZeroCountFloat{}, Sum: seed,
+		PositiveSpans: []prompb.BucketSpan{{Length: uint32(buckets)}},
+	}
+	for i := range buckets {
+		h.PositiveCounts = append(h.PositiveCounts, math.Sqrt(seed+float64(i)))
+	}
+	return h
+}
+
+func families(e *ingesttest.Endpoint) map[string]int {
+	out := map[string]int{}
+	for _, r := range e.Stored() {
+		family := "plain"
+		if rest, ok := strings.CutPrefix(r.MeasureName, "__tributary_1_"); ok {
+			family, _, _ = strings.Cut(rest, "_")
+		}
+		out[family]++
+	}
+	return out
+}
+
+func TestHistograms(t *testing.T) {
+	large := func(tm, start int64, seed float64) series.Histogram {
+		return series.Histogram{TimeMs: tm, StartMs: start, H: histogram(500, seed)}
+	}
+	give := one(1, "__name__", "h", "job", "x")
+	give.Samples = nil
+	give.Histograms = []series.Histogram{
+		{TimeMs: 1, H: histogram(3, 1)},
+		large(2, 9, 2), large(2, 9, 3), // the second is a repeat, whatever it holds
+		large(3, 9, 4),
+		{TimeMs: 3, StartMs: 9, H: histogram(2, 5)},
+		{TimeMs: 4, H: histogram(5000, 6)},
+	}
+	t.Run("stored", func(t *testing.T) {
+		s, e := newStore(t, Config{})
+		a := bring(t, s, Entries{Series: []series.Series{give}})
+		if got, want := outcome(a, ledger.Histograms), "3 stored, 2 duplicate, 1 rejected, 0 deferred"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got, want := outcome(a, ledger.StartTimestamps), "2 stored, 2 duplicate, 0 rejected, 0 deferred"; got != want {
+			t.Errorf("start timestamps: got %s, want %s", got, want)
+		}
+		if len(a.Rejections) != 1 || a.Rejections[0].Reason != ledger.HistogramTooLarge || !strings.Contains(a.Rejections[0].Examples[0], "limit") {
+			t.Errorf("rejections %+v", a.Rejections)
+		}
+		if got := families(e); got["s"] != 3 || got["s2"] != 2 || got["s3"] == 0 || len(got) != 3 {
+			t.Errorf("records %v", got)
+		}
+	})
+	t.Run("a continuation is refused", func(t *testing.T) {
+		s, e := newStore(t, Config{})
+		e.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) (r ingesttest.Reply) {
+			for i, x := range records {
+				if strings.HasPrefix(x.MeasureName, "__tributary_1_s2_") && x.Time == "2" {
+					r.Rejected = append(r.Rejected, ingesttest.Rejected{RecordIndex: i, Reason: ingesttest.Conflict})
+				}
+			}
+			return r
+		})
+		a := bring(t, s, Entries{Series: []series.Series{give}})
+		if got, want := outcome(a, ledger.Histograms), "2 stored, 1 duplicate, 3 rejected, 0 deferred"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got, want := outcome(a, ledger.StartTimestamps), "1 stored, 1 duplicate, 2 rejected, 0 deferred"; got != want {
+			t.Errorf("start timestamps: got %s, want %s", got, want)
+		}
+	})
+}
+
+func TestExemplars(t *testing.T) {
+	s, e := newStore(t, Config{})
+	x := func(ms int64, v float64, id string) series.Exemplar {
+		return series.Exemplar{TimeMs: ms, Value: v, Labels: []series.Label{{Name: []byte("trace_id"), Value: []byte(id)}}}
+	}
+	give := one(1, "__name__", "x")
+	give.Samples = nil
+	give.Exemplars = []series.Exemplar{x(1, 1, "a"), x(1, 1, "b"), x(1, 2, "a"), x(1, 1, "a"), x(2, 1, "a"), x(2, 1, strings.Repeat("x", 3000))}
+	a := bring(t, s, Entries{Series: []series.Series{give}})
+	if got, want := outcome(a, ledger.Exemplars), "4 stored, 1 duplicate, 1 rejected, 0 deferred"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := families(e); got["e"] != 4 {
+		t.Errorf("records %v", got)
+	}
+	for _, r := range e.Stored() {
+		if r.TimeUnit != "NANOSECONDS" {
+			t.Errorf("record %+v", r)
+		}
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	s, e := newStore(t, Config{})
+	now := time.UnixMilli(1_700_000_000_000)
+	s.now = func() time.Time { return now }
+	m := func(name, help string, hash uint64) series.Metadata {
+		return series.Metadata{Name: []byte(name), Type: prompb.MetricMetadata_COUNTER, Help: []byte(help), Hash: hash}
+	}
+	both := []series.Metadata{m("a", "what", 1), m("a", "what", 1), m("b", "", 2)}
+	for i, c := range []struct {
+		later   time.Duration
+		give    []series.Metadata
+		want    string
+		records int
+	}{
+		{0, both, "2 stored, 1 duplicate, 0 rejected, 0 deferred", 2},
+		{time.Minute, both, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 2}, // known
+		{time.Second, []series.Metadata{m("a", "changed", 3)}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3},
+		{time.Second, []series.Metadata{m("a", strings.Repeat("x", 5000), 4)}, "0 stored, 0 duplicate, 1 rejected, 0 deferred", 3},
+		{59 * time.Minute, both, "2 stored, 1 duplicate, 0 rejected, 0 deferred", 5},
+	} {
+		now = now.Add(c.later)
+		a := bring(t, s, Entries{Metadata: c.give})
+		if got := outcome(a, ledger.Metadata); got != c.want || len(e.Stored()) != c.records {
+			t.Errorf("step %d: got %s and %d records, want %s and %d", i, got, len(e.Stored()), c.want, c.records)
+		}
+	}
+}
+
+// A start timestamp that could not be stored, or metadata, is stored the next time.
+func TestWhatWasNotStoredIsNotKnown(t *testing.T) {
+	s, e := newStore(t, Config{})
+	give := one(1, "__name__", "c")
+	give.Samples[0].StartMs = 1
+	all := Entries{Series: []series.Series{give}, Metadata: []series.Metadata{{Name: []byte("c"), Help: []byte("h"), Hash: 1}}}
+	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
+		return ingesttest.Reply{Class: "ThrottlingException", Status: 429}
+	})
+	a := bring(t, s, all)
+	for _, k := range []ledger.Kind{ledger.Samples, ledger.Metadata, ledger.StartTimestamps} {
+		if got, want := outcome(a, k), "0 stored, 0 duplicate, 0 rejected, 1 deferred"; got != want {
+			t.Errorf("%s: got %s, want %s", k, got, want)
+		}
+	}
+	e.OnWrite(nil)
+	bring(t, s, all)
+	if got := families(e); got["plain"] != 1 || got["m"] != 1 || got["c"] != 1 {
+		t.Errorf("records %v", got)
+	}
+}
+
+func TestStartTimestamps(t *testing.T) {
+	s, e := newStore(t, Config{})
+	for i, c := range []struct {
+		give    [][2]int64 // time, start
+		want    string
+		records int
+	}{
+		{[][2]int64{{10, 5}, {11, 5}, {12, 5}}, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 1},
+		{[][2]int64{{13, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 1},
+		{[][2]int64{{14, 5}, {15, 14}, {16, 14}}, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
+		{[][2]int64{{17, 14}, {18, 0}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
+		{[][2]int64{{9, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3},  // of the past: not known to hold there
+		{[][2]int64{{19, 14}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3}, // still what holds now
+		{[][2]int64{{20, 19}, {20, 19}}, "2 stored, 0 duplicate, 0 rejected, 0 deferred", 4},
+		{[][2]int64{{22, 21}, {22, 20}}, "1 stored, 1 duplicate, 0 rejected, 0 deferred", 5}, // the first of one time wins
+	} {
+		x := one(1, "__name__", "c", "job", "x")
+		x.Samples = nil
+		for _, p := range c.give {
+			x.Samples = append(x.Samples, series.Sample{TimeMs: p[0], StartMs: p[1], Value: 1})
+		}
+		a := bring(t, s, Entries{Series: []series.Series{x}})
+		if got := outcome(a, ledger.StartTimestamps); got != c.want || families(e)["c"] != c.records {
+			t.Errorf("step %d: got %s and %d records, want %s and %d", i, got, families(e)["c"], c.want, c.records)
+		}
+	}
+}
+
+// Small requests that come together share a call, and each is told about its own records.
+func TestSmallRequestsShareABatch(t *testing.T) {
+	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+	e.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) (r ingesttest.Reply) {
+		for i, x := range records {
+			if x.MeasureName == "bad" {
+				r.Rejected = append(r.Rejected, ingesttest.Rejected{RecordIndex: i, Reason: ingesttest.Conflict})
+			}
+		}
+		return r
+	})
+	const requests = 30
+	var wg sync.WaitGroup
+	var got [requests]string
+	for i := range requests {
+		wg.Go(func() {
+			name := fmt.Sprint("m", i)
+			if i%10 == 0 {
+				name = "bad"
+			}
+			a := bring(t, s, Entries{Series: []series.Series{one(uint64(i), "__name__", name, "job", fmt.Sprint(i)), one(uint64(i+100), "__name__", name, "job", fmt.Sprint(i), "k", "v")}})
+			got[i] = outcome(a, ledger.Samples)
+		})
+	}
+	wg.Wait()
+	for i := range got {
+		want := "2 stored, 0 duplicate, 0 rejected, 0 deferred"
+		if i%10 == 0 {
+			want = "0 stored, 0 duplicate, 2 rejected, 0 deferred"
+		}
+		if got[i] != want {
+			t.Errorf("request %d: got %s, want %s", i, got[i], want)
+		}
+	}
+	if n := len(e.Calls()); n > requests/3 {
+		t.Errorf("%d calls for %d requests", n, requests)
+	}
+}
+
+// The same entry of two requests is never in one call, and each hears what became of its own.
+func TestSharedBatchesKeepEntriesApart(t *testing.T) {
+	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	outcomes := map[string]int{}
+	for i := range 12 {
+		wg.Go(func() {
+			x := one(1, "__name__", "m", "job", "x")
+			x.Samples[0].Value = float64(i % 2) // the endpoint keeps the first of two values, and refuses the other
+			a := bring(t, s, Entries{Series: []series.Series{x}})
+			mu.Lock()
+			outcomes[outcome(a, ledger.Samples)]++
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if outcomes["1 stored, 0 duplicate, 0 rejected, 0 deferred"] != 6 || outcomes["0 stored, 0 duplicate, 1 rejected, 0 deferred"] != 6 || len(e.Stored()) != 1 {
+		t.Errorf("got %v", outcomes)
+	}
+}
+
+// Who leaves a shared batch is told that the outcome is open; the others are not disturbed, and with nobody left the call ends.
+func TestLeavingASharedBatch(t *testing.T) {
+	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+	reached, release := make(chan struct{}), make(chan struct{})
+	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
+		close(reached)
+		<-release
+		return ingesttest.Reply{}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var left, stayed ledger.Account
+	for i, x := range []struct {
+		ctx context.Context
+		a   *ledger.Account
+	}{{ctx, &left}, {context.Background(), &stayed}} {
+		wg.Go(func() {
+			x.a.Receive(ledger.Samples, 1)
+			if err := s.Append(x.ctx, Destination{"d", "t"}, Entries{Series: []series.Series{one(uint64(i), "__name__", fmt.Sprint("m", i))}}, x.a); err != nil {
+				t.Error(err)
+			}
+			if x.a == &left {
+				close(release)
+			}
+		})
+	}
+	<-reached
+	cancel()
+	wg.Wait()
+	if got, want := outcome(&left, ledger.Samples), "0 stored, 0 duplicate, 0 rejected, 1 deferred"; got != want {
+		t.Errorf("who left: got %s, want %s", got, want)
+	}
+	if got, want := outcome(&stayed, ledger.Samples), "1 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
+		t.Errorf("who stayed: got %s, want %s", got, want)
+	}
+
+	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply { return ingesttest.Reply{Hang: true} })
+	ctx, cancel = context.WithTimeout(context.Background(), 60*time.Millisecond)
+	defer cancel()
+	var a ledger.Account
+	a.Receive(ledger.Samples, 1)
+	if err := s.Append(ctx, Destination{"d", "t"}, Entries{Series: []series.Series{one(9, "__name__", "m9")}}, &a); err != nil || a.Deferral == nil {
+		t.Errorf("got %v, %+v", err, a)
+	}
+	// That the call ended too is goleak's to find.
+}
+
+// A request that fills a batch is never held.
+func TestFullRequestsDoNotWait(t *testing.T) {
+	s, e := newStore(t, Config{ShareWait: time.Hour})
+	var ss []series.Series
+	for i := range 120 {
+		ss = append(ss, one(uint64(i), "__name__", fmt.Sprint("m", i)))
+	}
+	if a := bring(t, s, Entries{Series: ss}); a.Counts[ledger.Samples].Stored != 120 || len(e.Calls()) != 2 {
+		t.Errorf("got %s in %d calls", outcome(a, ledger.Samples), len(e.Calls()))
+	}
+}
