@@ -26,6 +26,7 @@ import (
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/internal/rawcodec"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
@@ -156,7 +157,7 @@ func (g *Gateway) listen() error {
 		c.MaxMessageBytes = g.cfg.IngestMessageBytes()
 		c.MaxConcurrentStreams = maxStreamsPerConnection
 		c.MaxConnectionAgeGrace = max(g.cfg.ReadTimeout, g.cfg.WriteTimeout) // what a call may take, so that none is cut short
-		s, err := grpcserver.New(c, g.logger, g.deps.Registerer)
+		s, err := grpcserver.New(c, g.logger, g.deps.Registerer, grpc.ForceServerCodecV2(rawcodec.New(ingestv1.PayloadField)))
 		if err != nil {
 			return err
 		}

@@ -36,6 +36,10 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, peer string) {
 	c.TLS.RegisterFlags(fs, peer+".", "the "+peer+" service")
 }
 
+// writeBufferBytes is how much a connection gathers before it writes: a usual request at once. With gRPC's 32 KiB a request
+// of 92 KiB takes three system calls and wakes the other side as often. Connections without data to send hold none.
+const writeBufferBytes = 128 << 10
+
 // Dial returns a connection for the service with the given full name, such as acme.thing.v1.ThingService; replicas are
 // used while their health service says so for that name. Nothing is dialled before the first call, so a peer that is
 // away is no error here.
@@ -58,6 +62,7 @@ func Dial(cfg Config, service string, extra ...grpc.DialOption) (*grpc.ClientCon
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(cfg.MaxMessageBytes), grpc.MaxCallSendMsgSize(cfg.MaxMessageBytes)),
+		grpc.WithWriteBufferSize(writeBufferBytes),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},

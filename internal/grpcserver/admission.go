@@ -18,8 +18,9 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// windowBytes is what a client may send of a message that is not yet being read. It is the least that gRPC allows.
-const windowBytes = 64 << 10
+// windowBytes is what a client may send of a message that is not yet being read: a usual request, which otherwise would
+// take another round trip. gRPC allows no less than 64 KiB.
+const windowBytes = 128 << 10
 
 // connectionWindowBytes is what may be under way on a connection; it costs no memory of its own.
 const connectionWindowBytes = 4 << 20

@@ -47,7 +47,7 @@ type Config struct {
 	// server takes.
 	MaxConcurrentStreams uint32
 	// MaxCalls bounds the calls of the server; those beyond are refused at once. A call that has not been received yet
-	// costs up to 64 KiB.
+	// costs up to 128 KiB.
 	MaxCalls int
 	// MaxReceiving bounds the calls whose request is being received, others wait: times MaxMessageBytes it is the memory
 	// that callers can take before a handler sees what they send.
@@ -112,8 +112,9 @@ type Server struct {
 	metrics  *grpcprom.ServerMetrics
 }
 
-// New listens on the configured address and builds the server. The caller must Serve or Close it.
-func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+// New listens on the configured address and builds the server, with options besides its own. The caller must Serve or
+// Close it.
+func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, extra ...grpc.ServerOption) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -147,6 +148,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 		cfg.MaxConcurrentStreams = uint32(cfg.MaxCalls) + maxProbes
 	}
 	opts = append(opts, grpc.MaxConcurrentStreams(cfg.MaxConcurrentStreams))
+	opts = append(opts, extra...)
 	s := &Server{GRPC: grpc.NewServer(opts...), Health: health.NewServer(), cfg: cfg, listener: ln, metrics: metrics}
 	healthv1.RegisterHealthServer(s.GRPC, s.Health)
 	return s, nil

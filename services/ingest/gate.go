@@ -3,53 +3,45 @@
 package ingest
 
 import (
-	"fmt"
-	"sync"
+	"context"
+	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/peer"
+
+	"github.com/tributary-project/tributary/internal/fairgate"
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 )
 
-// gate bounds the requests that are handled at the same time, by number and by bytes. It never queues: the sender is
-// told to come again, and keeps the samples meanwhile.
-type gate struct {
-	maxRequests int
-	maxBytes    int64
-
-	mu       sync.Mutex
-	requests int
-	bytes    int64
-}
-
-func newGate(maxRequests int, maxBytes int64, reg prometheus.Registerer) *gate {
-	g := &gate{maxRequests: maxRequests, maxBytes: maxBytes}
+// newGate returns what bounds the requests that are handled at the same time, by number and by bytes, and shares them
+// between callers. It never queues: the sender is told to come again, and keeps the samples meanwhile.
+func newGate(cfg ServiceConfig, reg prometheus.Registerer, now func() time.Time) *fairgate.Gate {
+	g := fairgate.New(fairgate.Limits{
+		Requests: int64(cfg.MaxInFlightRequests), RequestsFlag: "ingest.max-inflight-requests",
+		Bytes: int64(cfg.MaxInFlightBytes), BytesFlag: "ingest.max-inflight-bytes",
+	}, now)
 	gauge := func(name, help string, value func() int64) {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			return float64(value())
-		}))
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
 	}
-	gauge("tributary_ingest_inflight_requests", "Write requests being handled; --ingest.max-inflight-requests bounds them.", func() int64 { return int64(g.requests) })
-	gauge("tributary_ingest_inflight_bytes", "Bytes of the write requests being handled; --ingest.max-inflight-bytes bounds them.", func() int64 { return g.bytes })
+	gauge("tributary_ingest_inflight_requests", "Write requests being handled; --ingest.max-inflight-requests bounds them.", g.Requests)
+	gauge("tributary_ingest_inflight_bytes", "Bytes of the write requests being handled; --ingest.max-inflight-bytes bounds them.", g.Bytes)
+	gauge("tributary_ingest_callers", "Callers with requests being handled or within the last "+fairgate.Remember.String()+", between whom both bounds are shared.", func() int64 { return int64(g.Callers()) })
 	return g
 }
 
-// enter lets a request of so many bytes in, or says why not. leave must be called exactly once after success.
-func (g *gate) enter(bytes int64) (leave func(), err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.requests >= g.maxRequests:
-		return nil, fmt.Errorf("%d write requests are being handled; --ingest.max-inflight-requests is the limit", g.requests)
-	case g.bytes+bytes > g.maxBytes:
-		return nil, fmt.Errorf("%d bytes of write requests are being handled and this one has %d; --ingest.max-inflight-bytes=%d is the limit", g.bytes, bytes, g.maxBytes)
+// caller names who sent a request: by what a gateway saw, or where the connection comes from.
+func caller(ctx context.Context, req *ingestv1.WriteRequest) string {
+	if id := req.GetCallerId(); id != "" {
+		return id
 	}
-	g.requests++
-	g.bytes += bytes
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.requests--
-		g.bytes -= bytes
-	}, nil
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return ""
+	}
+	address := p.Addr.String()
+	if host, _, err := net.SplitHostPort(address); err == nil { // the port changes with every connection
+		return host
+	}
+	return address
 }

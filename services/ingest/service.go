@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/tributary-project/tributary/internal/fairgate"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/process"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
@@ -91,7 +92,7 @@ type Service struct {
 	deps    Deps
 	payload *payload.Decompressor
 	decoder *remotewrite.Decoder
-	gate    *gate
+	gate    *fairgate.Gate
 	store   *store.Store
 	append  appender
 	sender  *send.Sender
@@ -141,7 +142,7 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 		cfg: cfg, deps: d,
 		payload: payload.NewDecompressor(),
 		decoder: remotewrite.NewDecoder(options, series.NewHasher()),
-		gate:    newGate(cfg.MaxInFlightRequests, int64(cfg.MaxInFlightBytes), d.Registerer),
+		gate:    newGate(cfg, d.Registerer, d.Now),
 		store:   st, append: st, sender: sender,
 		totals:  ledger.NewTotals(d.Registerer),
 		started: d.Now(),
@@ -192,7 +193,7 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	if !s.allowed(dest) {
 		return nil, "", refuse(codes.PermissionDenied, ReasonTableNotAllowed, fmt.Sprintf("destination %s: requests may not name this table; --%s of the ingest service moves that", dest, timestream.AllowedTablesFlag))
 	}
-	message, leave, err := s.open(encoding, req.GetPayload())
+	message, leave, err := s.open(caller(ctx, req), encoding, req.GetPayload())
 	if err != nil {
 		return nil, "", err
 	}
@@ -230,19 +231,20 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 
 // open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message. leave has to
 // be called exactly once, after the message is released.
-func (s *Service) open(e payload.Encoding, p []byte) (m *payload.Message, leave func(), err error) {
+func (s *Service) open(caller string, e payload.Encoding, p []byte) (m *payload.Message, leave func(), err error) {
 	first, most, err := payload.Bounds(e, p, int(s.cfg.MaxDecompressedBytes))
 	if err != nil {
 		return nil, nil, undecodable(err)
 	}
 	for {
-		if leave, err = s.gate.enter(int64(first + len(p))); err != nil {
+		ticket, err := s.gate.Enter(caller, int64(first+len(p)))
+		if err != nil {
 			return nil, nil, refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 		}
 		if m, err = s.payload.Decompress(e, p, first); err == nil {
-			return m, leave, nil
+			return m, ticket.Leave, nil
 		}
-		leave()
+		ticket.Leave()
 		if !errors.Is(err, payload.ErrTooLarge) || first == most {
 			return nil, nil, undecodable(err)
 		}

@@ -11,12 +11,15 @@ import (
 	"io"
 	"os"
 
+	"google.golang.org/grpc"
+
 	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcclient"
 	"github.com/tributary-project/tributary/internal/logging"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/internal/rawcodec"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 )
@@ -79,7 +82,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 
 	cfg.ingest.MaxMessageBytes = cfg.gateway.IngestMessageBytes()
-	ingest, err := grpcclient.Dial(cfg.ingest, ingestv1.IngestService_ServiceDesc.ServiceName)
+	ingest, err := grpcclient.Dial(cfg.ingest, ingestv1.IngestService_ServiceDesc.ServiceName,
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawcodec.New(ingestv1.PayloadField))))
 	if err != nil {
 		return err
 	}

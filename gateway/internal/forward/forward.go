@@ -19,8 +19,8 @@ import (
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 )
 
-// Ingest is the part of the ingest service that writing uses. Write returns after the store has answered, and then keeps
-// nothing of the request; or it returns because its context ended.
+// Ingest is the part of the ingest service that writing uses. When Write returns without an error, and its context has
+// not ended, nobody keeps anything of the request.
 type Ingest interface {
 	Write(context.Context, *ingestv1.WriteRequest, ...grpc.CallOption) (*ingestv1.WriteResponse, error)
 }
@@ -82,9 +82,10 @@ func (f *Forwarder) Write(w http.ResponseWriter, r *http.Request, m Message, sta
 		// The other side, or something on the way to it, gave the call up while the sender waits: 499 would make it drop the samples.
 		err = status.Error(codes.Unavailable, status.Convert(err).Message())
 	}
-	if ctx.Err() == nil {
-		// A call whose context ended may return while its other side, in this process, still reads the payload: that
-		// buffer is left to the garbage collector, or the next sender's samples would appear in this one's request.
+	if err == nil && ctx.Err() == nil {
+		// The other side has read the message to its end, or it could not have answered. After an error it may not have:
+		// a transport may still hold the payload, and in this process a service may still read it. That buffer is left to
+		// the garbage collector, or the next sender's samples would appear in this one's request.
 		body.Free()
 	}
 	return res, err
