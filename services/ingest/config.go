@@ -147,6 +147,9 @@ type ServiceConfig struct {
 	// Limits is strict or observed: how the service's limits on record sizes are read.
 	Limits string
 
+	// OTLP says how OTLP metrics become series.
+	OTLP OTLPConfig
+
 	// FailOnLongLabel rejects series whose metric name is longer than a measure name may be.
 	FailOnLongLabel bool
 	// FailOnInvalidSampleValue rejects samples that are not finite.
@@ -176,6 +179,7 @@ func DefaultServiceConfig() ServiceConfig {
 		SeriesCacheSize:             100_000,
 		MaxTables:                   64,
 		Limits:                      "strict",
+		OTLP:                        DefaultOTLPConfig(),
 	}
 }
 
@@ -200,6 +204,7 @@ func (c *ServiceConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.SeriesCacheSize, "ingest.series-cache-size", c.SeriesCacheSize, "Encoded series kept in memory at most, about 1.5 KiB each.")
 	fs.IntVar(&c.MaxTables, "ingest.max-tables", c.MaxTables, "Tables named by requests whose catalogues are kept in memory at most.")
 	fs.StringVar(&c.Limits, "timestream.limits", c.Limits, "How Timestream's limits on record sizes are read: strict (2,048 bytes for all dimensions of a record together) or observed (2,048 bytes for each).")
+	c.OTLP.RegisterFlags(fs)
 	fs.BoolVar(&c.FailOnLongLabel, "fail-on-long-label", c.FailOnLongLabel, "Reject series whose metric name is longer than 256 bytes. The default is to store them. (Changed from the awslabs connector, which ended the process; here the other series of the request are stored and the answer is 400.)")
 	fs.BoolVar(&c.FailOnInvalidSampleValue, "fail-on-invalid-sample-value", c.FailOnInvalidSampleValue, "Reject samples that are NaN, staleness markers included, or infinite. The default is to store them. (Changed from the awslabs connector, which ended the process; here the other samples of the request are stored and the answer is 400.)")
 }
@@ -238,7 +243,7 @@ func (c ServiceConfig) Validate() error {
 	positive("ingest.series-cache-size", c.SeriesCacheSize)
 	positive("ingest.max-tables", c.MaxTables)
 	check(c.Limits == "strict" || c.Limits == "observed", "--timestream.limits=%q: want strict or observed", c.Limits)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.OTLP.Validate())...)
 }
 
 // ValidateConnections checks the service's configuration against that of the client it will be given: each call under way
@@ -250,11 +255,14 @@ func (c ServiceConfig) ValidateConnections(t client.Config) error {
 	return nil
 }
 
-func (c ServiceConfig) labelColumns() []string {
+func (c ServiceConfig) labelColumns() []string { return split(c.LabelColumns) }
+
+// split returns the elements of a comma-separated list that are not empty.
+func split(list string) []string {
 	var out []string
-	for l := range strings.SplitSeq(c.LabelColumns, ",") {
-		if l = strings.TrimSpace(l); l != "" {
-			out = append(out, l)
+	for x := range strings.SplitSeq(list, ",") {
+		if x = strings.TrimSpace(x); x != "" {
+			out = append(out, x)
 		}
 	}
 	return out

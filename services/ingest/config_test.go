@@ -124,6 +124,17 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		{func(c *Config) { c.Service.SeriesCacheSize = 0 }, "--ingest.series-cache-size"},
 		{func(c *Config) { c.Service.MaxTables = 0 }, "--ingest.max-tables"},
 		{func(c *Config) { c.Service.Limits = "loose" }, "--timestream.limits"},
+		{func(c *Config) { c.Service.OTLP.TranslationStrategy = "None" }, "--otlp.translation-strategy"},
+		{func(c *Config) { c.Service.OTLP.PromoteResourceAttributes = "a,,b" }, "--otlp.promote-resource-attributes"},
+		{func(c *Config) { c.Service.OTLP.PromoteResourceAttributes = "a, b ,a" }, `--otlp.promote-resource-attributes: "a"`},
+		{func(c *Config) {
+			c.Service.OTLP.PromoteAllResourceAttributes, c.Service.OTLP.PromoteResourceAttributes = true, "a"
+		}, "--otlp.promote-all-resource-attributes"},
+		{func(c *Config) { c.Service.OTLP.IgnoreResourceAttributes = "a" }, "--otlp.ignore-resource-attributes"},
+		{func(c *Config) {
+			c.Service.OTLP.PromoteAllResourceAttributes, c.Service.OTLP.IgnoreResourceAttributes = true, "a, b"
+		}, ""},
+		{func(c *Config) { c.Service.OTLP.PromoteResourceAttributes = "a, b" }, ""},
 		{func(c *Config) { c.TelemetryPath = "metrics" }, "--web.telemetry-path"},
 		{func(c *Config) { c.Timestream.MaxConnections = 1 }, "--timestream.max-connections"},
 		{func(c *Config) { c.Log.Level = "loud" }, "--log.level"},

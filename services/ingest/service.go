@@ -24,6 +24,7 @@ import (
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
 	"github.com/tributary-project/tributary/services/ingest/internal/catalogue"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/otlp"
 	"github.com/tributary-project/tributary/services/ingest/internal/payload"
 	"github.com/tributary-project/tributary/services/ingest/internal/remotewrite"
 	"github.com/tributary-project/tributary/services/ingest/internal/send"
@@ -67,9 +68,11 @@ type appender interface {
 	Append(context.Context, store.Destination, store.Entries, *ledger.Account) error
 }
 
-// Deps are what a service is given. All but Querier and Settings are needed.
+// Deps are what a service is given. All but Delta, Querier and Settings are needed.
 type Deps struct {
 	Writer RecordWriter
+	// Delta, unless nil, makes OTLP metrics with delta temporality cumulative; --otlp.native-delta must not be set then.
+	Delta DeltaConverter
 	// Querier may be nil: columns are then given out as if the table were new.
 	Querier    Querier
 	Logger     *slog.Logger
@@ -92,6 +95,7 @@ type Service struct {
 	deps    Deps
 	payload *payload.Decompressor
 	decoder *remotewrite.Decoder
+	otlp    *otlp.Decoder
 	gate    *fairgate.Gate
 	store   *store.Store
 	append  appender
@@ -113,6 +117,9 @@ var (
 func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.OTLP.NativeDelta && d.Delta != nil {
+		return nil, errors.New("--otlp.native-delta: deltas are either stored as they are or made cumulative, not both")
 	}
 	packed, err := cfg.packedLabels()
 	if err != nil {
@@ -138,10 +145,12 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 		CatalogueRefresh: cfg.CatalogueRefresh, Limits: cfg.limits(), CacheSize: cfg.SeriesCacheSize,
 		MaxTables: cfg.MaxTables, InFlight: cfg.MaxInFlightWritesPerRequest, ShareWait: cfg.BatchWait,
 	}, d.Writer, sender, d.Querier, d.Logger, d.Registerer, d.Now)
+	hasher := series.NewHasher()
 	s := &Service{
 		cfg: cfg, deps: d,
 		payload: payload.NewDecompressor(),
-		decoder: remotewrite.NewDecoder(options, series.NewHasher()),
+		decoder: remotewrite.NewDecoder(options, hasher),
+		otlp:    otlp.NewDecoder(cfg.otlpOptions(d.Delta), hasher),
 		gate:    newGate(cfg, d.Registerer, d.Now),
 		store:   st, append: st, sender: sender,
 		totals:  ledger.NewTotals(d.Registerer),
@@ -200,16 +209,15 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	defer leave()
 	defer message.Release()
 
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	account := new(ledger.Account)
-	decoded, err := s.decoder.Decode(kind, message.Bytes, account)
+	entries, release, err := s.decode(ctx, kind, message.Bytes, account)
 	if err != nil {
 		return nil, "", undecodable(err)
 	}
-	defer decoded.Release()
-
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	if err := s.append.Append(ctx, dest, store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, account); err != nil {
+	defer release()
+	if err := s.append.Append(ctx, dest, entries, account); err != nil {
 		var missing *store.NotFoundError
 		if errors.As(err, &missing) {
 			return nil, "", refuse(codes.NotFound, ReasonTableNotFound, err.Error())
@@ -253,6 +261,30 @@ func (s *Service) open(caller string, e payload.Encoding, p []byte) (m *payload.
 	}
 }
 
+// decode decodes a message by its type. release has to be called when nothing of the entries is needed any more.
+func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []byte, a *ledger.Account) (_ store.Entries, release func(), err error) {
+	kind := remotewrite.V1
+	switch t {
+	case ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS, ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON:
+		format := otlp.Protobuf
+		if t == ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON {
+			format = otlp.JSON
+		}
+		decoded, err := s.otlp.Decode(ctx, format, message, a)
+		if err != nil {
+			return store.Entries{}, nil, err
+		}
+		return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, func() {}, nil
+	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
+		kind = remotewrite.V2
+	}
+	decoded, err := s.decoder.Decode(kind, message, a)
+	if err != nil {
+		return store.Entries{}, nil, err
+	}
+	return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, decoded.Release, nil
+}
+
 // answerTime is what is left of a deadline for the answer to reach the caller, who otherwise learns nothing.
 const answerTime = 500 * time.Millisecond
 
@@ -265,14 +297,12 @@ func (s *Service) deadline(ctx context.Context) (context.Context, context.Cancel
 }
 
 // read checks everything but the payload.
-func (s *Service) read(req *ingestv1.WriteRequest) (m remotewrite.Message, e payload.Encoding, d store.Destination, err error) {
-	switch t := req.GetMessageType(); t {
-	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1:
-		m = remotewrite.V1
-	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
-		m = remotewrite.V2
+func (s *Service) read(req *ingestv1.WriteRequest) (m ingestv1.MessageType, e payload.Encoding, d store.Destination, err error) {
+	switch m = req.GetMessageType(); m {
+	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1, ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2,
+		ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS, ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON:
 	default:
-		return m, e, d, fmt.Errorf("message_type %s: want MESSAGE_TYPE_REMOTE_WRITE_V1 or MESSAGE_TYPE_REMOTE_WRITE_V2", t)
+		return m, e, d, fmt.Errorf("message_type %s: want MESSAGE_TYPE_REMOTE_WRITE_V1, MESSAGE_TYPE_REMOTE_WRITE_V2, MESSAGE_TYPE_OTLP_METRICS or MESSAGE_TYPE_OTLP_METRICS_JSON", m)
 	}
 	switch x := req.GetEncoding(); x {
 	case ingestv1.Encoding_ENCODING_UNSPECIFIED:
@@ -316,9 +346,13 @@ func (s *Service) allowed(d store.Destination) bool {
 // undecodable is the gRPC error for a payload that is refused whole.
 func undecodable(err error) error {
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	case errors.Is(err, otlp.ErrTooLarge):
+		return refuse(codes.InvalidArgument, ReasonTooLarge, fmt.Sprintf("%s; the limit is %d times --ingest.max-decompressed-bytes of the ingest service, and smaller batches of the sender avoid it", err, labelBytesPerByte))
 	case errors.Is(err, payload.ErrTooLarge):
 		return refuse(codes.InvalidArgument, ReasonTooLarge, err.Error()+"; --ingest.max-decompressed-bytes of the ingest service moves it, and smaller batches of the sender avoid it")
-	case errors.Is(err, remotewrite.ErrTooMany):
+	case errors.Is(err, remotewrite.ErrTooMany), errors.Is(err, otlp.ErrTooMany):
 		return refuse(codes.InvalidArgument, ReasonTooMany, err.Error()+"; --ingest.max-samples-per-request of the ingest service moves the limit, and smaller batches of the sender avoid it")
 	}
 	return refuse(codes.InvalidArgument, ReasonCorrupt, err.Error())

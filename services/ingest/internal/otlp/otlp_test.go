@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/otlptranslator"
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -394,19 +393,6 @@ func TestTranslation(t *testing.T) {
 				t.Errorf("Prometheus makes of it\n%s\nwant\n%s", strings.Join(ref.out, "\n"), strings.Join(tt.want, "\n"))
 			}
 		})
-	}
-}
-
-// What Prometheus' configuration has by default is what its translation is asked for by default, and no setting of the block
-// is without one here.
-func TestDefaultsAreThoseOfPrometheus(t *testing.T) {
-	d := config.DefaultOTLPConfig
-	got := NewDecoder(options(), series.NewHasher()).settings
-	if got.AddMetricSuffixes != d.TranslationStrategy.ShouldAddSuffixes() || got.AllowUTF8 == d.TranslationStrategy.ShouldEscape() ||
-		got.KeepIdentifyingResourceAttributes != d.KeepIdentifyingResourceAttributes || got.ConvertHistogramsToNHCB != d.ConvertHistogramsToNHCB ||
-		got.PromoteScopeMetadata != d.PromoteScopeMetadata || got.LabelNameUnderscoreSanitization != d.LabelNameUnderscoreSanitization ||
-		got.LabelNamePreserveMultipleUnderscores != d.LabelNamePreserveMultipleUnderscores || got.AllowDeltaTemporality {
-		t.Errorf("got %+v, want %+v", got, d)
 	}
 }
 
