@@ -72,35 +72,9 @@ const (
 // does not bind: Decompress may find that first was not enough, and most is. A few bytes that claim more than their
 // encoding can hold are ErrCorrupt, a payload that claims more than limit is ErrTooLarge. Nothing is decompressed.
 func Bounds(e Encoding, p []byte, limit int) (first, most int, err error) {
-	var claims, worst uint64
-	switch e {
-	case Plain:
-		claims = uint64(len(p))
-		worst = claims
-	case Snappy:
-		n, err := snappy.DecodedLen(p)
-		if err != nil {
-			return 0, 0, fmt.Errorf("%w: snappy block header: %w", ErrCorrupt, err)
-		}
-		claims, worst = uint64(n), uint64(n)
-		if n > len(p)*snappyRatio {
-			return 0, 0, claim(e, p, claims)
-		}
-	case Zstd:
-		if claims, worst, err = zstdBounds(p); err != nil {
-			return 0, 0, err
-		}
-	case Gzip:
-		if len(p) < minGzip || p[0] != 0x1f || p[1] != 0x8b {
-			return 0, 0, fmt.Errorf("%w: gzip: no header in %d bytes", ErrCorrupt, len(p))
-		}
-		// The trailer has the length of the last member, modulo 2^32.
-		claims, worst = uint64(binary.LittleEndian.Uint32(p[len(p)-4:])), uint64(len(p))*gzipRatio
-		if claims > worst {
-			return 0, 0, claim(e, p, claims)
-		}
-	default:
-		return 0, 0, fmt.Errorf("%w: unknown %s", ErrCorrupt, e)
+	claims, worst, err := measure(e, p)
+	if err != nil {
+		return 0, 0, err
 	}
 	if claims > uint64(limit) {
 		return 0, 0, fmt.Errorf("%w: %d bytes decompressed, the limit is %d", ErrTooLarge, claims, limit)
@@ -110,6 +84,36 @@ func Bounds(e Encoding, p []byte, limit int) (first, most int, err error) {
 		return most, most, nil // its frames declare what they hold, or their blocks bound it
 	}
 	return int(claims), most, nil
+}
+
+// measure returns how many bytes the message of a payload has by the payload's own account, and at the worst.
+func measure(e Encoding, p []byte) (claims, worst uint64, err error) {
+	switch e {
+	case Plain:
+		return uint64(len(p)), uint64(len(p)), nil
+	case Snappy:
+		n, err := snappy.DecodedLen(p)
+		if err != nil {
+			return 0, 0, fmt.Errorf("%w: snappy block header: %w", ErrCorrupt, err)
+		}
+		if n > len(p)*snappyRatio {
+			return 0, 0, claim(e, p, uint64(n))
+		}
+		return uint64(n), uint64(n), nil
+	case Zstd:
+		return zstdBounds(p)
+	case Gzip:
+		if len(p) < minGzip || p[0] != 0x1f || p[1] != 0x8b {
+			return 0, 0, fmt.Errorf("%w: gzip: no header in %d bytes", ErrCorrupt, len(p))
+		}
+		// The trailer has the length of the last member, modulo 2^32.
+		claims, worst = uint64(binary.LittleEndian.Uint32(p[len(p)-4:])), uint64(len(p))*gzipRatio
+		if claims > worst {
+			return 0, 0, claim(e, p, claims)
+		}
+		return claims, worst, nil
+	}
+	return 0, 0, fmt.Errorf("%w: unknown %s", ErrCorrupt, e)
 }
 
 func claim(e Encoding, p []byte, claims uint64) error {
@@ -279,14 +283,20 @@ func (m *Message) unzstd(p []byte, limit int) error {
 	}
 	defer m.from.zstd.Put(dec)
 	out, err := dec.DecodeAll(p, m.buf[:0:limit])
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+	if err == nil && len(out) > limit || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		return tooLarge(limit)
+	}
+	if err != nil && limit-len(out) < zstdBlock {
+		// Not every block that lacks room is told from one that is corrupt.
+		if _, worst, _ := zstdBounds(p); worst > uint64(limit) {
+			return tooLarge(limit)
+		}
 	}
 	m.Bytes = out
 	return err
 }
 
-// gunzip fills the buffer, and reads on to check the trailer and that nothing is left.
+// gunzip fills the buffer, and reads on to check the trailers and that nothing is left.
 func (m *Message) gunzip(p []byte, limit int) error {
 	z := m.from.gzip.Get().(*gzipReader)
 	z.in.Reset(p)
@@ -294,25 +304,45 @@ func (m *Message) gunzip(p []byte, limit int) error {
 		z.in.Reset(nil)
 		m.from.gzip.Put(z)
 	}()
-	if err := z.out.Reset(&z.in); err != nil {
-		return err
-	}
-	var beyond [1]byte
-	for n := 0; ; {
-		room := m.buf[n:limit]
-		if len(room) == 0 {
-			room = beyond[:]
+	n := 0
+	for {
+		// One member after the other, because the reader takes a header that is cut for the end.
+		if err := z.out.Reset(&z.in); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
 		}
-		k, err := z.out.Read(room)
-		if n += k; n > limit {
-			return tooLarge(limit)
+		z.out.Multistream(false)
+		k, err := m.member(&z.out, n, limit)
+		if err != nil {
+			return err
 		}
-		if err == io.EOF {
+		n += k
+		if z.in.Len() == 0 {
 			m.Bytes = m.buf[:n]
 			return nil
 		}
+	}
+}
+
+// member appends a member to the first n bytes of the buffer, and returns how long it is.
+func (m *Message) member(in io.Reader, n, limit int) (int, error) {
+	var beyond [1]byte
+	for size := 0; ; {
+		room := m.buf[n+size : limit]
+		if len(room) == 0 {
+			room = beyond[:]
+		}
+		k, err := in.Read(room)
+		if size += k; n+size > limit {
+			return 0, tooLarge(limit)
+		}
+		if err == io.EOF {
+			return size, nil
+		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
