@@ -124,7 +124,7 @@ func (m *requestMaker) next(p rw.Protocol) *ledgerRequest {
 		body.Series = append(body.Series, s)
 	}
 	add(m.contestedSeries(r))
-	for range 15 + m.IntN(30) {
+	for range 20 + m.IntN(150) {
 		one := rw.Of(m.series[m.IntN(len(m.series))])
 		switch m.IntN(12) {
 		case 0:

@@ -74,7 +74,7 @@ func TestLedger(t *testing.T) {
 				sent: map[string]uint64{}, totals: map[string]uint64{}, rejected: map[[2]string]uint64{},
 			}
 			t.Cleanup(l.client.CloseIdleConnections)
-			const requests = 12
+			const requests = 10
 			var makers []*requestMaker
 			for n := range c.send {
 				makers = append(makers, newRequestMaker(generator{rand.New(rand.NewPCG(seed, uint64(n)))}, n, now))
