@@ -28,6 +28,9 @@ import (
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
+// order is that of all items here.
+var order = NewOrder()
+
 type everything struct{}
 
 func (everything) Dimension(l string) bool { return !strings.HasPrefix(l, "packed") }
@@ -146,7 +149,7 @@ func randomItems(t testing.TB, r *rand.Rand, n int) []Item {
 		if special > 0 {
 			v = values[r.IntN(len(values))]
 		}
-		items = append(items, NewItem(all[r.IntN(len(all))], 1_700_000_000_000+int64(r.IntN(3)), v, i))
+		items = append(items, NewItem(all[r.IntN(len(all))], order, 1_700_000_000_000+int64(r.IntN(3)), v, i))
 		if special == 2 && r.IntN(4) == 0 {
 			items[i] = randomExtra(t, r, all[r.IntN(len(all))], i)
 		}
@@ -155,7 +158,7 @@ func randomItems(t testing.TB, r *rand.Rand, n int) []Item {
 }
 
 // randomExtra is an item that is no float sample.
-func randomExtra(t testing.TB, r *rand.Rand, s *Series, order int) Item {
+func randomExtra(t testing.TB, r *rand.Rand, s *Series, n int) Item {
 	t.Helper()
 	x := &Extra{Kind: ledger.Exemplars, Family: promschema.ExemplarFamily}
 	ms := 1_700_000_000_000 + int64(r.IntN(3))
@@ -183,7 +186,7 @@ func randomExtra(t testing.TB, r *rand.Rand, s *Series, order int) Item {
 	if err := s.Extend(x.Family); err != nil {
 		t.Fatal(err)
 	}
-	return NewExtra(s, ms, x, order)
+	return NewExtra(s, order, ms, x, n)
 }
 
 // Whatever is hoisted, the records that arrive are those that each item would have been by itself, in the order of the
@@ -290,7 +293,7 @@ func TestMeteredBytes(t *testing.T) {
 	// The Developer Guide's example counts common attributes once: here 8+3+1+8+3 shared, and 4+2+8 for each.
 	var items []Item
 	for i, host := range []string{"h1", "h2"} {
-		items = append(items, NewItem(newSeries(t, ingesttest.L("__name__", "up", "job", "x", "zone", "eu-west1", "host", host)), 1000, float64(i), i))
+		items = append(items, NewItem(newSeries(t, ingesttest.L("__name__", "up", "job", "x", "zone", "eu-west1", "host", host)), order, 1000, float64(i), i))
 	}
 	got := new(Builder).Plan(Sort(items))
 	if want := len("up") + len("job") + len("x") + len("zone") + len("eu-west1") + 8 + 2*(len("host")+len("h1")+8); got != want {
@@ -305,8 +308,8 @@ func TestSortRemovesRepeats(t *testing.T) {
 	twin := newSeries(t, ingesttest.L("__name__", "a", "job", "x", "k", "v")) // another series with the same hash
 	twin.Hash = a.Hash
 	items := Sort([]Item{
-		NewItem(a, 1, 10, 0), NewItem(b, 1, 11, 1), NewItem(twin, 1, 12, 2), NewItem(again, 1, math.NaN(), 3), NewItem(a, 2, 14, 4),
-		NewItem(twin, 1, 15, 5), NewItem(a, 1, 10, 6), NewItem(a, 2, 14, 7),
+		NewItem(a, order, 1, 10, 0), NewItem(b, order, 1, 11, 1), NewItem(twin, order, 1, 12, 2), NewItem(again, order, 1, math.NaN(), 3), NewItem(a, order, 2, 14, 4),
+		NewItem(twin, order, 1, 15, 5), NewItem(a, order, 1, 10, 6), NewItem(a, order, 2, 14, 7),
 	})
 	got := map[string]string{}
 	for _, it := range items {
@@ -360,10 +363,9 @@ func TestSplit(t *testing.T) {
 		var items []Item
 		total := 0
 		for target, n := range c.give {
-			s := newSeries(t, ingesttest.L("__name__", "m", "instance", fmt.Sprint(target)))
-			s.target = uint64(target)
+			s := newSeries(t, ingesttest.L("__name__", "m", "job", fmt.Sprint(target)))
 			for i := range n {
-				items = append(items, NewItem(s, int64(i), 1, total))
+				items = append(items, NewItem(s, order, int64(i), 1, total))
 				total++
 			}
 		}
@@ -376,6 +378,8 @@ func TestSplit(t *testing.T) {
 				seen[fmt.Sprint(it.Series.Text(), it.TimeMs)] = true
 			}
 		}
+		slices.Sort(got)
+		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) || len(seen) != total {
 			t.Errorf("%v: got %v, want %v; %d of %d", c.give, got, c.want, len(seen), total)
 		}
@@ -384,7 +388,7 @@ func TestSplit(t *testing.T) {
 
 func TestSameRecord(t *testing.T) {
 	ls := func() []labels.Label { return ingesttest.L("__name__", "a", "job", "x") }
-	a, b := NewItem(newSeries(t, ls()), 1, 1, 0), NewItem(newSeries(t, ls()), 1, 1, 0)
+	a, b := NewItem(newSeries(t, ls()), order, 1, 1, 0), NewItem(newSeries(t, ls()), order, 1, 1, 0)
 	if !a.SameRecord(&b) {
 		t.Error("the same encoding twice is another record")
 	}
@@ -430,7 +434,7 @@ func BenchmarkBuild(b *testing.B) {
 	for i := range 5 {
 		var items []Item
 		for j, s := range ingesttest.Load(10_000, n, i) {
-			items = append(items, NewItem(newSeries(b, s.Labels), s.Samples[0].Timestamp, s.Samples[0].Value, j))
+			items = append(items, NewItem(newSeries(b, s.Labels), order, s.Samples[0].Timestamp, s.Samples[0].Value, j))
 		}
 		requests = append(requests, items)
 	}

@@ -26,10 +26,9 @@ type Item struct {
 	// Owner is the caller's own: requests that share a batch number themselves by it.
 	Owner uint32
 
-	id     *identity
-	target uint64 // copies, so that sorting stays in the slice
-	metric uint32
-	order  uint32 // of arrival
+	id    *identity
+	key   sortKey // a copy, so that sorting stays in the slice
+	order uint32  // of arrival
 }
 
 // Extra is the content of a record that is no float sample.
@@ -69,10 +68,10 @@ type Set struct {
 	dropped bool // the whole is a repeat
 }
 
-// NewItem returns the item of a float sample; order is its place in the request. For a value that is not Plain, Extend with
-// the sample family must have succeeded.
-func NewItem(s *Series, timeMs int64, value float64, order int) Item {
-	it := Item{Series: s, TimeMs: timeMs, Value: value, order: uint32(order), id: &s.plain, target: s.target, metric: s.metric}
+// NewItem returns the item of a float sample, to be sorted by o; order is its place in the request. For a value that is not
+// Plain, Extend with the sample family must have succeeded.
+func NewItem(s *Series, o *Order, timeMs int64, value float64, order int) Item {
+	it := Item{Series: s, TimeMs: timeMs, Value: value, order: uint32(order), id: &s.plain, key: s.sortKey(o)}
 	if !s.Plain(value) {
 		it.id = s.families[promschema.SampleFamily].Load()
 	}
@@ -80,8 +79,8 @@ func NewItem(s *Series, timeMs int64, value float64, order int) Item {
 }
 
 // NewExtra returns the item of anything else. Extend with its family must have succeeded.
-func NewExtra(s *Series, timeMs int64, x *Extra, order int) Item {
-	return Item{Series: s, TimeMs: timeMs, Extra: x, order: uint32(order), id: s.families[x.Family].Load(), target: s.target, metric: s.metric}
+func NewExtra(s *Series, o *Order, timeMs int64, x *Extra, order int) Item {
+	return Item{Series: s, TimeMs: timeMs, Extra: x, order: uint32(order), id: s.families[x.Family].Load(), key: s.sortKey(o)}
 }
 
 // Kind is what the item is in the ledger.
@@ -125,7 +124,7 @@ func (it *Item) Extend(s *Series) error {
 // WithSeries returns the item for the same entry under another encoding of its series, for which Extend has succeeded.
 func (it *Item) WithSeries(s *Series) Item {
 	n := *it
-	n.Series, n.target, n.metric = s, s.target, s.metric
+	n.Series = s
 	switch {
 	case it.Extra != nil:
 		n.id = s.families[it.Extra.Family].Load()
@@ -164,12 +163,10 @@ func (it *Item) timeNs() int64 {
 // compare orders items so that neighbours share as much as possible, and what is the same entry is adjacent.
 func compare(a, b *Item) int {
 	switch {
-	case a.target != b.target:
-		return cmp.Compare(a.target, b.target)
+	case a.key != b.key:
+		return cmp.Compare(a.key, b.key)
 	case a.TimeMs != b.TimeMs:
 		return cmp.Compare(a.TimeMs, b.TimeMs)
-	case a.metric != b.metric:
-		return cmp.Compare(a.metric, b.metric)
 	}
 	return compareEntry(a, b)
 }
@@ -209,7 +206,7 @@ func Sort(items []Item) []Item {
 			if it.Extra != nil && it.Extra.Set != nil && it.Extra.Set.dropped {
 				continue
 			}
-			if last := &items[kept-1]; last.TimeMs == it.TimeMs && last.metric == it.metric && compareEntry(last, it) == 0 {
+			if last := &items[kept-1]; last.TimeMs == it.TimeMs && last.key == it.key && compareEntry(last, it) == 0 {
 				last.merge(it)
 				continue
 			}
@@ -245,22 +242,22 @@ func Arrange(items []Item) {
 
 // SameEntry tells whether two items are the same entry, possibly with different values: they must not be in one batch.
 func SameEntry(a, b *Item) bool {
-	return a.TimeMs == b.TimeMs && a.metric == b.metric && compareEntry(a, b) == 0
+	return a.TimeMs == b.TimeMs && a.key == b.key && compareEntry(a, b) == 0
 }
 
-// minOwnBatch is from how many records on the rest of a target gets a batch of its own. A batch of one target sends the
-// target's labels once, which saves some 200 metered bytes a record; a call more costs half a write unit, and the
+// minOwnBatch is from how many records on what is left of a group gets a batch of its own. A batch of one group sends the
+// group's labels once, which saves some 100 metered bytes a record; a call more costs half a write unit, and the
 // processor time of signing and sending. From here on the first is worth more than the second.
 const minOwnBatch = timestream.MaxRecordsPerWrite / 2
 
-// Split cuts sorted items into batches. As far as possible the records of a batch have the same target; what is left of
-// targets is put together in left, which is emptied first, and returned for the next time.
+// Split cuts sorted items into batches. As far as possible the records of a batch are of the same group, by the first label
+// of the order; what is left of groups is put together in left, which is emptied first, and returned for the next time.
 func Split(items, left []Item) (batches [][]Item, _ []Item) {
 	const most = timestream.MaxRecordsPerWrite
 	batches, left = make([][]Item, 0, len(items)/minOwnBatch+1), left[:0]
 	for len(items) > 0 {
 		n := 1
-		for n < min(len(items), most) && items[n].target == items[0].target {
+		for n < min(len(items), most) && items[n].key.group() == items[0].key.group() {
 			n++
 		}
 		if n >= minOwnBatch {

@@ -28,8 +28,7 @@ type Series struct {
 	plain   identity
 	// families are the identities of extension records, by family; nil until needed.
 	families [promschema.StartFamily + 1]atomic.Pointer[identity]
-	target   uint64
-	metric   uint32
+	place    atomic.Pointer[place]
 	start    atomic.Pointer[start]
 }
 
@@ -63,7 +62,6 @@ func NewSeries(ls []labels.Label, hash, generation uint64, encoded promschema.Se
 	pairs := makePairs(encoded.Dimensions)
 	s.plain.set(encoded.Measure, false, pairs)
 	s.encoded.Dimensions = dimensions(pairs) // the text is there once for all series that have it
-	s.target, s.metric = sortKeys(ls)
 	return s
 }
 
@@ -214,38 +212,4 @@ func (s *Series) Text() string {
 		ls = append(ls, series.Label{Name: []byte(l.Name), Value: []byte(l.Value)})
 	}
 	return series.Text(ls)
-}
-
-// sortKeys returns hashes that bring together series of one target, and within it those of one metric. Series of a target
-// share the labels that a batch can send once, which is worth more than sharing the metric name; the first bits come
-// from what many targets have in common. The labels are those that Prometheus, its Kubernetes service discovery, and
-// OpenTelemetry name a target by.
-func sortKeys(ls []labels.Label) (target uint64, metric uint32) {
-	wide, narrow, name := uint64(fnvOffset), uint64(fnvOffset), uint64(fnvOffset)
-	for _, l := range ls {
-		switch l.Name {
-		case "job", "cluster", "namespace", "service_name", "service_namespace":
-			wide = fnv(wide, l.Name, l.Value)
-		case "instance", "node", "pod", "container", "service", "host", "host_name", "k8s_pod_name", "service_instance_id":
-			narrow = fnv(narrow, l.Name, l.Value)
-		case model.MetricNameLabel:
-			name = fnv(name, l.Name, l.Value)
-		}
-	}
-	return wide<<48 | narrow>>16, uint32(name ^ name>>32)
-}
-
-const (
-	fnvOffset = 14695981039346656037
-	fnvPrime  = 1099511628211
-)
-
-func fnv(h uint64, texts ...string) uint64 {
-	for _, s := range texts {
-		for i := 0; i < len(s); i++ {
-			h = (h ^ uint64(s[i])) * fnvPrime
-		}
-		h = (h ^ 0xff) * fnvPrime
-	}
-	return h
 }

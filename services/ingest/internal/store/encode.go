@@ -29,6 +29,7 @@ type encoder struct {
 	table   *table
 	account *ledger.Account
 	items   []batch.Item
+	order   *batch.Order
 	nowMs   int64
 }
 
@@ -53,7 +54,7 @@ func (e *encoder) encode(in Entries) {
 					continue
 				}
 			}
-			e.items = append(e.items, batch.NewItem(enc, x.TimeMs, x.Value, len(e.items)))
+			e.items = append(e.items, batch.NewItem(enc, e.order, x.TimeMs, x.Value, len(e.items)))
 			if x.StartMs != 0 {
 				start = e.start(sr, enc, x, start)
 			}
@@ -85,7 +86,7 @@ func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, b
 		e.account.Reject(ledger.StartTimestamps, seriesReason(err), 1, func() string { return series.Text(sr.Labels) + ": " + err.Error() })
 		return before
 	}
-	it := batch.NewExtra(enc, x.TimeMs, &batch.Extra{
+	it := batch.NewExtra(enc, e.order, x.TimeMs, &batch.Extra{
 		Kind: ledger.StartTimestamps, Family: promschema.StartFamily, Value: promschema.StartValue(x.StartMs), StartMs: x.StartMs,
 	}, len(e.items))
 	e.items = append(e.items, it)
@@ -122,7 +123,7 @@ func (e *encoder) histogram(sr *series.Series, enc *batch.Series, h series.Histo
 			}
 			x.Set = set
 		}
-		e.items = append(e.items, batch.NewExtra(enc, h.TimeMs, x, len(e.items)))
+		e.items = append(e.items, batch.NewExtra(enc, e.order, h.TimeMs, x, len(e.items)))
 	}
 }
 
@@ -145,7 +146,7 @@ func (e *encoder) exemplar(sr *series.Series, enc *batch.Series, x series.Exempl
 		reject(seriesReason(err), err)
 		return
 	}
-	e.items = append(e.items, batch.NewExtra(enc, x.TimeMs, &batch.Extra{
+	e.items = append(e.items, batch.NewExtra(enc, e.order, x.TimeMs, &batch.Extra{
 		Kind: ledger.Exemplars, Family: promschema.ExemplarFamily, Value: value, TimeNs: promschema.ExemplarTimeNs(x.TimeMs, ls, x.Value),
 	}, len(e.items)))
 }
@@ -184,7 +185,7 @@ func (e *encoder) metadata(all []series.Metadata) {
 			here = map[uint64]int{}
 		}
 		here[m.Hash] = len(e.items)
-		e.items = append(e.items, batch.NewExtra(metric, e.nowMs, &batch.Extra{
+		e.items = append(e.items, batch.NewExtra(metric, e.order, e.nowMs, &batch.Extra{
 			Kind: ledger.Metadata, Family: promschema.MetadataFamily, Value: value, TimeNs: promschema.MetadataTimeNs(e.nowMs, entry), Hash: m.Hash,
 		}, len(e.items)))
 	}

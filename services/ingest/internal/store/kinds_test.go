@@ -210,7 +210,7 @@ func TestStartTimestamps(t *testing.T) {
 		{[][2]int64{{13, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 1},
 		{[][2]int64{{14, 5}, {15, 14}, {16, 14}}, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
 		{[][2]int64{{17, 14}, {18, 0}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
-		{[][2]int64{{9, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3},  // of the past: not known to hold there
+		{[][2]int64{{9, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3},   // of the past: not known to hold there
 		{[][2]int64{{19, 14}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3}, // still what holds now
 		{[][2]int64{{20, 19}, {20, 19}}, "2 stored, 0 duplicate, 0 rejected, 0 deferred", 4},
 		{[][2]int64{{22, 21}, {22, 20}}, "1 stored, 1 duplicate, 0 rejected, 0 deferred", 5}, // the first of one time wins
@@ -344,5 +344,42 @@ func TestFullRequestsDoNotWait(t *testing.T) {
 	}
 	if a := bring(t, s, Entries{Series: ss}); a.Counts[ledger.Samples].Stored != 120 || len(e.Calls()) != 2 {
 		t.Errorf("got %s in %d calls", outcome(a, ledger.Samples), len(e.Calls()))
+	}
+}
+
+// A table's records are sorted by what its requests hold: here the label by which they agree is none that is known beforehand.
+func TestOrderIsLearned(t *testing.T) {
+	s, e := newStore(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	var ss []series.Series
+	for i := range 1000 {
+		room := fmt.Sprintf("a building far away, room %d", i%10)
+		ss = append(ss, one(uint64(i)*0x9e3779b97f4a7c15, "__name__", fmt.Sprint("m", i%100), "job", "x", "instance", fmt.Sprint(i), "room", room))
+	}
+	shared := func() int {
+		n := 0
+		for _, c := range e.Calls() {
+			if len(c.CommonAttributes.Dimensions) == 2 { // job and room
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		before := shared()
+		for i := range ss {
+			ss[i].Samples[0].TimeMs++
+		}
+		bring(t, s, Entries{Series: ss})
+		if shared()-before == 10 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the order was not learned")
+		}
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
@@ -100,6 +102,8 @@ type Store struct {
 	nextID uint64
 	uses   uint64
 
+	lessons chan lesson // for Run
+
 	builders sync.Pool // of *batch.Builder
 	memory   sync.Pool // of *memory
 
@@ -119,6 +123,10 @@ type table struct {
 	catalogue   *catalogue.Table
 	lastUse     uint64
 
+	// order is how its records are sorted; learned is when that was last found out, in Unix milliseconds.
+	order   atomic.Pointer[batch.Order]
+	learned atomic.Int64
+
 	sharing sync.Mutex
 	open    *crew // waits for more small requests; nil when there is none
 }
@@ -128,7 +136,8 @@ func New(cfg Config, writer Writer, sender *send.Sender, query catalogue.Querier
 	s := &Store{
 		cfg: cfg, writer: writer, sender: sender, query: query, logger: logger, now: now,
 		metadata: newRecent(maxRecentMetadata, metadataAge), histograms: promschema.NewHistogramEncoder(),
-		cache: newCache(cfg.CacheSize), tables: map[Destination]*table{},
+		lessons: make(chan lesson, 1),
+		cache:   newCache(cfg.CacheSize), tables: map[Destination]*table{},
 		metered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_ingest_metered_bytes_total", Help: "Bytes written as Timestream meters them, names counted, before rounding.",
 		}),
@@ -176,7 +185,8 @@ const (
 	retryLoad = 10 * time.Second
 )
 
-// Run keeps the catalogues fresh until ctx ends, beginning with that of the configured table.
+// Run keeps the catalogues fresh until ctx ends, beginning with that of the configured table, and learns from requests how
+// their records are best sorted.
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(min(retryLoad, s.cfg.CatalogueRefresh))
 	defer ticker.Stop()
@@ -190,6 +200,9 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case l := <-s.lessons:
+			l.table.learn(l.items, s.logger)
+			continue
 		case <-ticker.C:
 		}
 		s.mu.Lock()
@@ -241,6 +254,7 @@ func (s *Store) table(d Destination) *table {
 		id: s.nextID, destination: d, lastUse: s.uses,
 		catalogue: catalogue.New(d.Database, d.Table, s.cfg.Catalogue, s.query, s.logger, s.now),
 	}
+	t.order.Store(batch.NewOrder())
 	s.tables[d] = t
 	return t
 }
@@ -256,7 +270,7 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 
 	mem := s.memory.Get().(*memory)
 	j := &job{store: s, table: t, account: a, left: mem.left}
-	e := encoder{store: s, table: t, account: a, items: mem.items[:0], nowMs: s.now().UnixMilli()}
+	e := encoder{store: s, table: t, account: a, items: mem.items[:0], order: t.order.Load(), nowMs: s.now().UnixMilli()}
 	e.encode(in)
 	mem.items = e.items
 	defer func() {
@@ -264,6 +278,7 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 		s.release(mem)
 	}()
 	items := batch.Sort(mem.items)
+	s.offer(t, items, e.nowMs)
 	if s.cfg.ShareWait > 0 && len(items) < timestream.MaxRecordsPerWrite && len(items) > 0 {
 		s.share(ctx, j, items)
 	} else {
@@ -288,6 +303,39 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 		postpone(d, f, a)
 	}
 	return nil
+}
+
+// lesson is a request to learn from.
+type lesson struct {
+	table *table
+	items []batch.Item
+}
+
+const (
+	// minLesson is how many items say something about the requests of a table.
+	minLesson = 500
+	// learnEvery is how often the order of a table's records is thought over, in milliseconds.
+	learnEvery = 60_000
+)
+
+// offer gives a copy of a request's items to Run, now and then, if that has time for it.
+func (s *Store) offer(t *table, items []batch.Item, nowMs int64) {
+	last := t.learned.Load()
+	if len(items) < minLesson || nowMs-last < learnEvery || !t.learned.CompareAndSwap(last, nowMs) {
+		return
+	}
+	select {
+	case s.lessons <- lesson{t, slices.Clone(items[:min(len(items), batch.MaxLearned)])}:
+	default:
+	}
+}
+
+func (t *table) learn(items []batch.Item, logger *slog.Logger) {
+	before := t.order.Load()
+	if o := before.Learn(items); o != before {
+		t.order.Store(o)
+		logger.Debug("records are sorted by other labels from now on, so that calls share more", "database", t.destination.Database, "table", t.destination.Table, "labels", o.String())
+	}
 }
 
 // memory is what a request needs and the next one can use again.
