@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,19 +135,143 @@ func scalar(t *testing.T, s *system.System, sql string) string {
 	return aws.ToString(out.Rows[0].Data[0].ScalarValue)
 }
 
-// writeAsConnector writes series as version 1 of the awslabs connector does (its timestream/client.go): each sample a
-// single-measure DOUBLE record with six decimals, a dimension per label in no particular order, nothing in common
-// attributes, a hundred records at a time.
+// TestWhatTheConnectorCut takes over a table whose connector dropped series, labels' length being the reason, dropped
+// samples, and rounded the others. What is there is read as it is; from then on everything is kept, also of the series that
+// the connector dropped, and both halves are one series. A sample that Prometheus sends again is a conflict where the
+// connector had rounded it, and only there.
+func TestWhatTheConnectorCut(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{})
+	start := time.Now().Add(-time.Minute).UnixMilli()
+	values := []float64{1, 0.5, 1e-7, 0.1 + 0.2, math.NaN(), math.Inf(1), math.Inf(-1), math.Float64frombits(value.StaleNaN),
+		123456789.123456789, math.Copysign(0, -1), 2.0000005, 1e300, 5e-324, -1e-9}
+	sent := []rw.Series{
+		rw.New("__name__", "values", "instance", "a:1", "job", "x"),
+		rw.New("__name__", "prometheus_remote_storage_read_request_duration_seconds_bucket", "job", "x", "le", "+Inf"), // 62 bytes
+		rw.New("__name__", strings.Repeat("m", 60), "job", "x"),
+		rw.New("__name__", "labels", "job", "x", strings.Repeat("l", 60), "fits"),
+		rw.New("__name__", "labels", "job", "x", strings.Repeat("l", 61), "does not"),
+		rw.New("__name__", "labels", "job", "x"),
+		rw.New("__name__", "labels", "job", "x", "text", strings.Repeat("ü", 200)),
+		rw.New("__name__", "labels", "job", "x", "with.dot", "1", "地区", "2"),
+	}
+	for i := range sent {
+		for n, v := range values {
+			sent[i] = sent[i].At(start+int64(n)*1000, v)
+		}
+	}
+	stored := asConnector(sent)
+	if dropped := len(sent) - len(stored); dropped != 2 {
+		t.Fatalf("%d series dropped, want the two with names over 60 bytes", dropped)
+	}
+	if err := writeAsConnector(t.Context(), s, sent); err != nil {
+		t.Fatal(err)
+	}
+	checkAll(t, s, stored)
+
+	// Everything goes on, by both protocols.
+	goOn := make([][]rw.Series, 2)
+	for i, o := range sent {
+		for half := range goOn {
+			n := o
+			n.Samples = nil
+			for k, v := range values {
+				n = n.At(start+20_000+int64(half*20_000+k*1000+i), v)
+			}
+			goOn[half] = append(goOn[half], n)
+		}
+	}
+	send(t, s, rw.V1, goOn[0]...)
+	send(t, s, rw.V2, goOn[1]...)
+	all := append(append(append([]rw.Series{}, stored...), goOn[0]...), goOn[1]...)
+	checkAll(t, s, all)
+
+	// Prometheus sends the past again: what was dropped is filled in, what was rounded stays as it is and is reported.
+	kept := map[string]map[int64]uint64{}
+	for _, o := range stored {
+		kept[seriesOf(o.Labels)] = map[int64]uint64{}
+		for _, x := range o.Samples {
+			kept[seriesOf(o.Labels)][x.TimeMs] = math.Float64bits(x.Value)
+		}
+	}
+	written, rounded := 0, 0
+	for _, o := range sent {
+		filled := o
+		filled.Samples = nil
+		for _, x := range o.Samples {
+			// A value that takes more than a plain record in Tributary's layout gets a record of its own; the reader then prefers the
+			// plain one, which the connector wrote.
+			switch bits, there := kept[seriesOf(o.Labels)][x.TimeMs]; {
+			case there && bits != math.Float64bits(x.Value) && plain(x.Value):
+				rounded++
+			default:
+				written++
+				if !there {
+					filled = filled.At(x.TimeMs, x.Value)
+				}
+			}
+		}
+		all = append(all, filled)
+	}
+	answer, err := rw.Write(t.Context(), s.WriteURL(), rw.V2, sent...)
+	if err != nil || answer.Status != http.StatusBadRequest || answer.Written() != fmt.Sprintf("%d 0 0", written) {
+		t.Errorf("again: %d, %s written (%v), want %d, and %d conflicts: %s", answer.Status, answer.Written(), err, written, rounded, answer.Text)
+	}
+	if got := metricValue(t, s.Registry, "tributary_ingest_rejected_total", "kind", "samples", "reason", "conflict"); got != float64(rounded) {
+		t.Errorf("%v conflicts, want %d", got, rounded)
+	}
+	checkAll(t, s, all)
+}
+
+// plain tells whether a value is written as a plain record: finite, normal, not -0, and of at most 40 characters.
+func plain(v float64) bool {
+	return !math.IsNaN(v) && !math.IsInf(v, 0) && (v == 0 && !math.Signbit(v) || math.Abs(v) >= 0x1p-1022) && len(strconv.FormatFloat(v, 'f', -1, 64)) <= 40
+}
+
+// maxConnectorName is what the connector takes for the longest metric name, and label name.
+const maxConnectorName = 60
+
+// asConnector returns what version 1 of the awslabs connector stores of series (its timestream/client.go): not those with a
+// name of more than 60 bytes, no samples that are not finite, and of the others six decimals.
+func asConnector(all []rw.Series) []rw.Series {
+	var out []rw.Series
+series:
+	for _, one := range all {
+		kept := one
+		kept.Samples = nil
+		for _, l := range one.Labels {
+			if len(l.Name) > maxConnectorName || l.Name == "__name__" && len(l.Value) > maxConnectorName {
+				continue series
+			}
+		}
+		for _, x := range one.Samples {
+			if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) {
+				continue
+			}
+			v, err := strconv.ParseFloat(strconv.FormatFloat(x.Value, 'f', 6, 64), 64)
+			if err != nil {
+				panic(err) // it was printed just now
+			}
+			kept = kept.At(x.TimeMs, v)
+		}
+		out = append(out, kept)
+	}
+	return out
+}
+
+// writeAsConnector writes what it stores of series as it does: each sample a single-measure DOUBLE record without a version, a
+// dimension per label in no particular order, nothing in common attributes, a hundred records at a time, one call after the
+// other.
 func writeAsConnector(ctx context.Context, s *system.System, all []rw.Series) error {
 	c, err := writeClient(ctx, s)
 	if err != nil {
 		return err
 	}
 	var records []types.Record
-	for _, one := range all {
+	for _, one := range asConnector(all) {
 		var name string
 		var dimensions []types.Dimension
-		for i := len(one.Labels) - 1; i >= 0; i-- {
+		for _, i := range rand.Perm(len(one.Labels)) {
 			if l := one.Labels[i]; l.Name == "__name__" {
 				name = l.Value
 			} else {
@@ -153,12 +279,8 @@ func writeAsConnector(ctx context.Context, s *system.System, all []rw.Series) er
 			}
 		}
 		for _, p := range one.Samples {
-			text := strconv.FormatFloat(p.Value, 'f', 6, 64)
-			if back, err := strconv.ParseFloat(text, 64); err != nil || back != p.Value {
-				return fmt.Errorf("%v does not survive six decimals", p.Value)
-			}
 			records = append(records, types.Record{
-				Dimensions: dimensions, MeasureName: aws.String(name), MeasureValue: aws.String(text), MeasureValueType: types.MeasureValueTypeDouble,
+				Dimensions: dimensions, MeasureName: aws.String(name), MeasureValue: aws.String(strconv.FormatFloat(p.Value, 'f', 6, 64)), MeasureValueType: types.MeasureValueTypeDouble,
 				Time: aws.String(strconv.FormatInt(p.TimeMs, 10)), TimeUnit: types.TimeUnitMilliseconds,
 			})
 		}
