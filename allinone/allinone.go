@@ -23,6 +23,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/tributary-project/tributary/allinone/internal/delta"
 	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/process"
@@ -37,11 +38,13 @@ type Config struct {
 	Gateway gateway.Config
 	Ingest  ingest.ServiceConfig
 	Query   query.Config
+	// Delta is of use only where all data points of a stream come to one process.
+	Delta delta.Config
 }
 
 // DefaultConfig returns the defaults of the parts.
 func DefaultConfig() Config {
-	return Config{Gateway: gateway.DefaultConfig(), Ingest: ingest.DefaultServiceConfig(), Query: query.DefaultConfig()}
+	return Config{Gateway: gateway.DefaultConfig(), Ingest: ingest.DefaultServiceConfig(), Query: query.DefaultConfig(), Delta: delta.DefaultConfig()}
 }
 
 // Deps are what the process is given.
@@ -62,6 +65,7 @@ type App struct {
 	gateway *gateway.Gateway
 	ingest  *ingest.Service
 	query   *query.Service
+	delta   *delta.Converter // or nil
 }
 
 // New builds the parts and listens for the gateway. The caller must Run the app, or Close it.
@@ -70,32 +74,38 @@ func New(cfg Config, d Deps) (*App, error) {
 	cfg.Query.Database, cfg.Query.Table, cfg.Query.AllowedTables = cfg.Ingest.Database, cfg.Ingest.Table, cfg.Ingest.AllowedTables
 	cfg.Query.ListenAddress, cfg.Query.GRPC.ListenAddress = "", ""
 
-	ingestService, err := ingest.NewService(cfg.Ingest, ingest.Deps{
+	app := new(App)
+	ingestDeps := ingest.Deps{
 		Writer: d.Writer, Querier: d.Querier, Logger: d.Logger.With("component", "ingest"), Registerer: d.Registry, Now: time.Now,
 		Build: d.Build, Settings: d.Settings, Target: d.Target,
-	})
-	if err != nil {
+	}
+	var err error
+	if cfg.Delta.Enabled {
+		if app.delta, err = delta.New(cfg.Delta); err != nil {
+			return nil, err
+		}
+		ingestDeps.Delta = app.delta
+	}
+	if app.ingest, err = ingest.NewService(cfg.Ingest, ingestDeps); err != nil {
 		return nil, err
 	}
 	d.Build.Register(d.Registry, "tributary_ingest")
-	queryService, err := query.New(cfg.Query, query.Deps{
+	if app.query, err = query.New(cfg.Query, query.Deps{
 		Timestream: d.Querier, Target: d.Target, Logger: d.Logger, Registry: d.Registry, Build: d.Build, Settings: d.Settings,
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	g, err := gateway.New(cfg.Gateway, gateway.Deps{
-		Ingest:   gateway.Backend{Conn: inProcess(ingestService.Register, ingestv1.IngestService_ServiceDesc.ServiceName, d.Logger), Target: "in this process"},
-		Query:    gateway.Backend{Conn: inProcess(queryService.Register, queryv1.QueryService_ServiceDesc.ServiceName, d.Logger), Target: "in this process"},
+	if app.gateway, err = gateway.New(cfg.Gateway, gateway.Deps{
+		Ingest:   gateway.Backend{Conn: inProcess(app.ingest.Register, ingestv1.IngestService_ServiceDesc.ServiceName, d.Logger), Target: "in this process"},
+		Query:    gateway.Backend{Conn: inProcess(app.query.Register, queryv1.QueryService_ServiceDesc.ServiceName, d.Logger), Target: "in this process"},
 		Logger:   d.Logger,
 		Registry: d.Registry,
 		Build:    d.Build,
 		Settings: d.Settings,
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	return &App{gateway: g, ingest: ingestService, query: queryService}, nil
+	return app, nil
 }
 
 // inProcess returns a connection to a service that runs in this process: calls are function calls, messages are copied,
@@ -143,11 +153,15 @@ func (a *App) WaitReady(ctx context.Context) error {
 func (a *App) Run(ctx context.Context) error {
 	// The services outlive ctx by the time that the gateway takes to drain.
 	services, stop := context.WithCancel(context.WithoutCancel(ctx))
-	return process.Run(context.WithoutCancel(ctx),
+	actors := []process.Actor{
 		func(context.Context) error { defer stop(); return a.gateway.Run(ctx) },
 		func(context.Context) error { return a.ingest.Run(services) },
 		func(context.Context) error { return a.query.Run(services) },
-	)
+	}
+	if a.delta != nil {
+		actors = append(actors, func(context.Context) error { return a.delta.Run(services) })
+	}
+	return process.Run(context.WithoutCancel(ctx), actors...)
 }
 
 // Close releases the listeners of an app that was never run.

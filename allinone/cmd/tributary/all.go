@@ -66,6 +66,7 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 	c.app.Ingest.AllowedTables.RegisterFlag(fs)
 	c.app.Gateway.RegisterFlags(fs)
 	c.app.Ingest.RegisterFlags(fs)
+	c.app.Delta.RegisterFlags(fs)
 	c.app.Query.RegisterReadFlags(fs)
 	c.timestream.RegisterFlags(fs)
 	c.logging.RegisterFlags(fs)
@@ -95,7 +96,10 @@ func (c *config) storeConfig() local.Config {
 }
 
 func (c *config) validate() error {
-	err := errors.Join(c.app.Gateway.Validate(), c.app.Ingest.Validate(), c.app.Query.Validate(), c.logging.Validate())
+	err := errors.Join(c.app.Gateway.Validate(), c.app.Ingest.Validate(), c.app.Delta.Validate(), c.app.Query.Validate(), c.logging.Validate())
+	if c.app.Delta.Enabled && c.app.Ingest.OTLP.NativeDelta {
+		err = errors.Join(err, errors.New("--otlp.convert-delta: has no place beside --otlp.native-delta: deltas are either made cumulative or stored as they are"))
+	}
 	switch c.store {
 	case storeTimestream:
 		return errors.Join(err, c.timestream.Validate(), c.app.Ingest.ValidateConnections(c.timestream))
