@@ -348,6 +348,8 @@ func undecodable(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
+	case errors.Is(err, otlp.ErrDelta):
+		return status.Error(codes.Internal, err.Error())
 	case errors.Is(err, otlp.ErrTooLarge):
 		return refuse(codes.InvalidArgument, ReasonTooLarge, fmt.Sprintf("%s; the limit is %d times --ingest.max-decompressed-bytes of the ingest service, and smaller batches of the sender avoid it", err, labelBytesPerByte))
 	case errors.Is(err, payload.ErrTooLarge):

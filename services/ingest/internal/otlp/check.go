@@ -250,7 +250,7 @@ func (c *checker) convert(ctx context.Context, d DeltaConverter, message []byte,
 	before := c.count(md)
 	md, err := d.Convert(ctx, message, md)
 	if err != nil {
-		return md, err
+		return md, fmt.Errorf("%w: %w", ErrDelta, err)
 	}
 	after := c.count(md)
 	for kind, n := range map[ledger.Kind]int{

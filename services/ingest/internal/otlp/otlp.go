@@ -25,7 +25,7 @@ import (
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
 )
 
-// Errors of Decode: nothing was decoded, and no account is needed. Sending the same message again is of no use.
+// Errors of Decode: nothing was decoded. Sending the same message again is of no use.
 var (
 	// ErrCorrupt: the message is not what it claims to be.
 	ErrCorrupt = errors.New("corrupt message")
@@ -33,6 +33,8 @@ var (
 	ErrTooMany = errors.New("too many entries in the message")
 	// ErrTooLarge: the labels of what the message would become take more memory than the limits allow.
 	ErrTooLarge = errors.New("too many bytes of labels in what the message becomes")
+	// ErrDelta: the delta converter failed. Unlike the others it says nothing of the message, which may be sent again.
+	ErrDelta = errors.New("delta temporality could not be converted")
 )
 
 // Format is how a message is encoded.
@@ -130,8 +132,8 @@ type Request struct {
 	Metadata []series.Metadata
 }
 
-// Decode decodes a message and accounts for everything in it that is not in the result. Errors are the ones above, those of
-// ctx, and those of the delta converter; the account is then of no use.
+// Decode decodes a message and accounts for everything in it that is not in the result. Errors are the ones above and those
+// of ctx; the account is then of no use.
 func (d *Decoder) Decode(ctx context.Context, f Format, message []byte, account *ledger.Account) (*Request, error) {
 	md, err := d.parse(f, message)
 	if err != nil {

@@ -835,6 +835,22 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+type failing struct{}
+
+func (failing) Convert(context.Context, []byte, pmetric.Metrics) (pmetric.Metrics, error) {
+	return pmetric.Metrics{}, errors.New("boom")
+}
+
+func TestConverterThatFails(t *testing.T) {
+	o := options()
+	o.Delta = failing{}
+	md := pmetric.NewMetrics()
+	sum(resourceAndScope(md), pmetric.AggregationTemporalityDelta)
+	if _, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), new(ledger.Account)); !errors.Is(err, ErrDelta) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // halving makes deltas cumulative by keeping every other data point as it is.
 type halving struct{ seen []byte }
 
