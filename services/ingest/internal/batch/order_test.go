@@ -33,9 +33,6 @@ func meteredOf(o *Order, items []Item) (bytes, calls int) {
 // TestOrderIsNearTheBest compares what requests cost with the best of many orders that take no account of time: sorted by every
 // label first, by every two, put together record by record at the least cost, and improved by exchanging records.
 func TestOrderIsNearTheBest(t *testing.T) {
-	if testing.Short() {
-		t.Skip("searches for seconds")
-	}
 	for name, request := range requests(t) {
 		t.Run(name, func(t *testing.T) {
 			first, _ := meteredOf(order, request)

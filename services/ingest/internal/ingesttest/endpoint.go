@@ -336,7 +336,9 @@ func answer(w http.ResponseWriter, req *http.Request, r Reply, ok map[string]any
 func (e *Endpoint) Writer() *timestreamwrite.Client { return Writer(e.tb, e.URL) }
 
 // BodyWriter returns what ingest writes with, of the endpoint.
-func (e *Endpoint) BodyWriter() *client.RecordsWriter { return client.NewRecordsWriter(e.Writer(), time.Now) }
+func (e *Endpoint) BodyWriter() *client.RecordsWriter {
+	return client.NewRecordsWriter(e.Writer(), time.Now)
+}
 
 // Querier returns the real AWS client of the endpoint.
 func (e *Endpoint) Querier() *timestreamquery.Client {

@@ -31,7 +31,7 @@ func newStore(t testing.TB, cfg Config) (*Store, *ingesttest.Endpoint) {
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 1000
 	}
-	cfg.Database, cfg.Table, cfg.MaxTables, cfg.InFlight, cfg.Limits = "d", "t", 3, 4, promschema.StrictLimits()
+	cfg.Database, cfg.Table, cfg.MaxTables, cfg.InFlight, cfg.Limits, cfg.CatalogueRefresh = "d", "t", 3, 4, promschema.StrictLimits(), time.Hour
 	cfg.Catalogue = catalogue.Config{Fixed: catalogue.Fixed(), MaxLabelColumns: 100}
 	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: 5 * time.Second, MinBackoff: 1, MaxBackoff: 1}, prometheus.NewRegistry(), time.Now)
 	return New(cfg, e.Writer(), sender, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now), e
