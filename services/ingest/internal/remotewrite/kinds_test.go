@@ -352,7 +352,7 @@ func TestOtherFormsOf2(t *testing.T) {
 	own := number(number(nil, 15, 79), 17, 5)
 
 	var ts []byte
-	for _, part := range [][]byte{created, field(nil, 4, exemplar...), field(nil, 2, append(protowire.AppendVarint([]byte{16}, 77), double(nil, 1, 1)...)...),
+	for _, part := range [][]byte{created, field(nil, 7, 1, 2, 3), field(nil, 4, exemplar...), field(nil, 2, append(protowire.AppendVarint([]byte{16}, 77), double(nil, 1, 1)...)...),
 		number(nil, 1, 1), field(nil, 3, hist...), field(nil, 1, 2, 3), future(nil), number(nil, 1, 1), field(nil, 3, own...), field(nil, 5, number(number(nil, 3, 3), 2, 9)...), field(nil, 5, 8, 2)} {
 		ts = append(ts, part...)
 	}

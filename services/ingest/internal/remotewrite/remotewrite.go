@@ -87,6 +87,7 @@ type Request struct {
 	faults         []fault // of the series that is being read
 
 	symbols []symbol    // of 2.0
+	name    symbol      // of 2.0: the last metric name with metadata; neighbours often share it
 	seen    *seenLabels // of 1.0
 	entries int         // histograms and exemplars so far, invalid ones too
 	marks   struct{ series, metadata, labels, histograms, exemplars, exemplarLabels, slots, symbols int }
@@ -149,7 +150,7 @@ func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account) (*Request
 	r.Series, r.Metadata, r.labels, r.samples = r.Series[:0], r.Metadata[:0], r.labels[:0], r.samples[:0]
 	r.histograms, r.exemplars, r.exemplarLabels = r.histograms[:0], r.exemplars[:0], r.exemplarLabels[:0]
 	r.hist.reset()
-	r.symbols, r.entries, r.account = r.symbols[:0], 0, a
+	r.symbols, r.name, r.entries, r.account = r.symbols[:0], symbol{}, 0, a
 	var err error
 	if m == V2 {
 		err = r.decodeV2(message)
@@ -183,7 +184,7 @@ func (r *Request) tooMany() error {
 }
 
 // addMetadata adds metadata that says anything, or rejects it. It is not valid when its text is not.
-func (r *Request) addMetadata(m series.Metadata, valid bool) {
+func (r *Request) addMetadata(m *series.Metadata, valid bool) {
 	if m.Type == 0 && len(m.Help) == 0 && len(m.Unit) == 0 && valid {
 		return
 	}
@@ -192,8 +193,8 @@ func (r *Request) addMetadata(m series.Metadata, valid bool) {
 		valid = false
 	}
 	if !valid || len(m.Name) == 0 {
-		r.account.Reject(ledger.Metadata, ledger.InvalidMetadata, 1, func() string { return explainMetadata(&m) })
+		r.account.Reject(ledger.Metadata, ledger.InvalidMetadata, 1, func() string { return explainMetadata(m) })
 		return
 	}
-	r.Metadata = append(r.Metadata, m)
+	r.Metadata = append(r.Metadata, *m)
 }

@@ -241,7 +241,7 @@ func (r *Request) metadataV1(message []byte) error {
 	}
 	hash := r.decoder.hash
 	m.Hash = series.MetadataHash(hash.Text(m.Name), hash.Text(m.Help), hash.Text(m.Unit), m.Type)
-	r.addMetadata(m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
+	r.addMetadata(&m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
 	return nil
 }
 

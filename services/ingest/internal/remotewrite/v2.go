@@ -85,43 +85,52 @@ func (r *Request) seriesV2(message []byte) error {
 	s := r.newSeries()
 	in := reader{b: message}
 	for in.more() {
-		field, wire := in.key()
-		switch {
-		case field == 1 && wire == wireVarint: // not packed, which a parser must accept too
-			s.ref(r, in.varint())
-		case field == 6 && wire == wireVarint:
-			s.created = int64(in.varint())
-		case field < 1 || field > 5:
-			in.skip(wire)
-		case !in.want(wire, wireBytes):
-		default:
-			sub := in.bytes()
-			if in.err != nil {
+		field, sub := in.shortBytes(5)
+		if field == 0 {
+			var wire int
+			field, wire = in.key()
+			switch {
+			case field == 1 && wire == wireVarint: // not packed, which a parser must accept too
+				s.ref(r, in.varint())
+				if err := r.checkCounts(0); err != nil {
+					return err
+				}
+				continue
+			case field == 6 && wire == wireVarint:
+				s.created = int64(in.varint())
+				continue
+			case field < 1 || field > 5:
+				in.skip(wire)
+				continue
+			case !in.want(wire, wireBytes):
+				continue
+			}
+			if sub = in.bytes(); in.err != nil {
 				break
 			}
-			var err error
-			switch field {
-			case 1:
-				err = s.refs(r, sub)
-			case 2:
-				var sample series.Sample
-				sample, err = sampleFields(sub, 3)
-				if sample.StartMs != 0 {
-					s.starts++
-				}
-				r.samples = append(r.samples, sample)
-			case 3:
-				err = r.histogram(&s, sub, V2)
-			case 4:
-				err = r.exemplar(&s, sub, V2)
-			case 5:
-				err = s.metadata.read(sub)
-			}
-			if err != nil {
-				return err
-			}
 		}
-		if err := r.checkCounts(0); err != nil {
+		var err error
+		switch field {
+		case 1:
+			err = s.refs(r, sub)
+		case 2:
+			var sample series.Sample
+			sample, err = sampleFields(sub, 3)
+			if sample.StartMs != 0 {
+				s.starts++
+			}
+			r.samples = append(r.samples, sample)
+		case 3:
+			err = r.histogram(&s, sub, V2)
+		case 4:
+			err = r.exemplar(&s, sub, V2)
+		default:
+			err = s.metadata.read(sub)
+		}
+		if err == nil && len(r.samples)+r.entries > r.decoder.opts.MaxSamples {
+			err = r.tooMany()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -271,9 +280,13 @@ func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason
 		return
 	}
 	if valid {
-		m.Hash = series.MetadataHash(r.decoder.hash.Text(name), help.hash, unit.hash, m.Type)
+		// The same symbol again?
+		if last := r.name.text; len(last) != len(name) || &last[0] != &name[0] {
+			r.name = symbol{text: name, hash: r.decoder.hash.Text(name)}
+		}
+		m.Hash = series.MetadataHash(r.name.hash, help.hash, unit.hash, m.Type)
 	}
-	r.addMetadata(m, valid)
+	r.addMetadata(&m, valid)
 }
 
 // symbol returns a symbol, nil when the message does not have it.

@@ -83,6 +83,22 @@ func (r *reader) bytes() []byte {
 	return v
 }
 
+// shortBytes reads a field of the numbers 1 to last that has a length, when its key and its length take a byte each, as
+// nearly all do. Otherwise it returns 0 and reads nothing.
+func (r *reader) shortBytes(last int) (field int, v []byte) {
+	i := r.i + 2
+	if i > len(r.b) || r.b[i-2]&0x87 != wireBytes || r.b[i-1] >= 0x80 {
+		return 0, nil
+	}
+	field = int(r.b[i-2] >> 3)
+	end := i + int(r.b[i-1])
+	if field < 1 || field > last || end > len(r.b) {
+		return 0, nil
+	}
+	r.i = end
+	return field, r.b[i:end:end]
+}
+
 // skip passes over a field of an unknown number.
 func (r *reader) skip(wire int) {
 	switch wire {
