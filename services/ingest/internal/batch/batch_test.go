@@ -196,7 +196,7 @@ func TestBatchesExpandToTheSameRecords(t *testing.T) {
 	var b Builder
 	db, table := "d", "t"
 	for range 500 {
-		items := Sort(randomItems(t, r, 1+r.IntN(250)))
+		items := new(Sorter).Sort(randomItems(t, r, 1+r.IntN(250)))
 		batches, _ := Split(items, nil)
 		for _, batch := range batches {
 			bytes := b.Plan(batch)
@@ -295,7 +295,7 @@ func TestMeteredBytes(t *testing.T) {
 	for i, host := range []string{"h1", "h2"} {
 		items = append(items, NewItem(newSeries(t, ingesttest.L("__name__", "up", "job", "x", "zone", "eu-west1", "host", host)), order, 1000, float64(i), i))
 	}
-	got := new(Builder).Plan(Sort(items))
+	got := new(Builder).Plan(new(Sorter).Sort(items))
 	if want := len("up") + len("job") + len("x") + len("zone") + len("eu-west1") + 8 + 2*(len("host")+len("h1")+8); got != want {
 		t.Errorf("got %d, want %d", got, want)
 	}
@@ -307,7 +307,7 @@ func TestSortRemovesRepeats(t *testing.T) {
 	b := newSeries(t, ingesttest.L("__name__", "b", "job", "x"))
 	twin := newSeries(t, ingesttest.L("__name__", "a", "job", "x", "k", "v")) // another series with the same hash
 	twin.Hash = a.Hash
-	items := Sort([]Item{
+	items := new(Sorter).Sort([]Item{
 		NewItem(a, order, 1, 10, 0), NewItem(b, order, 1, 11, 1), NewItem(twin, order, 1, 12, 2), NewItem(again, order, 1, math.NaN(), 3), NewItem(a, order, 2, 14, 4),
 		NewItem(twin, order, 1, 15, 5), NewItem(a, order, 1, 10, 6), NewItem(a, order, 2, 14, 7),
 	})
@@ -334,7 +334,7 @@ func TestSortNeverLosesASample(t *testing.T) {
 			}
 		}
 		sum := 0
-		out := Sort(items)
+		out := new(Sorter).Sort(items)
 		for _, it := range out {
 			sum += it.Entries()
 			if w := first[fmt.Sprint(it.Series.Text(), it.TimeMs, it.family(), it.timeNs())]; w.order != it.order {
@@ -371,7 +371,7 @@ func TestSplit(t *testing.T) {
 		}
 		var got []int
 		seen := map[string]bool{}
-		batches, _ := Split(Sort(items), nil)
+		batches, _ := Split(new(Sorter).Sort(items), nil)
 		for _, b := range batches {
 			got = append(got, len(b))
 			for _, it := range b {
@@ -440,6 +440,7 @@ func BenchmarkBuild(b *testing.B) {
 	}
 	db, table := "PrometheusDatabase", "PrometheusMetricsTable"
 	var builder Builder
+	var sorter Sorter
 	var work, left []Item
 	total, units, calls := 0, 0, 0
 	b.ReportAllocs()
@@ -447,7 +448,7 @@ func BenchmarkBuild(b *testing.B) {
 	for i := range b.N {
 		work = append(work[:0], requests[i%len(requests)]...)
 		var batches [][]Item
-		batches, left = Split(Sort(work), left)
+		batches, left = Split(sorter.Sort(work), left)
 		for _, batch := range batches {
 			bytes := builder.Plan(batch)
 			builder.Body(db, table, batch)

@@ -121,11 +121,14 @@ func (b *Builder) findCommon(items []Item) {
 		// Both lists have the same order, so one pass finds what they share; common stays a subsequence of each.
 		kept, from := 0, 0
 		for _, p := range b.common {
-			j := slices.Index(id.pairs[from:], p)
-			if j < 0 {
+			at := from
+			for at < len(id.pairs) && id.pairs[at] != p {
+				at++
+			}
+			if at == len(id.pairs) {
 				continue
 			}
-			from += j + 1
+			from = at + 1
 			b.common[kept] = p
 			kept++
 		}

@@ -190,15 +190,49 @@ func compareEntry(a, b *Item) int {
 	return cmp.Compare(a.timeNs(), b.timeNs())
 }
 
-// Sort orders items so that neighbours share as much as possible, and removes all but the first to arrive of those that are
-// the same entry, which it counts in Repeats. It works in place.
-func Sort(items []Item) []Item {
-	slices.SortFunc(items, func(a, b Item) int {
-		if c := compare(&a, &b); c != 0 {
+// Sorter sorts items in memory that it uses again. It is not safe for concurrent use.
+type Sorter struct {
+	places []position
+	items  []Item
+}
+
+// position is what sorting moves instead of an item.
+type position struct {
+	key sortKey
+	at  uint32
+}
+
+// Arrange orders items as Sort does and removes nothing: of several requests, none may count for another. What is equal stays in
+// the order of arrival.
+func (s *Sorter) Arrange(items []Item) {
+	s.places = slices.Grow(s.places[:0], len(items))[:len(items)]
+	for i := range items {
+		s.places[i] = position{items[i].key, uint32(i)}
+	}
+	slices.SortFunc(s.places, func(a, b position) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
+		}
+		x, y := &items[a.at], &items[b.at]
+		if c := compare(x, y); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.order, b.order)
+		if c := cmp.Compare(x.order, y.order); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.at, b.at)
 	})
+	s.items = append(s.items[:0], items...)
+	for i, p := range s.places {
+		items[i] = s.items[p.at]
+	}
+	clear(s.items) // they keep series alive that may leave the cache
+}
+
+// Sort orders items so that neighbours share as much as possible, and removes all but the first to arrive of those that are
+// the same entry, which it counts in Repeats. It works in place.
+func (s *Sorter) Sort(items []Item) []Item {
+	s.Arrange(items)
 	kept := 0
 	for i := range items {
 		it := &items[i]
@@ -206,12 +240,14 @@ func Sort(items []Item) []Item {
 			if it.Extra != nil && it.Extra.Set != nil && it.Extra.Set.dropped {
 				continue
 			}
-			if last := &items[kept-1]; last.TimeMs == it.TimeMs && last.key == it.key && compareEntry(last, it) == 0 {
+			if last := &items[kept-1]; SameEntry(last, it) {
 				last.merge(it)
 				continue
 			}
 		}
-		items[kept] = *it
+		if kept < i {
+			items[kept] = *it
+		}
 		kept++
 	}
 	return items[:kept]
@@ -235,14 +271,9 @@ func (it *Item) merge(repeat *Item) {
 	}
 }
 
-// Arrange orders items as Sort does and removes nothing: of several requests, none may count for another.
-func Arrange(items []Item) {
-	slices.SortStableFunc(items, func(a, b Item) int { return compare(&a, &b) })
-}
-
 // SameEntry tells whether two items are the same entry, possibly with different values: they must not be in one batch.
 func SameEntry(a, b *Item) bool {
-	return a.TimeMs == b.TimeMs && a.key == b.key && compareEntry(a, b) == 0
+	return a.key == b.key && a.TimeMs == b.TimeMs && compareEntry(a, b) == 0
 }
 
 // minOwnBatch is from how many records on what is left of a group gets a batch of its own. A batch of one group sends the

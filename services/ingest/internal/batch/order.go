@@ -107,6 +107,7 @@ func (o *Order) Learn(items []Item) *Order {
 		hashes[name] = of
 	}
 	var b Builder
+	var sorter Sorter
 	var left []Item
 	work := make([]Item, len(items))
 	cost := func(labels []string) int {
@@ -119,7 +120,7 @@ func (o *Order) Learn(items []Item) *Order {
 				}
 			}
 		}
-		slices.SortFunc(work, func(a, b Item) int { return compare(&a, &b) })
+		sorter.Arrange(work)
 		var batches [][]Item
 		batches, left = Split(work, left)
 		sum := 0

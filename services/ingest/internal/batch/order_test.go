@@ -23,7 +23,7 @@ func meteredOf(o *Order, items []Item) (bytes, calls int) {
 	for i := range items {
 		items[i].key = items[i].Series.sortKey(o)
 	}
-	batches, _ := Split(Sort(items), nil)
+	batches, _ := Split(new(Sorter).Sort(items), nil)
 	for _, batch := range batches {
 		bytes += b.Plan(batch)
 	}
@@ -232,7 +232,7 @@ func ourBatches(s *search, o *Order, items []Item) (out [][]int) {
 	for i := range items {
 		items[i].key = items[i].Series.sortKey(o)
 	}
-	batches, _ := Split(Sort(items), nil)
+	batches, _ := Split(new(Sorter).Sort(items), nil)
 	for _, batch := range batches {
 		var b []int
 		for _, it := range batch {

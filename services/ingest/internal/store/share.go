@@ -109,7 +109,7 @@ func (s *Store) leave(t *table, c *crew) {
 // oneOfEach orders items and takes out those whose entry is there already: what becomes of two records of one identity in one
 // batch is not documented, and one request's must not count for another's.
 func oneOfEach(items []batch.Item) (wave, later []batch.Item) {
-	batch.Arrange(items)
+	new(batch.Sorter).Arrange(items)
 	kept := 0
 	for i := range items {
 		if kept > 0 && batch.SameEntry(&items[kept-1], &items[i]) {

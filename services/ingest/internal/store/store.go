@@ -277,7 +277,7 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 		mem.left = j.left
 		s.release(mem)
 	}()
-	items := batch.Sort(mem.items)
+	items := mem.sorter.Sort(mem.items)
 	s.offer(t, items, e.nowMs)
 	if s.cfg.ShareWait > 0 && len(items) < timestream.MaxRecordsPerWrite && len(items) > 0 {
 		s.share(ctx, j, items)
@@ -291,7 +291,7 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 			break
 		}
 		j.final = round == 1
-		j.round(ctx, batch.Sort(again))
+		j.round(ctx, mem.sorter.Sort(again))
 	}
 	if j.full {
 		t.catalogue.Full()
@@ -339,7 +339,10 @@ func (t *table) learn(items []batch.Item, logger *slog.Logger) {
 }
 
 // memory is what a request needs and the next one can use again.
-type memory struct{ items, left []batch.Item }
+type memory struct {
+	items, left []batch.Item
+	sorter      batch.Sorter
+}
 
 // maxPooledItems is the largest slice of items that is kept for the next request.
 const maxPooledItems = 100_000
