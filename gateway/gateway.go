@@ -157,7 +157,7 @@ func (g *Gateway) listen() error {
 		c.MaxMessageBytes = g.cfg.IngestMessageBytes()
 		c.MaxConcurrentStreams = maxStreamsPerConnection
 		c.MaxConnectionAgeGrace = max(g.cfg.ReadTimeout, g.cfg.WriteTimeout) // what a call may take, so that none is cut short
-		s, err := grpcserver.New(c, g.logger, g.deps.Registerer, grpc.ForceServerCodecV2(rawcodec.New(ingestv1.PayloadField)))
+		s, err := grpcserver.New(c, g.logger, g.deps.Registerer, grpc.ForceServerCodecV2(rawcodec.New()))
 		if err != nil {
 			return err
 		}

@@ -696,6 +696,65 @@ func TestWriteOverload(t *testing.T) {
 	}
 }
 
+// TestWriteFairness: while one address floods, another that was there before gets in each time, and the flood has what is
+// left.
+func TestWriteFairness(t *testing.T) {
+	s := start(t, func(c *gateway.Config) { c.MaxInFlightRequests = 6 })
+	release := make(chan struct{})
+	entered := make(chan struct{}, 6)
+	s.ingest.write = func(_ context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+		if req.GetCallerId() == "127.0.0.1" {
+			entered <- struct{}{}
+			<-release
+		}
+		return &ingestv1.WriteResponse{}, nil
+	}
+	body := snappy.Encode(nil, []byte("x"))
+	// All of 127.0.0.0/8 is this machine, so a second caller is one with another address of it.
+	transport := &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}
+	defer transport.CloseIdleConnections()
+	quiet := func() int {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, s.url+"/api/v1/write", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			t.Skipf("this system has one loopback address only: %v", err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	if got := quiet(); got != 204 {
+		t.Fatalf("got %d", got)
+	}
+	var flood sync.WaitGroup
+	for range 3 {
+		flood.Go(func() { s.post("/api/v1/write", typeV1, body) })
+		<-entered
+	}
+	for range 10 {
+		if got := s.post("/api/v1/write", typeV1, body); got.code != 503 || !strings.Contains(got.body, "this caller's share is 3") {
+			t.Errorf("the flood: got %d %q, want 503 that says why", got.code, got.body)
+		}
+		if got := quiet(); got != 204 {
+			t.Errorf("the quiet caller: got %d, want 204", got)
+		}
+	}
+	if n := s.metric("tributary_gateway_callers"); n != 2 {
+		t.Errorf("got %v callers, want 2", n)
+	}
+	if n := s.metric("tributary_gateway_http_refused_total", "path", "/api/v1/write", "reason", "overloaded_requests_share"); n != 10 {
+		t.Errorf("got %v refusals for the share, want 10", n)
+	}
+	close(release)
+	flood.Wait()
+	s.await("everything given back", func() bool {
+		return s.metric("tributary_gateway_inflight_bytes") == 0 && s.metric("tributary_gateway_inflight_requests") == 0
+	})
+}
+
 // TestWriteConcurrently proves that a buffer is not used again while a call still needs it.
 func TestWriteConcurrently(t *testing.T) {
 	s := start(t, nil)

@@ -2,8 +2,8 @@
 
 // Package rawcodec is gRPC's protocol buffer codec for messages that are mostly one field of bytes. What goes over the wire is
 // the same; but the field is not copied when it is sent, and only once when it is received. (The standard codec copies it
-// through a pool whose tiers end at 32 KiB and 1 MiB, and clears the whole buffer each time.) Which field that is, the user
-// of the package says.
+// through a pool whose tiers end at 32 KiB and 1 MiB, and clears the whole buffer each time.) Which field that is, the
+// message says.
 package rawcodec
 
 import (
@@ -14,69 +14,62 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // minBytes is the size from which it is worth the trouble.
 const minBytes = 4 << 10
 
-// Finder returns the number of the large field of a message and where it is; nil for a message without one. It must be a
-// bytes field that is neither repeated nor part of a oneof.
-type Finder func(message any) (number int32, field *[]byte)
+// Message is a message with a large field. It must be a bytes field that is neither repeated nor part of a oneof.
+type Message interface {
+	proto.Message
+	// LargeField returns the field's number and where it is.
+	LargeField() (number int32, field *[]byte)
+	// WithoutLargeField returns a message with the same other fields, unknown ones included, and without this one.
+	WithoutLargeField() proto.Message
+}
 
 // Codec is a codec for messages with and without a large field.
 //
 // The sender must not change the bytes of the field before the call has ended, nor after a call that ended with an error: the
 // transport may still hold them. After an OK answer to a unary call it holds them no more, because the other side had to
 // read the message to its end first. The receiver owns the message that it got.
-type Codec struct {
-	find Finder
-	base encoding.CodecV2
-}
+type Codec struct{ base encoding.CodecV2 }
 
 var _ encoding.CodecV2 = (*Codec)(nil)
 
-// New returns a codec that treats the field of find as told.
-func New(find Finder) *Codec {
-	return &Codec{find: find, base: encoding.GetCodecV2(encodingproto.Name)}
-}
+// New returns a codec.
+func New() *Codec { return &Codec{base: encoding.GetCodecV2(encodingproto.Name)} }
 
 // Name is that of the standard codec, so that each side may use either.
 func (c *Codec) Name() string { return encodingproto.Name }
 
 // Marshal implements encoding.CodecV2.
 func (c *Codec) Marshal(v any) (mem.BufferSlice, error) {
-	n, field := c.find(v)
-	number := protowire.Number(n)
-	m, ok := v.(proto.Message)
-	if field == nil || !ok || len(*field) < minBytes {
+	m, ok := v.(Message)
+	if !ok {
 		return c.base.Marshal(v)
 	}
-	rest := m.ProtoReflect().New()
-	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if fd.Number() != number {
-			rest.Set(fd, value)
-		}
-		return true
-	})
-	rest.SetUnknown(m.ProtoReflect().GetUnknown())
-	head, err := proto.Marshal(rest.Interface())
+	n, field := m.LargeField()
+	if len(*field) < minBytes {
+		return c.base.Marshal(v)
+	}
+	head, err := proto.Marshal(m.WithoutLargeField())
 	if err != nil {
 		return nil, err
 	}
-	head = protowire.AppendTag(head, number, protowire.BytesType)
+	head = protowire.AppendTag(head, protowire.Number(n), protowire.BytesType)
 	head = protowire.AppendVarint(head, uint64(len(*field)))
 	return mem.BufferSlice{mem.SliceBuffer(head), mem.SliceBuffer(*field)}, nil
 }
 
 // Unmarshal implements encoding.CodecV2.
 func (c *Codec) Unmarshal(data mem.BufferSlice, v any) error {
-	number, field := c.find(v)
-	m, ok := v.(proto.Message)
-	if field == nil || !ok || data.Len() < minBytes {
+	m, ok := v.(Message)
+	if !ok || data.Len() < minBytes {
 		return c.base.Unmarshal(data, v)
 	}
-	large, rest, err := split(data.Materialize(), protowire.Number(number))
+	n, field := m.LargeField()
+	large, rest, err := split(data.Materialize(), protowire.Number(n))
 	if err != nil {
 		return err
 	}

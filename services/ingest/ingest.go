@@ -24,7 +24,6 @@ import (
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/process"
 	"github.com/tributary-project/tributary/internal/rawcodec"
-	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	"github.com/tributary-project/tributary/timestream/client"
 )
 
@@ -73,7 +72,7 @@ func New(ctx context.Context, cfg Config, d ProcessDeps) (_ *Ingest, err error) 
 	d.Build.Register(d.Registry, "tributary_ingest")
 	// A payload that decompresses to no more than the limit is no longer than this.
 	cfg.GRPC.MaxMessageBytes = max(snappy.MaxEncodedLen(int(cfg.Service.MaxDecompressedBytes)), int(cfg.Service.MaxDecompressedBytes)) + requestOverhead
-	grpcServer, err := grpcserver.New(cfg.GRPC, d.Logger, d.Registry, grpc.ForceServerCodecV2(rawcodec.New(ingestv1.PayloadField)))
+	grpcServer, err := grpcserver.New(cfg.GRPC, d.Logger, d.Registry, grpc.ForceServerCodecV2(rawcodec.New()))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -147,7 +148,7 @@ func post(client *http.Client, url string, body []byte) error {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusNoContent {
-		return &http.ProtocolError{ErrorString: res.Status}
+		return errors.New(res.Status)
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	return err

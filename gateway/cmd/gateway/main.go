@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 	cfg.ingest.MaxMessageBytes = cfg.gateway.IngestMessageBytes()
 	ingest, err := grpcclient.Dial(cfg.ingest, ingestv1.IngestService_ServiceDesc.ServiceName,
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawcodec.New(ingestv1.PayloadField))))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawcodec.New())))
 	if err != nil {
 		return err
 	}

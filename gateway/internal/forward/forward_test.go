@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/tributary-project/tributary/gateway/internal/forward"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
@@ -65,5 +67,35 @@ func TestAbandonedCall(t *testing.T) {
 		if len(p) != 100 || bytes.Count(p, []byte("a")) != 99 {
 			t.Fatalf("an abandoned request holds another one's bytes: %q", p)
 		}
+	}
+}
+
+// TestFailedCall: after an error a transport may still hold the payload; only after a success its buffer is used again.
+func TestFailedCall(t *testing.T) {
+	var held [][]byte
+	f := newForwarder(func(_ context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+		if req.GetPayload()[1] == 'a' {
+			held = append(held, req.GetPayload())
+			return nil, status.Error(codes.ResourceExhausted, "refused before the payload was read")
+		}
+		return &ingestv1.WriteResponse{}, nil
+	})
+	for range 20 {
+		for _, content := range []byte("ab") {
+			body := append([]byte{100}, bytes.Repeat([]byte{content}, 99)...)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
+			_, err := f.Write(httptest.NewRecorder(), r, forward.Message{Encoding: ingestv1.Encoding_ENCODING_SNAPPY}, time.Now())
+			if (err != nil) != (content == 'a') {
+				t.Fatalf("got %v", err)
+			}
+		}
+	}
+	for _, p := range held {
+		if len(p) != 100 || bytes.Count(p, []byte("a")) != 99 {
+			t.Fatalf("a request that failed holds another one's bytes: %q", p)
+		}
+	}
+	if f.Gate.Requests() != 0 || f.Gate.Bytes() != 0 {
+		t.Errorf("%d requests and %d bytes are still counted", f.Gate.Requests(), f.Gate.Bytes())
 	}
 }

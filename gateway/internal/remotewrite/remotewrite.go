@@ -34,7 +34,12 @@ const (
 // the same messages, compressed by Zstandard. Newer ones do not ask: they send and fall back when the answer is 400 or 415.
 const vmVersionQuery = "get_vm_proto_version"
 
-const mediaType = "application/x-protobuf"
+const (
+	mediaType = "application/x-protobuf"
+	messageV2 = "io.prometheus.write.v2.Request"
+	// mediaTypeV2 is how senders of 2.0 write it.
+	mediaTypeV2 = mediaType + ";proto=" + messageV2
+)
 
 // Handler answers write requests. All fields are needed.
 type Handler struct {
@@ -77,7 +82,7 @@ func negotiate(w http.ResponseWriter, r *http.Request) (forward.Message, error) 
 	if err := payload.CheckMethod(w, r); err != nil {
 		return m, err
 	}
-	_, params, err := payload.CheckType(r, mediaType)
+	media, params, err := payload.CheckType(r, mediaType, mediaTypeV2)
 	if err != nil {
 		return m, err
 	}
@@ -85,13 +90,13 @@ func negotiate(w http.ResponseWriter, r *http.Request) (forward.Message, error) 
 		return m, err
 	}
 	switch proto, given := params["proto"]; {
-	case !given || proto == "prometheus.WriteRequest":
-	case proto == "io.prometheus.write.v2.Request":
+	case media == mediaTypeV2 || proto == messageV2:
 		m.Type = ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2
+	case !given || proto == "prometheus.WriteRequest":
 	default:
 		return m, &httperr.Refusal{
 			Status: http.StatusUnsupportedMediaType, Reason: "unsupported_content_type", Close: true,
-			Text: fmt.Sprintf("message %q is not supported, only prometheus.WriteRequest and io.prometheus.write.v2.Request", proto),
+			Text: fmt.Sprintf("message %q is not supported, only prometheus.WriteRequest and "+messageV2, proto),
 		}
 	}
 	return m, nil
