@@ -103,3 +103,18 @@ func TestClients(t *testing.T) {
 		}
 	}
 }
+
+func TestWithhold(t *testing.T) {
+	for give, hidden := range map[string]bool{
+		"":                         false,
+		"Invalid time for record.": false,
+		"a dimension 'signature' of the credential store": false,
+		"Authorization: AWS4-HMAC-SHA256 Credential=AKID/20261121/us-east-1/timestream/aws4_request, SignedHeaders=host, Signature=00": true,
+		"{\"X-Amz-Security-Token\": [\"t\"]}":       true,
+		"?X-Amz-Credential=AKID&X-Amz-Signature=00": true,
+	} {
+		if got := Withhold(give); (got != give) != hidden {
+			t.Errorf("%q: got %q", give, got)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/tableinfo"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
@@ -79,9 +80,9 @@ func loggable(err error) string {
 	var api smithy.APIError
 	var undeclared *smithy.GenericAPIError
 	if errors.As(err, &api) && errors.As(err, &undeclared) {
-		return "Timestream answered " + api.ErrorCode()
+		return "Timestream answered " + client.Withhold(api.ErrorCode())
 	}
-	return err.Error()
+	return client.Withhold(err.Error())
 }
 
 // denied tells whether the caller's IAM policy does not allow a statement.

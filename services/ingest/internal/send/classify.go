@@ -96,7 +96,7 @@ func classify(ctx context.Context, out *timestreamwrite.WriteRecordsOutput, err 
 	case errors.As(err, &quota):
 		return fail(Quota, false, "a quota of the AWS account is exhausted: "+quota.ErrorMessage(), "")
 	case errors.As(err, &invalid):
-		return Result{Invalid: invalid.ErrorMessage()}
+		return Result{Invalid: client.Withhold(invalid.ErrorMessage())}
 	case errors.As(err, &api):
 		return classifyByStatus(api, err)
 	}
@@ -135,7 +135,7 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
 		// Only these speak of what was sent. The others, such as the 407 of a proxy, are about the way there, which is mended
 		// while the sender waits; a refusal would make it drop its samples.
-		return Result{Invalid: code + ": " + api.ErrorMessage()}
+		return Result{Invalid: code + ": " + client.Withhold(api.ErrorMessage())}
 	}
 	return fail(Unavailable, true, said, "")
 }
@@ -147,8 +147,9 @@ func fail(c Cause, retry bool, text, detail string) Result {
 // maxText bounds what is repeated of the service's words: some of its messages quote the whole request.
 const maxText = 500
 
-// Clip shortens a text of the service.
+// Clip shortens a text of the service, and withholds one that could hold credentials.
 func Clip(text string) string {
+	text = client.Withhold(text)
 	if len(text) <= maxText {
 		return text
 	}

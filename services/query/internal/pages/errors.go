@@ -91,7 +91,7 @@ func classify(ctx context.Context, err error) error {
 		}
 		return &Error{Class: Away, Text: transportText(err), err: err}
 	}
-	e := &Error{Class: Failed, Code: api.ErrorCode(), Text: api.ErrorMessage(), err: err}
+	e := &Error{Class: Failed, Code: client.Withhold(api.ErrorCode()), Text: client.Withhold(api.ErrorMessage()), err: err}
 	switch {
 	case client.CredentialCode(e.Code):
 		e.Class, e.Text = Credentials, "the AWS credentials of the query service are not accepted"

@@ -5,6 +5,7 @@ package pages
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -180,6 +181,24 @@ func TestRefusedPageCancelsTheQuery(t *testing.T) {
 	_, err := newRunner(b, 3, io.Discard).Run(t.Context(), "plain", statement, func(*timestreamquery.QueryOutput) error { return refused })
 	if !errors.Is(err, refused) || len(b.Cancelled()) != 1 {
 		t.Errorf("got %v, cancelled %v", err, b.Cancelled())
+	}
+}
+
+// TestEchoesStayHidden: what stands in front of the service may repeat the request in any answer.
+func TestEchoesStayHidden(t *testing.T) {
+	const secret = "IQoJb3JpZ2luX2VjEJr-session-token"
+	for _, code := range []string{"BadRequest", "Teapot", "ValidationException", "ThrottlingException", "InternalServerException", "AccessDeniedException", "QueryExecutionException"} {
+		for _, text := range []string{"Authorization: AWS4-HMAC-SHA256 Credential=" + secret, "headers {x-amz-security-token: [" + secret + "]}"} {
+			var log strings.Builder
+			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				querytest.WriteError(w, &smithy.GenericAPIError{Code: code, Message: text})
+			})
+			r := newRunner(querytest.Client(t, h), 0, &log)
+			_, err := r.Run(t.Context(), "plain", statement, func(*timestreamquery.QueryOutput) error { return nil })
+			if err == nil || strings.Contains(fmt.Sprint(err, r.Last(), log.String()), secret) {
+				t.Errorf("%s: got %v, log %s", code, err, log.String())
+			}
+		}
 	}
 }
 
