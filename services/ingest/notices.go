@@ -3,6 +3,7 @@
 package ingest
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -52,7 +53,18 @@ func (n *notices) due(matter string) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-func (n *notices) account(d store.Destination, caller string, a *ledger.Account) {
+// account logs what a request came to: all of it at level debug; what the sender has to repeat, and refused samples and
+// histograms, as warnings; other refusals, which fail no request, as information.
+func (n *notices) account(ctx context.Context, d store.Destination, caller string, a *ledger.Account) {
+	if n.logger.Enabled(ctx, slog.LevelDebug) {
+		attrs := []slog.Attr{slog.String("table", d.String()), slog.String("caller", caller)}
+		for k, c := range a.Counts {
+			if c.Received > 0 {
+				attrs = append(attrs, slog.Group(ledger.Kind(k).String(), "received", c.Received, "stored", c.Stored, "late", c.StoredLate, "duplicate", c.Duplicate, "rejected", c.Rejected, "deferred", c.Deferred))
+			}
+		}
+		n.logger.LogAttrs(ctx, slog.LevelDebug, "write", attrs...)
+	}
 	if f := a.Deferral; f != nil {
 		if suppressed, ok := n.due("deferred " + f.Cause); ok {
 			n.logger.Warn("write deferred: the sender has to try again", "cause", f.Cause, "reason", f.Text, "detail", f.Detail, "table", d.String(), "caller", caller, "more_since_last", suppressed)
@@ -60,15 +72,18 @@ func (n *notices) account(d store.Destination, caller string, a *ledger.Account)
 		return
 	}
 	for _, r := range a.Rejections {
-		if r.Reason == ledger.Unsupported && r.Kind != ledger.Histograms {
-			continue // no failure, and every request of some senders has them
+		suppressed, ok := n.due("rejected " + r.Kind.String() + " " + string(r.Reason))
+		if !ok {
+			continue
 		}
-		if suppressed, ok := n.due("rejected " + r.Kind.String() + " " + string(r.Reason)); ok {
-			example := ""
-			if len(r.Examples) > 0 {
-				example = r.Examples[0]
-			}
-			n.logger.Warn("entries refused for good", "kind", r.Kind.String(), "reason", string(r.Reason), "count", r.Count, "example", example, "table", d.String(), "caller", caller, "more_since_last", suppressed)
+		level := slog.LevelInfo
+		if r.Kind == ledger.Samples || r.Kind == ledger.Histograms {
+			level = slog.LevelWarn
 		}
+		example := ""
+		if len(r.Examples) > 0 {
+			example = r.Examples[0]
+		}
+		n.logger.Log(ctx, level, "entries refused for good", "kind", r.Kind.String(), "reason", string(r.Reason), "count", r.Count, "example", example, "table", d.String(), "caller", caller, "more_since_last", suppressed)
 	}
 }

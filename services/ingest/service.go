@@ -225,7 +225,7 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 		return nil, "", status.Error(codes.Internal, err.Error())
 	}
 	s.totals.Add(account)
-	s.notices.account(dest, req.GetCallerId(), account)
+	s.notices.account(ctx, dest, req.GetCallerId(), account)
 	switch {
 	case account.Deferral != nil:
 		outcome = "deferred"

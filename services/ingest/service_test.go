@@ -28,6 +28,8 @@ import (
 
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
+	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
+	"github.com/tributary-project/tributary/services/ingest/internal/store"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
@@ -796,5 +798,27 @@ func TestNoticesAreFew(t *testing.T) {
 	}
 	if n := strings.Count(r.log.String(), "missing_metric_name"); n != 1 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// The ledger of each request is in the log for who asks; what fails no request is no warning.
+func TestLedgerInTheLog(t *testing.T) {
+	log := &syncBuffer{}
+	n := newNotices(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), time.Now)
+	var a ledger.Account
+	a.Receive(ledger.Samples, 3)
+	a.Store(ledger.Samples, 2)
+	a.Reject(ledger.Samples, ledger.Conflict, 1, func() string { return "up{}" })
+	a.Receive(ledger.Exemplars, 1)
+	a.Reject(ledger.Exemplars, ledger.ExemplarTooLarge, 1, nil)
+	n.account(t.Context(), store.Destination{Database: "d", Table: "t"}, "me", &a)
+	for _, want := range []string{
+		"level=DEBUG msg=write table=d.t caller=me samples.received=3 samples.stored=2 samples.late=0 samples.duplicate=0 samples.rejected=1 samples.deferred=0 exemplars.received=1",
+		"level=WARN msg=\"entries refused for good\" kind=samples reason=conflict count=1 example=up{}",
+		"level=INFO msg=\"entries refused for good\" kind=exemplars reason=exemplar_too_large count=1",
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in\n%s", want, log.String())
+		}
 	}
 }

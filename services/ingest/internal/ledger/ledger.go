@@ -73,8 +73,6 @@ const (
 	DeltaTemporality Reason = "delta_temporality"
 	// Untranslatable: an OTLP data point that has no form in Prometheus.
 	Untranslatable Reason = "untranslatable"
-	// Unsupported: entries of this kind are not stored yet.
-	Unsupported Reason = "unsupported"
 )
 
 // Reasons that the store gives.

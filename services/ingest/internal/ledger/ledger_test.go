@@ -25,7 +25,7 @@ func TestAccount(t *testing.T) {
 		a.Reject(Samples, reason, 1, func() string { return fmt.Sprint("example ", i) })
 	}
 	a.Reject(Samples, Conflict, 0, func() string { t.Error("no example of nothing"); return "" })
-	a.Reject(Exemplars, Unsupported, 2, nil)
+	a.Reject(Exemplars, ExemplarTooLarge, 2, nil)
 	for k, c := range a.Counts {
 		if !c.Balanced() {
 			t.Errorf("%v: %+v", Kind(k), c)
@@ -36,7 +36,7 @@ func TestAccount(t *testing.T) {
 	for _, r := range res.GetRejections() {
 		got = append(got, fmt.Sprint(r.GetKind(), " ", r.GetReason(), " ", r.GetCount(), " ", r.GetExamples()))
 	}
-	want := "[samples out_of_range 4 [example 1 example 2 example 3] exemplars unsupported 2 [] samples invalid_utf8 1 [example 0]]"
+	want := "[samples out_of_range 4 [example 1 example 2 example 3] exemplars exemplar_too_large 2 [] samples invalid_utf8 1 [example 0]]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("got %v\nwant %v", got, want)
 	}
