@@ -114,7 +114,7 @@ type ServiceConfig struct {
 
 	// MaxDecompressedBytes bounds a message after decompression.
 	MaxDecompressedBytes flags.Bytes
-	// MaxSamples bounds the samples, and the series, of a request.
+	// MaxSamples bounds the samples, histograms and exemplars together, the series, and the metadata of a request.
 	MaxSamples int
 	// MaxInFlightRequests and MaxInFlightBytes bound what is decoded at a time; bytes are those of payload and message.
 	MaxInFlightRequests int
@@ -186,7 +186,7 @@ func DefaultServiceConfig() ServiceConfig {
 // RegisterFlags registers the flags that concern only an ingest service, with the present values as defaults.
 func (c *ServiceConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.MaxDecompressedBytes, "ingest.max-decompressed-bytes", "Size of a write request after decompression at most.")
-	fs.IntVar(&c.MaxSamples, "ingest.max-samples-per-request", c.MaxSamples, "Samples, and series, of a write request at most; 20 times as many labels and symbols are accepted.")
+	fs.IntVar(&c.MaxSamples, "ingest.max-samples-per-request", c.MaxSamples, "Samples (histograms and exemplars are among them), and series, and metadata entries of a write request at most; 20 times as many labels, symbols and histogram buckets are accepted.")
 	fs.IntVar(&c.MaxInFlightRequests, "ingest.max-inflight-requests", c.MaxInFlightRequests, "Write requests handled at the same time at most; others are told at once to try again.")
 	fs.Var(&c.MaxInFlightBytes, "ingest.max-inflight-bytes", "Bytes of the write requests handled at the same time at most, compressed and decompressed ones added; others are told at once to try again.")
 	fs.DurationVar(&c.Timeout, "ingest.timeout", c.Timeout, "How long a write request may take whose caller set no deadline.")

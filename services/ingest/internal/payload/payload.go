@@ -308,7 +308,7 @@ func (m *Message) gunzip(p []byte, limit int) error {
 	for {
 		// One member after the other, because the reader takes a header that is cut for the end.
 		if err := z.out.Reset(&z.in); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return err

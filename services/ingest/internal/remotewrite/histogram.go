@@ -94,9 +94,9 @@ func (r *Request) histogram(s *builder, message []byte, v Message) error {
 	if start {
 		s.starts++
 	}
-	h, err := m.build()
-	if err != nil {
-		r.faults = append(r.faults, fault{kind: ledger.Histograms, reason: ledger.InvalidHistogram, timeMs: m.wire.timeMs, start: start, why: err})
+	h, why := m.build()
+	if h == nil {
+		r.faults = append(r.faults, fault{kind: ledger.Histograms, reason: ledger.InvalidHistogram, timeMs: m.wire.timeMs, start: start, why: why})
 		s.faultyHistograms++
 		return nil
 	}

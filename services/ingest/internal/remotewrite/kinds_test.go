@@ -261,7 +261,7 @@ func TestMetadata(t *testing.T) {
 		}
 		for _, x := range r.Metadata {
 			if v == V1 || x.Type == 1 {
-				hashes[x.Hash] = fmt.Sprint(x.Name, x.Type, x.Help, x.Unit)
+				hashes[x.Hash] = fmt.Sprintf("%s %d %s %s", x.Name, x.Type, x.Help, x.Unit)
 			}
 		}
 		r.Release()

@@ -183,10 +183,7 @@ func (s *builder) refs(r *Request, b []byte) error {
 func (s *builder) usual(r *Request, b []byte, i int) int {
 	symbols, labels := r.symbols, r.labels
 	hash, last := uint64(0), uint32(0) // last is one more than the number of the name before, 0 when it is not known
-	for {
-		if i+4 > len(b) && (i+2 > len(b) || b[i]|b[i+1] >= 0x80) {
-			break
-		}
+	for i+4 <= len(b) || i+2 <= len(b) && b[i]|b[i+1] < 0x80 {
 		k := i + 2
 		n := uint32(b[i])
 		v := uint32(b[i+1])
