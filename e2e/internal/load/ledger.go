@@ -28,7 +28,7 @@ const (
 	Abandoned    Outcome = "abandoned"
 )
 
-// Request is one request: a sample at TimestampMs for each series of Span.
+// Request is one request, or one pass of a request that holds several: a sample at TimestampMs for each series of Span.
 type Request struct {
 	Span        Span    `json:"span"`
 	TimestampMs int64   `json:"timestamp_ms"`

@@ -104,7 +104,7 @@ func TestTemplate(t *testing.T) {
 			const now = 1_790_000_000_123
 			span := Span{First: 17, Step: 3, Count: 283}
 			set := NewSet(1000, "test")
-			got, err := decoded(p, newTemplate(p, set, span).appendRequest(nil, now))
+			got, err := decoded(p, newTemplate(p, set, span, 1).appendRequest(nil, now))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,6 +125,105 @@ func TestTemplate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTemplateOfSeveralPasses(t *testing.T) {
+	const now, passes = 1_790_000_000_123, 3
+	span, set := Span{First: 2, Step: 4, Count: 50}, NewSet(300, "test")
+	for _, p := range []Protocol{V1, V2} {
+		tmpl := newTemplate(p, set, span, passes)
+		got, err := decoded(p, tmpl.appendRequest(nil, now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != span.Count*passes || tmpl.samples() != span.Count*passes {
+			t.Fatalf("remote write %d: %d series, %d samples, want %d", p, len(got), tmpl.samples(), span.Count*passes)
+		}
+		for n, ts := range got {
+			i, at := span.at(n%span.Count), now+int64(n/span.Count)
+			if s := ts.Samples[0]; s.Timestamp != at || math.Float64bits(s.Value) != math.Float64bits(set.Value(i, at)) {
+				t.Fatalf("remote write %d, entry %d: %v, want the value of series %d at %d", p, n, s, i, at)
+			}
+		}
+	}
+}
+
+func TestEverySeriesHasOneSender(t *testing.T) {
+	for _, spread := range []Spread{BySeries, ByTarget} {
+		for _, c := range []struct{ series, senders int }{{10_000, 1}, {10_000, 5}, {10_000, 16}, {17, 16}, {16, 16}} {
+			seen := make([]int, c.series)
+			for n := range c.senders {
+				first, step, count := spread.share(c.series, c.senders, n)
+				if count < c.series/c.senders || count > c.series/c.senders+1 {
+					t.Errorf("%s, %d series: sender %d of %d has %d", spread, c.series, n, c.senders, count)
+				}
+				for k := range count {
+					seen[first+k*step]++
+				}
+			}
+			for i, n := range seen {
+				if n != 1 {
+					t.Fatalf("%s, %d senders: series %d of %d has %d senders", spread, c.senders, i, c.series, n)
+				}
+			}
+		}
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	good := Config{Protocol: V2, Set: NewSet(10, "test"), SamplesPerRequest: 5, Senders: 2}
+	for name, spoil := range map[string]func(c *Config){
+		"no protocol":          func(c *Config) { c.Protocol = 0 },
+		"no samples":           func(c *Config) { c.SamplesPerRequest = 0 },
+		"a sender without one": func(c *Config) { c.Senders = 11 },
+		"unknown spread":       func(c *Config) { c.Spread = "rows" },
+	} {
+		bad := good
+		spoil(&bad)
+		if _, err := NewGenerator(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	g, err := NewGenerator(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Close()
+}
+
+// TestRunsDoNotRepeat runs one generator twice, faster than the clock gives new milliseconds.
+func TestRunsDoNotRepeat(t *testing.T) {
+	st := &store{protocol: V2, series: map[string]*prompb.TimeSeries{}}
+	server := httptest.NewServer(st)
+	defer server.Close()
+	g, err := NewGenerator(Config{
+		URL: server.URL + "/write", Protocol: V2, Set: NewSet(20, "test"), SamplesPerRequest: 100, Senders: 2, Fill: true, RetryFor: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	sent := int64(0)
+	for range 2 {
+		report := g.Run(t.Context(), 100*time.Millisecond)
+		if report.Acknowledged == 0 || report.SamplesAcknowledged != int64(100*report.Acknowledged) {
+			t.Errorf("%d requests with %d samples, want some of 100", report.Acknowledged, report.SamplesAcknowledged)
+		}
+		sent += report.SamplesAcknowledged
+	}
+	for k, ts := range st.series {
+		seen := map[int64]bool{}
+		for _, s := range ts.Samples {
+			if seen[s.Timestamp] {
+				t.Fatalf("%s: two samples at %d", k, s.Timestamp)
+			}
+			seen[s.Timestamp] = true
+			sent--
+		}
+	}
+	if sent != 0 {
+		t.Errorf("%d samples are missing", sent)
 	}
 }
 
@@ -226,6 +325,7 @@ func TestRunAndVerify(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		hopeless bool                                    // no use in retrying for long
+		fill     bool                                    // several samples of a series in a request
 		give     func(n int) int                         // answers to writes
 		spoil    func(all map[string]*prompb.TimeSeries) // done to the store before it is read
 		wantOK   bool
@@ -234,10 +334,13 @@ func TestRunAndVerify(t *testing.T) {
 		{name: "all stored", wantOK: true, want: func(r *Report, v *Verification) bool {
 			return r.Rejected+r.Abandoned == 0 && v.Found == r.SamplesAcknowledged && r.WrongCounts == 0
 		}},
+		{name: "several passes in a request", fill: true, wantOK: true, want: func(r *Report, v *Verification) bool {
+			return r.Rejected+r.Abandoned == 0 && v.Found == r.SamplesAcknowledged && r.SamplesAcknowledged > int64(150*r.Acknowledged)
+		}},
 		{
 			name: "retried until stored", give: func(n int) int { return map[bool]int{true: 503}[n%3 == 1] }, wantOK: true,
 			want: func(r *Report, v *Verification) bool {
-				return r.Abandoned == 0 && r.Attempts > r.Acknowledged && v.Found == r.SamplesAcknowledged
+				return r.Abandoned == 0 && r.Retries() > 0 && v.Found == r.SamplesAcknowledged
 			},
 		},
 		{
@@ -300,6 +403,9 @@ func TestRunAndVerify(t *testing.T) {
 					URL: server.URL + "/write", Protocol: p, Set: NewSet(200, "test"), SamplesPerRequest: 30, Senders: 3,
 					Duration: 400 * time.Millisecond, Rate: 10_000, RetryFor: 20 * time.Second,
 				}
+				if tt.fill {
+					cfg.SamplesPerRequest, cfg.Fill = 210, true
+				}
 				if tt.hopeless {
 					cfg.RetryFor = 200 * time.Millisecond
 				}
@@ -347,7 +453,7 @@ func TestRateIsKept(t *testing.T) {
 func BenchmarkRequest(b *testing.B) {
 	for _, p := range []Protocol{V1, V2} {
 		b.Run(fmt.Sprint(p), func(b *testing.B) {
-			tmpl := newTemplate(p, NewSet(10_000, "test"), Span{Step: 4, Count: 2000})
+			tmpl := newTemplate(p, NewSet(10_000, "test"), Span{Step: 5, Count: 2000}, 1)
 			var raw, body []byte
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

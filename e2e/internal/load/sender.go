@@ -24,10 +24,15 @@ type Config struct {
 	URL      string
 	Protocol Protocol
 	Set      Set
-	// SamplesPerRequest bounds a request; one holds at most one sample of a series.
+	// SamplesPerRequest bounds a request.
 	SamplesPerRequest int
 	// Senders share the series between them, each sends one request at a time, as the shards of Prometheus do.
 	Senders int
+	// Spread says which series a sender takes; empty means BySeries.
+	Spread Spread
+	// Fill makes a sender that has few series put as many samples of each into a request as it takes, as a shard of Prometheus
+	// that has to catch up does. Otherwise a request holds one sample of each series.
+	Fill bool
 	// Duration is how long new requests are made.
 	Duration time.Duration
 	// Rate is samples per second of all senders together; 0 means as fast as they are taken.
@@ -76,9 +81,30 @@ func (r *Report) Latency(q float64) time.Duration {
 	return r.Latencies[min(len(r.Latencies)-1, int(q*float64(len(r.Latencies))))]
 }
 
-// Run sends until Duration is over or ctx ends, then lets requests in flight end within RetryFor. A request that is not
-// acknowledged is no error here; it is in the report.
+// Retries is how many attempts were made again.
+func (r *Report) Retries() int {
+	return r.Attempts - r.Acknowledged - r.Rejected - r.Abandoned
+}
+
+// Generator makes the load of a Config as often as it is run. It is not safe for concurrent use.
+type Generator struct {
+	cfg     Config
+	senders []*sender
+	close   func()
+}
+
+// Run makes the load once.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
+	g, err := NewGenerator(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	return g.Run(ctx, cfg.Duration), nil
+}
+
+// NewGenerator encodes what can be encoded before the first request, so that the time of a Run is that of sending.
+func NewGenerator(cfg Config) (*Generator, error) {
 	if cfg.SamplesPerRequest < 1 || cfg.Senders < 1 || cfg.Set.Len() < cfg.Senders {
 		return nil, fmt.Errorf("%d series, %d senders, %d samples per request: each must be positive and every sender needs a series",
 			cfg.Set.Len(), cfg.Senders, cfg.SamplesPerRequest)
@@ -87,45 +113,64 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch cfg.Spread {
+	case "", BySeries, ByTarget:
+	default:
+		return nil, fmt.Errorf("spread %q: there are %s and %s", cfg.Spread, BySeries, ByTarget)
+	}
+	g := &Generator{close: func() {}}
 	if cfg.Client == nil {
 		transport := &http.Transport{MaxIdleConnsPerHost: cfg.Senders, DisableCompression: true}
-		defer transport.CloseIdleConnections()
+		g.close = transport.CloseIdleConnections
 		cfg.Client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	}
 	if cfg.Warn == nil {
 		cfg.Warn = func(string) {}
 	}
-	sending, stop := context.WithTimeout(ctx, cfg.Duration)
+	g.cfg = cfg
+	for n := range cfg.Senders {
+		s := &sender{cfg: &g.cfg, contentType: contentType, version: version}
+		first, step, left := cfg.Spread.share(cfg.Set.Len(), cfg.Senders, n)
+		passes := 1
+		if cfg.Fill {
+			passes = max(1, cfg.SamplesPerRequest/left)
+		}
+		for ; left > 0; left -= cfg.SamplesPerRequest {
+			span := Span{First: first, Step: step, Count: min(left, cfg.SamplesPerRequest)}
+			s.templates = append(s.templates, newTemplate(cfg.Protocol, cfg.Set, span, passes))
+			first = span.at(span.Count)
+		}
+		g.senders = append(g.senders, s)
+	}
+	return g, nil
+}
+
+// Close closes the connections.
+func (g *Generator) Close() { g.close() }
+
+// Run sends until the duration is over or ctx ends, then lets requests in flight end within Config.RetryFor. A request that
+// is not acknowledged is no error here; it is in the report. What this run sends no earlier one did.
+func (g *Generator) Run(ctx context.Context, d time.Duration) *Report {
+	sending, stop := context.WithTimeout(ctx, d)
 	defer stop()
 	retrying, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	context.AfterFunc(sending, func() { time.AfterFunc(cfg.RetryFor, giveUp) })
+	context.AfterFunc(sending, func() { time.AfterFunc(g.cfg.RetryFor, giveUp) })
 
-	senders := make([]*sender, cfg.Senders)
-	for n := range senders {
-		s := &sender{cfg: &cfg, contentType: contentType, version: version}
-		// Every sender takes each cfg.Senders-th series, as the shards of Prometheus do.
-		left := (cfg.Set.Len() - n + cfg.Senders - 1) / cfg.Senders
-		for first := n; left > 0; left -= cfg.SamplesPerRequest {
-			span := Span{First: first, Step: cfg.Senders, Count: min(left, cfg.SamplesPerRequest)}
-			s.templates = append(s.templates, newTemplate(cfg.Protocol, cfg.Set, span))
-			first = span.at(span.Count)
-		}
-		senders[n] = s
-	}
 	start := time.Now()
 	var wg sync.WaitGroup
-	for _, s := range senders {
+	for _, s := range g.senders {
+		s.report, s.requests = Report{}, nil
 		wg.Go(func() { s.run(sending, retrying) })
 	}
 	wg.Wait()
-	report := &Report{Elapsed: time.Since(start), Ledger: &Ledger{Run: cfg.Set.Run(), Series: cfg.Set.Len()}}
-	for _, s := range senders {
+	report := &Report{Elapsed: time.Since(start), Ledger: &Ledger{Run: g.cfg.Set.Run(), Series: g.cfg.Set.Len()}}
+	for _, s := range g.senders {
 		report.add(&s.report)
 		report.Ledger.Requests = append(report.Ledger.Requests, s.requests...)
 	}
 	sort.Slice(report.Latencies, func(a, b int) bool { return report.Latencies[a] < report.Latencies[b] })
-	return report, nil
+	return report
 }
 
 func (r *Report) add(o *Report) {
@@ -151,16 +196,16 @@ type sender struct {
 	report               Report
 	requests             []Request
 	raw                  []byte
+	last                 int64 // the latest timestamp that was used, in milliseconds
 }
 
 // run makes requests until sending ends, each retried until retrying ends.
 func (s *sender) run(sending, retrying context.Context) {
 	var due time.Time
-	var last int64
 	for {
-		// All requests of one pass bear the same timestamp, which no earlier pass had.
-		timestampMs := max(time.Now().UnixMilli(), last+1)
-		last = timestampMs
+		// All requests of one turn bear the same timestamps, which no earlier turn had.
+		timestampMs := max(time.Now().UnixMilli(), s.last+1)
+		s.last = timestampMs + int64(s.templates[0].passes) - 1
 		for _, t := range s.templates {
 			if s.cfg.Rate > 0 {
 				due = s.pace(sending, due, t.samples())
@@ -171,7 +216,9 @@ func (s *sender) run(sending, retrying context.Context) {
 			s.raw = t.appendRequest(s.raw[:0], timestampMs)
 			// A body of its own for each request: the transport may still read it after an early answer.
 			outcome := s.deliver(retrying, snappy.Encode(nil, s.raw), t.samples())
-			s.requests = append(s.requests, Request{Span: t.span, TimestampMs: timestampMs, Outcome: outcome})
+			for p := range t.passes {
+				s.requests = append(s.requests, Request{Span: t.span, TimestampMs: timestampMs + int64(p), Outcome: outcome})
+			}
 		}
 	}
 }

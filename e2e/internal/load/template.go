@@ -55,18 +55,39 @@ type Span struct {
 // at returns the nth series.
 func (s Span) at(n int) int { return s.First + n*s.Step }
 
-// template is a request for some series with one sample each. Labels are encoded once; only samples are written per
-// request, so that the generator takes little of the machine it measures.
+// Spread says which of the series a sender takes, which is also what its requests hold.
+type Spread string
+
+const (
+	// BySeries gives every sender each so many-th series, as the shards of Prometheus have it: the series of a target are spread
+	// over all of them.
+	BySeries Spread = "series"
+	// ByTarget gives every sender whole targets, as one Prometheus of several, each with targets of its own, has it.
+	ByTarget Spread = "targets"
+)
+
+// share is what sender n has: count series from first on, step apart.
+func (s Spread) share(series, senders, n int) (first, step, count int) {
+	if s == ByTarget {
+		first = series * n / senders
+		return first, 1, series*(n+1)/senders - first
+	}
+	return n, senders, (series - n + senders - 1) / senders
+}
+
+// template is a request for some series with one sample each, or several. Labels are encoded once; only samples are written
+// per request, so that the generator takes little of the machine it measures.
 type template struct {
 	set    Set
 	span   Span
+	passes int      // samples of each series, a millisecond apart
 	head   []byte   // symbols of 2.0
 	tag    byte     // of one series
 	labels [][]byte // by series, encoded
 }
 
-func newTemplate(p Protocol, set Set, span Span) *template {
-	t := &template{set: set, span: span}
+func newTemplate(p Protocol, set Set, span Span, passes int) *template {
+	t := &template{set: set, span: span, passes: passes}
 	if p == V1 {
 		t.tag = byte(protowire.EncodeTag(v1Timeseries, protowire.BytesType))
 		for n := range span.Count {
@@ -109,11 +130,19 @@ func labelsV1(labels []Label) []byte {
 }
 
 // samples is how many samples a request holds.
-func (t *template) samples() int { return t.span.Count }
+func (t *template) samples() int { return t.span.Count * t.passes }
 
-// appendRequest appends the uncompressed request with every sample at the given time.
+// appendRequest appends the uncompressed request, its samples at the given time and the milliseconds that follow. A series
+// with several samples is there several times, as Prometheus sends it.
 func (t *template) appendRequest(dst []byte, timestampMs int64) []byte {
 	dst = append(dst, t.head...)
+	for p := range t.passes {
+		dst = t.appendPass(dst, timestampMs+int64(p))
+	}
+	return dst
+}
+
+func (t *template) appendPass(dst []byte, timestampMs int64) []byte {
 	sampleSize := 1 + 8 + 1 + protowire.SizeVarint(uint64(timestampMs))
 	for n, labels := range t.labels {
 		dst = append(dst, t.tag)
