@@ -144,6 +144,9 @@ const (
 	StartFamily
 )
 
+// Families is the number of families.
+const Families = int(StartFamily) + 1
+
 // familyPrefixes are the measure names of the families without the number of the bucket.
 var familyPrefixes = [...]string{
 	SampleFamily:   Prefix + "1_s_",

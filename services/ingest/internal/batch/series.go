@@ -27,7 +27,7 @@ type Series struct {
 	encoded promschema.Series
 	plain   identity
 	// families are the identities of extension records, by family; nil until needed.
-	families [promschema.StartFamily + 1]atomic.Pointer[identity]
+	families [promschema.Families]atomic.Pointer[identity]
 	place    atomic.Pointer[place]
 	start    atomic.Pointer[start]
 }

@@ -33,8 +33,8 @@ const (
 	// maxLabelColumns leaves room for the dimensions of the layout: the metric name of extension records, the
 	// placeholder of a series without labels, and the packed labels.
 	maxLabelColumns = timestream.MaxDimensionsPerTable - 2 - promschema.PackedDimensions
-	// maxPlainMeasures leaves room for six families of extension measures, of which this version writes one.
-	maxPlainMeasures = timestream.MaxMeasureNamesPerTable - 6*promschema.SampleBuckets
+	// maxPlainMeasures leaves room for the families of extension measures.
+	maxPlainMeasures = timestream.MaxMeasureNamesPerTable - promschema.Families*promschema.SampleBuckets
 )
 
 // MaxLabelColumns is the largest value that Config.MaxLabelColumns may have.

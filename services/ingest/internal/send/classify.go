@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 	"github.com/aws/smithy-go"
@@ -117,11 +118,15 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 	if client.CredentialCode(code) {
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
 	}
-	switch code {
-	case "AccessDenied", "AccessDeniedException":
+	if code == "AccessDenied" || code == "AccessDeniedException" {
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")
-	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled", "SlowDown":
+	}
+	// What the SDK's own retry policy takes for curable, whatever the status.
+	if _, ok := retry.DefaultThrottleErrorCodes[code]; ok {
 		return fail(Throttled, true, "Timestream throttles writes ("+code+")", "")
+	}
+	if _, ok := retry.DefaultRetryableErrorCodes[code]; ok {
+		return fail(Unavailable, true, fmt.Sprintf("Timestream answered %s (status %d)", code, status), "")
 	}
 	if code == "ServiceQuotaExceededException" || status == http.StatusPaymentRequired { // not declared for WriteRecords
 		return fail(Quota, false, "a quota of the AWS account is exhausted: "+api.ErrorMessage(), "")

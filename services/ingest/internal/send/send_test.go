@@ -80,6 +80,7 @@ func TestClassification(t *testing.T) {
 		{"bad gateway", ingesttest.Reply{Class: "Whatever", Status: 502}, again, Unavailable, false, "502"},
 		{"connection dropped", ingesttest.Reply{Drop: true}, again, Unavailable, false, "cannot be reached"},
 		{"too many requests of another service", ingesttest.Reply{Class: "TooManyRequestsException", Status: 429}, again, Throttled, false, ""},
+		{"the body came too slowly", ingesttest.Reply{Class: "RequestTimeout", Status: 400}, again, Unavailable, false, "RequestTimeout"},
 		{"no such table", ingesttest.Reply{Class: "ResourceNotFoundException", Status: 404, Message: "The table t does not exist."}, 1, TableMissing, false, "The table t does not exist."},
 		{"denied", ingesttest.Reply{Class: "AccessDeniedException", Status: 403, Message: "User: arn:aws:iam::1:user/u is not authorized"}, 1, Credentials, false, "AccessDeniedException"},
 		{"wrong signature", ingesttest.Reply{Class: "InvalidSignatureException", Status: 403, Message: signature}, 1, Credentials, false, "InvalidSignatureException"},
