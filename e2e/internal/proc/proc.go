@@ -125,18 +125,72 @@ func (p *Process) CPU() (time.Duration, error) {
 }
 
 // PeakRSS is the most resident memory that the process has had, in bytes.
-func (p *Process) PeakRSS() (int64, error) {
+func (p *Process) PeakRSS() (int64, error) { return p.memory("VmHWM:") }
+
+// RSS is the memory of the process that is resident now, in bytes.
+func (p *Process) RSS() (int64, error) { return p.memory("VmRSS:") }
+
+func (p *Process) memory(field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("%s: no VmHWM in /proc status", p.Name)
+	return 0, fmt.Errorf("%s: no %s in /proc status", p.Name, field)
+}
+
+// Own is the CPU time that the calling process has taken, user and system.
+func Own() (time.Duration, error) {
+	var r syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), err
+}
+
+// Machine is what all cores have done since the machine started.
+type Machine struct {
+	// Total is the time of all cores together; Idle the part of it in which they had nothing to do.
+	Total, Idle time.Duration
+}
+
+// IdleSince is the part of the time since then in which cores had nothing to do, 0 to 1. What other users of the machine do
+// counts as work.
+func (m Machine) IdleSince(then Machine) float64 {
+	if m.Total == then.Total {
+		return 0
+	}
+	return float64(m.Idle-then.Idle) / float64(m.Total-then.Total)
+}
+
+// ReadMachine reads what the machine has done.
+func ReadMachine() (Machine, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return Machine{}, err
+	}
+	// cpu user nice system idle iowait irq softirq steal guest guest_nice; the guests are in user and nice.
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return Machine{}, fmt.Errorf("unexpected /proc/stat: %s", line)
+	}
+	var m Machine
+	for i, f := range fields[1:9] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return Machine{}, fmt.Errorf("unexpected /proc/stat: %s", line)
+		}
+		d := time.Duration(n) * time.Second / clockTicks
+		m.Total += d
+		if i == 3 || i == 4 {
+			m.Idle += d
+		}
+	}
+	return m, nil
 }
 
 // Done is closed when the process has ended.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package standin is a Timestream endpoint that stores nothing: it counts the records of each WriteRecords request and
-// answers as the service would. Benchmarks put it behind ingest so that what they measure is ours; a test can
-// switch it to fail.
+// answers as the service would. Benchmarks put it behind ingest so that what they measure is ours, and therefore it takes as
+// little of the machine as it can; only while somebody watches are requests decoded. A test can switch it to fail.
 package standin
 
 import (
@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,6 +24,8 @@ type Counter struct {
 
 	records, requests, bodyBytes atomic.Int64
 	failure                      atomic.Pointer[failure]
+	watch                        atomic.Pointer[func(*Call, error)]
+	buffers                      sync.Pool // of *bytes.Buffer
 }
 
 type failure struct {
@@ -46,14 +50,29 @@ func (c *Counter) Fail(status int, class, message string) {
 // Recover ends a Fail.
 func (c *Counter) Recover() { c.failure.Store(nil) }
 
+// Watch makes f see every request that is accepted from now on, decoded, or why it cannot be; nil ends it. Calls of f overlap.
+func (c *Counter) Watch(f func(*Call, error)) {
+	if f == nil {
+		c.watch.Store(nil)
+		return
+	}
+	c.watch.Store(&f)
+}
+
 // ServeHTTP implements http.Handler. The catalogue cannot be read here: Query is denied, as it is for a writer whose
 // policy allows no more than writing.
 func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
+	buffer, _ := c.buffers.Get().(*bytes.Buffer)
+	if buffer == nil {
+		buffer = new(bytes.Buffer)
+	}
+	defer c.buffers.Put(buffer)
+	buffer.Reset()
+	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, maxBody)); err != nil {
 		return
 	}
+	body := buffer.Bytes()
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	switch operation {
 	case "DescribeEndpoints":
@@ -76,48 +95,45 @@ func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n := CountRecords(body)
+	if watch := c.watch.Load(); watch != nil {
+		(*watch)(Decode(body))
+	}
 	c.records.Add(n)
 	c.requests.Add(1)
 	c.bodyBytes.Add(int64(len(body)))
-	fmt.Fprintf(w, `{"RecordsIngested":{"Total":%d,"MemoryStore":%d,"MagneticStore":0}}`, n, n)
+	answer := append(make([]byte, 0, 96), `{"RecordsIngested":{"Total":`...)
+	answer = append(strconv.AppendInt(answer, n, 10), `,"MemoryStore":`...)
+	answer = append(strconv.AppendInt(answer, n, 10), `,"MagneticStore":0}}`...)
+	_, _ = w.Write(answer)
 }
+
+// maxBody is how much of a body is read: a request of 100 records of the largest size is below it.
+const maxBody = 4 << 20
 
 func fail(w http.ResponseWriter, status int, class, message string) {
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"__type":"com.amazonaws.timestream.v20181101#%s","message":%q}`, class, message)
 }
 
-// CountRecords returns how many elements the Records array of a WriteRecords body has.
+// CountRecords returns how many elements the Records array of a WriteRecords body has, by the keys of their values. Quotes in
+// strings are escaped, so no string is taken for a key. Every record must have a value of its own and there must be no space
+// before a colon, as in all that the SDKs write.
 func CountRecords(body []byte) int64 {
 	start := bytes.Index(body, []byte(`"Records":[`))
 	if start < 0 {
 		return 0
 	}
+	// The key is MeasureValue or MeasureValues. It is looked for without its first quote, for quotes are everywhere.
+	measureValue := []byte("MeasureValue")
 	var n int64
-	depth := 0
-	for i := start + len(`"Records":[`); i < len(body); i++ {
-		switch body[i] {
-		case '"': // skip the string
-			for i++; i < len(body) && body[i] != '"'; i++ {
-				if body[i] == '\\' {
-					i++
-				}
-			}
-		case '{':
-			if depth == 0 {
-				n++
-			}
-			depth++
-		case '}':
-			depth--
-		case '[':
-			depth++
-		case ']':
-			if depth == 0 {
-				return n
-			}
-			depth--
+	for rest := body[start:]; ; {
+		i := bytes.Index(rest, measureValue)
+		if i < 0 {
+			return n
+		}
+		rest = rest[i+len(measureValue):]
+		if bytes.HasPrefix(rest, []byte(`":`)) || bytes.HasPrefix(rest, []byte(`s":`)) {
+			n++
 		}
 	}
-	return n
 }
