@@ -25,13 +25,11 @@ const ms = 1_790_000_000_000
 
 func intHistogram(change func(*prompb.Histogram)) prompb.Histogram {
 	h := prompb.Histogram{
-		Count: &prompb.Histogram_CountInt{CountInt: 21}, ZeroCount: &prompb.Histogram_ZeroCountInt{ZeroCountInt: 2}, Sum: -1.25, Schema: 2, ZeroThreshold: 1e-9,
-		PositiveSpans: []prompb.BucketSpan{{Offset: -4, Length: 2}, {Offset: 3, Length: 3}}, PositiveDeltas: []int64{1, 1, -1, 4, -3},
+		Count: &prompb.Histogram_CountInt{CountInt: 2 + 11 + 5}, ZeroCount: &prompb.Histogram_ZeroCountInt{ZeroCountInt: 2}, Sum: -1.25, Schema: 2, ZeroThreshold: 1e-9,
+		PositiveSpans: []prompb.BucketSpan{{Offset: -4, Length: 2}, {Offset: 3, Length: 3}}, PositiveDeltas: []int64{1, 1, -1, 4, -3}, // 1 2 1 5 2
 		NegativeSpans: []prompb.BucketSpan{{Offset: 1, Length: 2}}, NegativeDeltas: []int64{3, -1},
 		ResetHint: prompb.Histogram_NO, Timestamp: ms,
 	}
-	h.PositiveDeltas = []int64{1, 1, -1, 4, -3} // 1 2 1 5 2
-	h.Count = &prompb.Histogram_CountInt{CountInt: 2 + 11 + 5}
 	if change != nil {
 		change(&h)
 	}
@@ -556,21 +554,23 @@ func randomV2(r *rand.Rand) writev2.Request {
 	return w
 }
 
-// The memory of a request is used again; steady work allocates nothing but the account.
+// The memory of a request is used again.
 func TestSteadyWorkDoesNotAllocate(t *testing.T) {
 	d := NewDecoder(options(), series.NewHasher())
 	for v, message := range everything(t) {
 		var a ledger.Account
-		n := testing.AllocsPerRun(100, func() {
-			a = ledger.Account{}
-			r, err := d.Decode(v, message, &a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Release()
-		})
-		// The pool may lose a request to the garbage collector.
-		if n > 1 {
+		n := math.Inf(1)
+		for range 30 { // the pool loses a request now and then
+			n = min(n, testing.AllocsPerRun(1, func() {
+				a = ledger.Account{}
+				r, err := d.Decode(v, message, &a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Release()
+			}))
+		}
+		if n > 0 {
 			t.Errorf("%d.0: %v allocations", v, n)
 		}
 	}

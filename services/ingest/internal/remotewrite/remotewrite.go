@@ -107,7 +107,10 @@ const maxPooledBytes = 8 << 20
 
 // Release gives the request's memory back. Nothing obtained from it may be used afterwards.
 func (r *Request) Release() {
-	r.account = nil
+	r.account, r.name = nil, symbol{}
+	if r.seen != nil {
+		clear(r.seen.at[:])
+	}
 	if cap(r.Series) > maxPooledBytes/104 || cap(r.Metadata) > maxPooledBytes/88 || cap(r.labels) > maxPooledBytes/48 || cap(r.samples) > maxPooledBytes/24 ||
 		cap(r.histograms) > maxPooledBytes/24 || cap(r.exemplars) > maxPooledBytes/40 || cap(r.exemplarLabels) > maxPooledBytes/48 ||
 		cap(r.symbols) > maxPooledBytes/40 || r.hist.large() {
@@ -150,7 +153,7 @@ func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account) (*Request
 	r.Series, r.Metadata, r.labels, r.samples = r.Series[:0], r.Metadata[:0], r.labels[:0], r.samples[:0]
 	r.histograms, r.exemplars, r.exemplarLabels = r.histograms[:0], r.exemplars[:0], r.exemplarLabels[:0]
 	r.hist.reset()
-	r.symbols, r.name, r.entries, r.account = r.symbols[:0], symbol{}, 0, a
+	r.symbols, r.entries, r.account = r.symbols[:0], 0, a
 	var err error
 	if m == V2 {
 		err = r.decodeV2(message)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/prometheus/prompb"
 
-	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
 )
 
@@ -18,7 +17,6 @@ func (r *Request) decodeV1(message []byte) error {
 	if r.seen == nil {
 		r.seen = new(seenLabels)
 	}
-	r.seen.generation++
 	in := reader{b: message}
 	seen, metadata := 0, 0
 	for in.more() {
@@ -100,17 +98,13 @@ func (r *Request) seriesV1(message []byte, number int) error {
 // seenLabels are labels of the message as their bytes were. In 1.0 each series brings all of its labels, and most of them
 // are those of other series, too: comparing is cheaper than reading and hashing again. A label sits where its bytes put
 // it, the last one there stays.
-type seenLabels struct {
-	generation uint64
-	at         [512]seenLabel
-}
+type seenLabels struct{ at [512]seenLabel }
 
 type seenLabel struct {
-	raw        []byte
-	label      series.Label
-	pair       uint64 // of its hash
-	generation uint64 // of the message that it was seen in
-	version    uint64
+	raw     []byte
+	label   series.Label
+	pair    uint64 // of its hash
+	version uint64 // counts what was kept here
 	// after is a label whose name sorts before this one's, as it was at that version.
 	after        *seenLabel
 	afterVersion uint64
@@ -130,7 +124,7 @@ func (l *seenLabels) place(raw []byte) *seenLabel {
 // labelV1 reads a label and adds it. It returns where the label is kept, nil if nowhere.
 func (r *Request) labelV1(s *builder, raw []byte, before *seenLabel) (*seenLabel, error) {
 	place := r.seen.place(raw)
-	if place == nil || place.generation != r.seen.generation || !bytes.Equal(place.raw, raw) {
+	if place == nil || !bytes.Equal(place.raw, raw) {
 		name, value, err := labelFields(raw)
 		if err != nil {
 			return nil, err
@@ -143,7 +137,7 @@ func (r *Request) labelV1(s *builder, raw []byte, before *seenLabel) (*seenLabel
 		}
 		*place = seenLabel{
 			raw: raw, label: series.Label{Name: name, Value: value}, pair: series.Pair(n.hash, v.hash),
-			generation: r.seen.generation, version: place.version + 1,
+			version: place.version + 1,
 		}
 	}
 	if before == nil || place.after != before || place.afterVersion != before.version {
@@ -242,64 +236,5 @@ func (r *Request) metadataV1(message []byte) error {
 	hash := r.decoder.hash
 	m.Hash = series.MetadataHash(hash.Text(m.Name), hash.Text(m.Help), hash.Text(m.Unit), m.Type)
 	r.addMetadata(&m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
-	return nil
-}
-
-// exemplar reads a prometheus.Exemplar, 1 labels, or an io.prometheus.write.v2.Exemplar, 1 labels_refs; 2 value and
-// 3 timestamp are the same.
-func (r *Request) exemplar(s *builder, message []byte, v Message) error {
-	x := exemplarBuilder{start: len(r.exemplarLabels)}
-	in := reader{b: message}
-	for in.more() {
-		field, wire := in.key()
-		switch {
-		case field == 1 && v == V2:
-			if wire == wireVarint {
-				x.ref(r, in.varint())
-				break
-			}
-			if !in.want(wire, wireBytes) {
-				break
-			}
-			refs := reader{b: in.bytes()}
-			for refs.more() && len(r.exemplarLabels) <= labelsPerSample*r.decoder.opts.MaxSamples {
-				x.ref(r, refs.varint())
-			}
-			if refs.err != nil {
-				return refs.err
-			}
-		case field == 1:
-			if !in.want(wire, wireBytes) {
-				break
-			}
-			name, value, err := labelFields(in.bytes())
-			if err != nil {
-				return err
-			}
-			r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: name, Value: value})
-		case field == 2:
-			if in.want(wire, wireFixed64) {
-				x.value = math.Float64frombits(in.fixed64())
-			}
-		case field == 3:
-			if in.want(wire, wireVarint) {
-				x.timeMs = int64(in.varint())
-			}
-		default:
-			in.skip(wire)
-		}
-		if err := r.checkCounts(0); err != nil {
-			return err
-		}
-	}
-	if in.err != nil {
-		return in.err
-	}
-	r.entries++
-	if err := x.finish(r); err != nil {
-		r.exemplarLabels = drop(r.exemplarLabels, x.start)
-		r.faults = append(r.faults, fault{kind: ledger.Exemplars, reason: ledger.InvalidExemplar, timeMs: x.timeMs, why: err})
-		s.faultyExemplars++
-	}
 	return nil
 }

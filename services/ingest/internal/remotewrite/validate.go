@@ -4,7 +4,6 @@ package remotewrite
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -279,64 +278,6 @@ func (r *Request) rejectTime(k ledger.Kind, ms int64, ls []series.Label) {
 	r.account.Reject(k, ledger.OutOfRange, 1, func() string {
 		return fmt.Sprintf("%s: timestamp %d ms is outside 0 to %d", series.Text(ls), ms, r.decoder.opts.MaxTimeMs)
 	})
-}
-
-// exemplarBuilder collects one exemplar: its labels are at the end of the request's.
-type exemplarBuilder struct {
-	start           int
-	value           float64
-	timeMs          int64
-	name            []byte // of a label whose value has not come yet
-	hasHalf, badRef bool
-}
-
-// ref adds half a label.
-func (x *exemplarBuilder) ref(r *Request, ref uint64) {
-	sym := r.symbol(uint32(ref))
-	switch {
-	case sym == nil:
-		x.badRef = true
-	case x.hasHalf:
-		r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: x.name, Value: sym.text})
-	default:
-		x.name = sym.text
-	}
-	x.hasHalf = !x.hasHalf
-}
-
-var (
-	errExemplarSymbols   = errors.New("exemplar: its labels refer to symbols that the request does not have, or end in the middle of a label")
-	errExemplarUTF8      = errors.New("exemplar: a label name or value is not UTF-8")
-	errExemplarName      = errors.New("exemplar: a label without a name")
-	errExemplarDuplicate = errors.New("exemplar: a label name occurs twice")
-)
-
-// finish puts the exemplar among those of the request, or returns what is wrong with its labels.
-func (x *exemplarBuilder) finish(r *Request) error {
-	if x.badRef || x.hasHalf {
-		return errExemplarSymbols
-	}
-	ls := r.exemplarLabels[x.start:]
-	for _, l := range ls {
-		if !validText(l.Name) || !validText(l.Value) {
-			return errExemplarUTF8
-		}
-		if len(l.Name) == 0 {
-			return errExemplarName
-		}
-	}
-	kept, twice := sortLabels(ls)
-	if twice {
-		return errExemplarDuplicate
-	}
-	r.exemplarLabels = drop(r.exemplarLabels, x.start+len(kept))
-	n := len(r.exemplarLabels)
-	e := series.Exemplar{Value: x.value, TimeMs: x.timeMs}
-	if n > x.start {
-		e.Labels = r.exemplarLabels[x.start:n:n]
-	}
-	r.exemplars = append(r.exemplars, e)
-	return nil
 }
 
 // explain is the example of a rejected series.
