@@ -186,13 +186,16 @@ func parseRule(value string) (rule, error) {
 	return rule{p: f}, nil
 }
 
-// String returns the plan as parse reads it, with what is left of the numbers of calls.
+// String returns the plan as parse reads it, with what is left of the numbers of calls; nothing when nothing is.
 func (p *plan) String() string {
 	var out []string
 	for k := range kinds {
 		out = appendEntry(out, k.String(), p.rules[Write][k].String(), p.rules[Query][k].String(), "0", k == Reject || k == Late)
 	}
 	out = appendEntry(out, "latency", latency(p.min[Write], p.max[Write]), latency(p.min[Query], p.max[Query]), "0s", false)
+	if len(out) == 0 {
+		return ""
+	}
 	return strings.Join(append(out, "seed="+strconv.FormatUint(p.seed, 10)), ",")
 }
 
