@@ -160,17 +160,6 @@ func (it *Item) timeNs() int64 {
 	return it.Extra.TimeNs
 }
 
-// compare orders items so that neighbours share as much as possible, and what is the same entry is adjacent.
-func compare(a, b *Item) int {
-	switch {
-	case a.key != b.key:
-		return cmp.Compare(a.key, b.key)
-	case a.TimeMs != b.TimeMs:
-		return cmp.Compare(a.TimeMs, b.TimeMs)
-	}
-	return compareEntry(a, b)
-}
-
 // compareEntry is 0 for the same entry: the first to arrive counts, whatever its value.
 func compareEntry(a, b *Item) int {
 	if a.Series != b.Series {
@@ -196,10 +185,17 @@ type Sorter struct {
 	items  []Item
 }
 
-// position is what sorting moves instead of an item.
+// position is what sorting moves and compares instead of an item.
 type position struct {
 	key sortKey
+	// tie holds bits of time and series: what is the same entry has the same, and little else has.
+	tie uint64
 	at  uint32
+}
+
+func newPosition(it *Item, at int) position {
+	const timeBits = 24
+	return position{it.key, uint64(it.TimeMs)<<(64-timeBits) | it.Series.Hash>>timeBits, uint32(at)}
 }
 
 // Arrange orders items as Sort does and removes nothing: of several requests, none may count for another. What is equal stays in
@@ -207,14 +203,20 @@ type position struct {
 func (s *Sorter) Arrange(items []Item) {
 	s.places = slices.Grow(s.places[:0], len(items))[:len(items)]
 	for i := range items {
-		s.places[i] = position{items[i].key, uint32(i)}
+		s.places[i] = newPosition(&items[i], i)
 	}
 	slices.SortFunc(s.places, func(a, b position) int {
-		if a.key != b.key {
+		switch {
+		case a.key != b.key:
 			return cmp.Compare(a.key, b.key)
+		case a.tie != b.tie:
+			return cmp.Compare(a.tie, b.tie)
 		}
 		x, y := &items[a.at], &items[b.at]
-		if c := compare(x, y); c != 0 {
+		if c := cmp.Compare(x.TimeMs, y.TimeMs); c != 0 {
+			return c
+		}
+		if c := compareEntry(x, y); c != 0 {
 			return c
 		}
 		if c := cmp.Compare(x.order, y.order); c != 0 {
