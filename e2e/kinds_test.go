@@ -334,6 +334,8 @@ func decodeKind(t *testing.T, f promschema.Family, a map[string]string) string {
 			t.Fatal(err)
 		}
 		return strconv.FormatInt(ms, 10)
+	case promschema.SampleFamily: // the start timestamp of a histogram
+		return a[promschema.StartAttribute]
 	}
 	t.Fatalf("family %d", f)
 	return ""
