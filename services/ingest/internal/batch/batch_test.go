@@ -43,7 +43,7 @@ func newSeries(t testing.TB, ls []labels.Label) *Series {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSeries(ls, labels.New(ls...).Hash(), 0, enc)
+	s := NewSeries(ls, labels.New(ls...).Hash(), 0, 0, enc)
 	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestSameRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSeries(ls(), 1, 0, enc)
+	s := NewSeries(ls(), 1, 0, 0, enc)
 	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}

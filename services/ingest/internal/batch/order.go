@@ -11,13 +11,16 @@ import (
 
 // Order says by which labels items are sorted, so that the records of a batch share what is dearest to send with each. Which
 // labels those are depends on what requests hold: Learn finds out.
-type Order struct{ labels []string }
+type Order struct {
+	labels  []string
+	version uint16
+}
 
 // maxOrderLabels is how many labels an order has at most: a sort key has room for so many hashes.
 const maxOrderLabels = 3
 
 // NewOrder returns the order to begin with: by target, as Prometheus names it, then by metric.
-func NewOrder() *Order { return &Order{[]string{"job", "instance", model.MetricNameLabel}} }
+func NewOrder() *Order { return &Order{[]string{"job", "instance", model.MetricNameLabel}, 1} }
 
 // String names the labels.
 func (o *Order) String() string { return strings.Join(o.labels, ", ") }
@@ -27,8 +30,9 @@ func (o *Order) String() string { return strings.Join(o.labels, ", ") }
 type sortKey uint64
 
 const (
-	firstBits = 24
-	otherBits = 20
+	firstBits = 20
+	otherBits = 14
+	keyBits   = firstBits + (maxOrderLabels-1)*otherBits // leaves room for an order's version
 )
 
 // group is the first label's part of a key.
@@ -41,23 +45,17 @@ func (k sortKey) with(position int, hash uint32) sortKey {
 	return k | sortKey(hash>>(32-otherBits))<<(otherBits*(maxOrderLabels-1-position))
 }
 
-// place is where an order puts a series.
-type place struct {
-	order *Order
-	key   sortKey
-}
-
-// sortKey returns where an order puts the series, which is computed once.
+// sortKey returns where an order puts the series. It is computed once and kept beside the order's version.
 func (s *Series) sortKey(o *Order) sortKey {
-	if p := s.place.Load(); p != nil && p.order == o {
-		return p.key
+	if p := s.place.Load(); uint16(p>>keyBits) == o.version {
+		return sortKey(p & (1<<keyBits - 1))
 	}
-	p := &place{order: o}
+	var k sortKey
 	for i, name := range o.labels {
-		p.key = p.key.with(i, fnv(s.value(name)))
+		k = k.with(i, fnv(s.value(name)))
 	}
-	s.place.Store(p)
-	return p.key
+	s.place.Store(uint64(o.version)<<keyBits | uint64(k))
+	return k
 }
 
 // value returns the value of a label, empty when the series has none.
@@ -150,7 +148,7 @@ func (o *Order) Learn(items []Item) *Order {
 	if best == nil || slices.Equal(best, o.labels) || float64(bestCost) > worthwhile*float64(cost(o.labels)) {
 		return o
 	}
-	return &Order{best}
+	return &Order{best, max(1, o.version+1)}
 }
 
 // labelNames returns the names of the labels that take most bytes in items.

@@ -37,6 +37,9 @@ func TestOrderIsNearTheBest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first, _ := meteredOf(order, request)
 			learned := order.Learn(request)
+			if learned != order && learned.version == order.version {
+				t.Error("two orders of one version")
+			}
 			got, calls := meteredOf(learned, request)
 			best, how := bestOrder(learned, request)
 			t.Logf("%d records: %d bytes at first, %d in %d calls by %s; the best order found (%s) has %d in %d: %.3f times", len(request), first, got, calls, learned, how, best, (len(request)+99)/100, float64(got)/float64(best))

@@ -17,30 +17,33 @@ import (
 
 // Series is a series as records have it. It is made once and shared by all requests that write to the series; only what
 // is remembered of its start timestamps changes.
+//
+// What every sample needs comes first, and little of it is elsewhere: with many series each step to another place in memory
+// costs as much as a good deal of computing.
 type Series struct {
 	// Hash is that of series.Series.
 	Hash uint64
-	// Generation is that of the catalogue it was encoded with.
-	Generation uint64
+	// Scope and Generation are the caller's own: the table for which it was encoded, and that of the catalogue.
+	Scope, Generation uint64
 
-	key     string // the labels, see appendKey: one piece of memory to compare
-	encoded promschema.Series
-	plain   identity
+	place atomic.Uint64 // see sortKey
+	key   string        // the labels, see appendKey: one piece of memory to compare
+	plain identity
 	// families are the identities of extension records, by family; nil until needed.
 	families [promschema.Families]atomic.Pointer[identity]
-	place    atomic.Pointer[place]
 	start    atomic.Pointer[start]
+	encoded  promschema.Series
 }
 
 // identity is what all records of a series in one form share.
 type identity struct {
-	measure     string
-	measureJSON string
-	multi       bool
 	// pairs are the dimensions, as handles that are equal when name and value are: batches are made by comparing
 	// the dimensions of all their records.
-	pairs []handle
-	bytes int // of the names and values of all dimensions
+	pairs       []handle
+	measureJSON string
+	measure     string
+	bytes       int // of the names and values of all dimensions
+	multi       bool
 	// dimensions are the same once more, for the SDK's input; nil until needed.
 	dimensions atomic.Pointer[[]types.Dimension]
 }
@@ -57,8 +60,8 @@ type handle = unique.Handle[pair]
 type start struct{ ms, sinceMs int64 }
 
 // NewSeries prepares a series for batches. It takes possession of encoded.
-func NewSeries(ls []labels.Label, hash, generation uint64, encoded promschema.Series) *Series {
-	s := &Series{Hash: hash, Generation: generation, encoded: encoded, key: string(appendKey(nil, ls))}
+func NewSeries(ls []labels.Label, hash, scope, generation uint64, encoded promschema.Series) *Series {
+	s := &Series{Hash: hash, Scope: scope, Generation: generation, encoded: encoded, key: string(appendKey(nil, ls))}
 	pairs := makePairs(encoded.Dimensions)
 	s.plain.set(encoded.Measure, false, pairs)
 	s.encoded.Dimensions = dimensions(pairs) // the text is there once for all series that have it
@@ -98,11 +101,18 @@ func dimensions(pairs []handle) []promschema.Dimension {
 }
 
 func (id *identity) set(measure string, multi bool, pairs []handle) {
-	id.measure, id.multi, id.pairs = measure, multi, pairs
-	id.measureJSON = string(appendString([]byte(`"MeasureName":`), measure))
+	id.pairs = pairs
+	id.setMeasure(measure, multi)
 	for _, p := range pairs {
 		id.bytes += len(p.Value().Name) + len(p.Value().Dimension.Value)
 	}
+}
+
+// setMeasure sets the measure name, whose text many series share.
+func (id *identity) setMeasure(measure string, multi bool) {
+	id.multi = multi
+	id.measure = unique.Make(measure).Value()
+	id.measureJSON = unique.Make(string(appendString([]byte(`"MeasureName":`), measure))).Value()
 }
 
 // input returns the dimensions as the SDK has them.
@@ -130,8 +140,8 @@ func (s *Series) Extend(f promschema.Family) error {
 	}
 	for other := range s.families {
 		if have := s.families[other].Load(); have != nil {
-			id := &identity{measure: f.Measure(s.encoded.Metric), multi: true, pairs: have.pairs, bytes: have.bytes}
-			id.measureJSON = string(appendString([]byte(`"MeasureName":`), id.measure))
+			id := &identity{pairs: have.pairs, bytes: have.bytes}
+			id.setMeasure(f.Measure(s.encoded.Metric), true)
 			s.families[f].Store(id)
 			return nil
 		}

@@ -21,20 +21,60 @@ const shards = 16 // so that requests in parallel seldom wait for each other
 type shard struct {
 	mu         sync.Mutex
 	limit      int // of each generation
-	young, old map[uint64]cached
+	young, old slots
 	_          [64]byte // keeps neighbours out of each other's cache line
 }
 
-type cached struct {
-	table  uint64
-	series *batch.Series
+// slots is a hash table with linear probing. Go's maps look in two places for every key; with many series that is half
+// of what finding one costs.
+type slots struct {
+	slots []slot // a power of two of them, at most half of them taken
+	used  int
+}
+
+type slot struct {
+	key    uint64
+	series *batch.Series // nil: free
+}
+
+// find returns the place of a key, or the free one where it would be. slots must not be empty.
+func (t *slots) find(key uint64) *slot {
+	mask := uint64(len(t.slots) - 1)
+	for i := key * 0x9e3779b97f4a7c15 >> 20 & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.series == nil || s.key == key {
+			return s
+		}
+	}
+}
+
+func (t *slots) get(key uint64) *batch.Series {
+	if t.used == 0 {
+		return nil
+	}
+	return t.find(key).series
+}
+
+func (t *slots) put(key uint64, s *batch.Series) {
+	if 2*t.used >= len(t.slots) {
+		before := t.slots
+		t.slots = make([]slot, max(16, 2*len(before)))
+		for _, x := range before {
+			if x.series != nil {
+				*t.find(x.key) = x
+			}
+		}
+	}
+	at := t.find(key)
+	if at.series == nil {
+		t.used++
+	}
+	*at = slot{key, s}
 }
 
 func newCache(size int) *cache {
 	c := &cache{}
 	for i := range c.shards {
 		c.shards[i].limit = max(1, size/shards/2)
-		c.shards[i].young = map[uint64]cached{}
 	}
 	return c
 }
@@ -49,45 +89,43 @@ func (c *cache) get(table uint64, sr *series.Series, generation uint64) *batch.S
 	key := cacheKey(table, sr.Hash)
 	s := c.shard(key)
 	s.mu.Lock()
-	e, ok := s.young[key]
-	if !ok {
-		if e, ok = s.old[key]; ok {
-			delete(s.old, key)
-			s.put(key, e)
+	found := s.young.get(key)
+	if found == nil {
+		if found = s.old.get(key); found != nil {
+			s.put(key, found)
 		}
 	}
 	s.mu.Unlock()
 	// Different label sets may share a hash, so the labels decide.
-	if !ok || e.table != table || e.series.Generation != generation || !e.series.Is(sr.Labels) {
+	if found == nil || found.Scope != table || found.Generation != generation || !found.Is(sr.Labels) {
 		return nil
 	}
-	return e.series
+	return found
 }
 
-func (c *cache) add(table uint64, s *batch.Series) {
-	key := cacheKey(table, s.Hash)
+func (c *cache) add(s *batch.Series) {
+	key := cacheKey(s.Scope, s.Hash)
 	sh := c.shard(key)
 	sh.mu.Lock()
-	delete(sh.old, key)
-	sh.put(key, cached{table, s})
+	sh.put(key, s)
 	sh.mu.Unlock()
 }
 
 // put adds to the young generation. The caller holds the lock.
-func (s *shard) put(key uint64, e cached) {
-	if _, have := s.young[key]; !have && len(s.young) >= s.limit {
-		s.young, s.old = map[uint64]cached{}, s.young
+func (s *shard) put(key uint64, x *batch.Series) {
+	if s.young.used >= s.limit && s.young.get(key) == nil {
+		s.young, s.old = slots{}, s.young
 	}
-	s.young[key] = e
+	s.young.put(key, x)
 }
 
-// size is the number of series in the cache.
+// size is the number of series in the cache; one that is in both generations counts twice.
 func (c *cache) size() int {
 	n := 0
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		n += len(s.young) + len(s.old)
+		n += s.young.used + s.old.used
 		s.mu.Unlock()
 	}
 	return n

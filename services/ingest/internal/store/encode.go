@@ -40,11 +40,11 @@ func (e *encoder) encode(in Entries) {
 		enc := e.store.cache.get(e.table.id, sr, generation)
 		if enc == nil {
 			var err error
-			if enc, err = e.store.encodeSeries(copyLabels(sr.Labels), sr.Hash, generation, e.table.catalogue); err != nil {
+			if enc, err = e.store.encodeSeries(e.table, copyLabels(sr.Labels), sr.Hash, generation, e.table.catalogue); err != nil {
 				e.rejectSeries(sr, err)
 				continue
 			}
-			e.store.cache.add(e.table.id, enc)
+			e.store.cache.add(enc)
 		}
 		var start *batch.Item // of the samples at hand
 		for _, x := range sr.Samples {

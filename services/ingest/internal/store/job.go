@@ -198,7 +198,7 @@ func (j *job) encodeAgain(ctx context.Context) []batch.Item {
 			cat.DenyMeasure(measure)
 		}
 		old := r.item.Series
-		enc, err := j.store.encodeSeries(old.Labels(), old.Hash, cat.Generation(), cols)
+		enc, err := j.store.encodeSeries(j.table, old.Labels(), old.Hash, cat.Generation(), cols)
 		if err == nil {
 			err = r.item.Extend(enc)
 		}

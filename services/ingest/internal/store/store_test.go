@@ -101,11 +101,11 @@ func TestCacheIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return batch.NewSeries(ls, s.Hash, generation, enc)
+		return batch.NewSeries(ls, s.Hash, 1, generation, enc)
 	}
-	c.add(1, labelsOf(hot, 5))
+	c.add(labelsOf(hot, 5))
 	for i := 1; i < 5000; i++ {
-		c.add(1, labelsOf(one(key(i), "__name__", fmt.Sprint("m", i)), 5))
+		c.add(labelsOf(one(key(i), "__name__", fmt.Sprint("m", i)), 5))
 		if c.get(1, &hot, 5) == nil {
 			t.Fatalf("the series in use went after %d others", i)
 		}
