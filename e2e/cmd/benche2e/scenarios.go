@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
+	"log/slog"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -17,62 +14,140 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-project/tributary/e2e/internal/load"
 	"github.com/tributary-project/tributary/e2e/internal/proc"
 	"github.com/tributary-project/tributary/e2e/internal/standin"
+	"github.com/tributary-project/tributary/internal/grpcserver"
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 )
 
-// scenario is one system under load.
+// Names of the scenarios.
+const (
+	yardstickScenario  = "prometheus"
+	countingScenario   = "gateway+ingest/counting"
+	fourScenario       = "four-processes"
+	allScenario        = "all-in-one"
+	oneSenderScenario  = "latency/1-sender"
+	manySenderScenario = "latency/16-senders"
+	smallScenario      = "small-requests"
+	oneIngestScenario  = "scaling/1-ingest"
+	twoIngestScenario  = "scaling/2-ingests"
+	gatewayScenario    = "gateway-alone"
+	orderScenario      = "order"
+	soakScenario       = "soak"
+)
+
+// serviceLatency is how long the counting endpoint takes for a call where a scenario is about waiting.
+const serviceLatency = 20 * time.Millisecond
+
+// manySenders is how many senders the memory of the processes is bounded for.
+const manySenders = 16
+
+// scenario is one system under one load.
 type scenario struct {
-	name      string
-	yardstick bool
-	// start starts the processes and says where to write; metrics, if not empty, is where ingest's metrics are.
+	name string
+	// start starts the processes and says where to write.
 	start func(ctx context.Context, b *bench, s *system) error
-	// counted are the processes whose CPU time the rate is divided by; empty means all.
+	// counted are the processes, by role, whose CPU time the rate is divided by; empty means all.
 	counted []string
+	// shape changes the load from the usual one; nil changes nothing.
+	shape func(c *load.Config)
+	// noRatio is set when a comparison with the yardstick says nothing.
+	noRatio bool
+}
+
+// group is scenarios that take turns.
+type group struct {
+	title         string
+	everyProtocol bool
+	scenarios     []scenario
+}
+
+func groups() []group {
+	services := []string{"gateway", "ingest"}
+	return []group{
+		{title: "The whole", everyProtocol: true, scenarios: []scenario{
+			{name: yardstickScenario, start: startPrometheus},
+			{name: countingScenario, start: startCounting(counting{ingests: 1}), counted: services},
+			{name: fourScenario, start: startFour},
+			{name: allScenario, start: startAll},
+		}},
+		{title: "Waiting for the service", scenarios: []scenario{
+			{name: oneSenderScenario, start: startCounting(counting{latency: serviceLatency, ingests: 1}), counted: services, shape: func(c *load.Config) { c.Senders = 1 }},
+			{name: manySenderScenario, start: startCounting(counting{latency: serviceLatency, ingests: 1}), counted: services, shape: many},
+			{name: smallScenario, start: startCounting(counting{ingests: 1}), counted: services, noRatio: true, shape: func(c *load.Config) {
+				c.Set, c.Senders, c.SamplesPerRequest, c.Rate = load.NewSet(40, c.Set.Run()), 4, 10, 400
+			}},
+		}},
+		{title: "Scaling, 8 calls in flight per ingest", scenarios: []scenario{
+			{name: oneIngestScenario, start: startCounting(scaling(1)), counted: services, noRatio: true, shape: many},
+			{name: twoIngestScenario, start: startCounting(scaling(2)), counted: services, noRatio: true, shape: many},
+		}},
+		{title: "The gateway alone", scenarios: []scenario{
+			{name: gatewayScenario, start: startGateway, noRatio: true, shape: func(c *load.Config) {
+				c.Set = load.NewSet(c.Senders*c.SamplesPerRequest, c.Set.Run()) // full requests only
+			}},
+		}},
+	}
+}
+
+// many is the load of many senders, their requests filled by several samples of each series.
+func many(c *load.Config) { c.Senders, c.Fill = manySenders, true }
+
+func scaling(ingests int) counting {
+	return counting{latency: serviceLatency, ingests: ingests, flags: []string{"--ingest.max-inflight-writes=8"}}
+}
+
+func names() []string {
+	var out []string
+	for _, g := range groups() {
+		for _, s := range g.scenarios {
+			out = append(out, s.name)
+		}
+	}
+	return append(out, orderScenario, soakScenario)
 }
 
 // system is what a scenario has started.
 type system struct {
 	dir       string
 	writeURL  string
-	metrics   string
+	metrics   []string // where the metrics of each ingest are
 	processes []*proc.Process
 	counter   *standin.Counter
 	closers   []func()
 }
 
-// Scenarios that marks are about.
-const (
-	countingScenario = "gateway+ingest/counting"
-	allScenario      = "all-in-one"
-)
-
-func scenarios() []scenario {
-	return []scenario{
-		{name: "prometheus", yardstick: true, start: startPrometheus},
-		{name: countingScenario, start: startCounting, counted: []string{"gateway", "ingest"}},
-		{name: "four-processes", start: startFour},
-		{name: allScenario, start: startAll},
+// stop ends the processes, front to back, and what they stood on.
+func (s *system) stop() error {
+	var errs []error
+	for i := len(s.processes) - 1; i >= 0; i-- {
+		errs = append(errs, s.processes[i].Stop())
 	}
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-func names() []string {
-	var out []string
-	for _, s := range scenarios() {
-		out = append(out, s.name)
-	}
-	return out
-}
-
-// launch starts a binary of the project or Prometheus with a name of its own.
-func (s *system) launch(ctx context.Context, b *bench, name, readyURL string, args ...string) error {
-	p, err := proc.Start(ctx, name, s.dir, filepath.Join(b.bin, name), readyURL, args...)
+// launch starts a binary under a name that begins with its role.
+func (s *system) launch(ctx context.Context, b *bench, name, binary, readyURL string, args ...string) error {
+	p, err := proc.Start(ctx, name, s.dir, filepath.Join(b.bin, binary), readyURL, args...)
 	if err != nil {
 		return err
 	}
 	s.processes = append(s.processes, p)
 	return nil
+}
+
+// role is the name of a process without its number.
+func role(name string) string {
+	if head, number, ok := strings.Cut(name, "#"); ok && number != "" {
+		return head
+	}
+	return name
 }
 
 func freeAddress() (string, error) {
@@ -105,15 +180,24 @@ func startPrometheus(ctx context.Context, b *bench, s *system) error {
 		return err
 	}
 	s.writeURL = "http://" + a + "/api/v1/write"
-	return s.launch(ctx, b, "prometheus", "http://"+a+"/-/ready", "--config.file="+config, "--web.enable-remote-write-receiver",
+	return s.launch(ctx, b, "prometheus", "prometheus", "http://"+a+"/-/ready", "--config.file="+config, "--web.enable-remote-write-receiver",
 		"--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+a)
 }
 
-func startCounting(ctx context.Context, b *bench, s *system) error {
-	s.counter = &standin.Counter{}
-	srv := httptest.NewServer(s.counter)
-	s.closers = append(s.closers, srv.Close)
-	return startServices(ctx, b, s, srv.URL, false)
+// counting is a gateway and some ingests before an endpoint that only counts.
+type counting struct {
+	latency time.Duration
+	ingests int
+	flags   []string // of ingest
+}
+
+func startCounting(c counting) func(ctx context.Context, b *bench, s *system) error {
+	return func(ctx context.Context, b *bench, s *system) error {
+		s.counter = &standin.Counter{Latency: c.latency}
+		srv := httptest.NewServer(s.counter)
+		s.closers = append(s.closers, srv.Close)
+		return startServices(ctx, b, s, srv.URL, c.ingests, c.flags, false)
+	}
 }
 
 func startFour(ctx context.Context, b *bench, s *system) error {
@@ -121,29 +205,62 @@ func startFour(ctx context.Context, b *bench, s *system) error {
 	if err != nil {
 		return err
 	}
-	if err := s.launch(ctx, b, "timestream-local", "http://"+a+"/-/ready", "--listen-address="+a, "--data-dir="+filepath.Join(s.dir, "data")); err != nil {
+	if err := s.launch(ctx, b, "timestream-local", "timestream-local", "http://"+a+"/-/ready", "--listen-address="+a, "--data-dir="+filepath.Join(s.dir, "data")); err != nil {
 		return err
 	}
-	return startServices(ctx, b, s, "http://"+a, true)
+	return startServices(ctx, b, s, "http://"+a, 1, nil, true)
 }
 
-func startServices(ctx context.Context, b *bench, s *system, endpoint string, withQuery bool) error {
-	a, err := addresses(6)
+// startServices starts what stands before an endpoint. The ingests are replicas behind one name, as in a cluster: each has
+// a loopback address of its own and all have the same port.
+func startServices(ctx context.Context, b *bench, s *system, endpoint string, ingests int, ingestFlags []string, withQuery bool) error {
+	a, err := addresses(5)
 	if err != nil {
 		return err
 	}
 	store := []string{"--timestream.endpoint=" + endpoint, "--timestream.local-credentials"}
-	if err := s.launch(ctx, b, "ingest", "http://"+a[1]+"/-/ready", append(store, "--grpc.listen-address="+a[0], "--web.listen-address="+a[1])...); err != nil {
+	_, port, err := net.SplitHostPort(a[0])
+	if err != nil {
 		return err
 	}
+	var hosts []net.IP
+	for i := range ingests {
+		host, name := net.IPv4(127, 0, 0, byte(i+1)), "ingest"
+		if ingests > 1 {
+			name += "#" + strconv.Itoa(i+1)
+		}
+		web, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		args := append(append([]string{"--grpc.listen-address=" + net.JoinHostPort(host.String(), port), "--web.listen-address=" + web}, store...), ingestFlags...)
+		if err := s.launch(ctx, b, name, "ingest", "http://"+web+"/-/ready", args...); err != nil {
+			return err
+		}
+		hosts = append(hosts, host)
+		s.metrics = append(s.metrics, "http://"+web+"/metrics")
+	}
 	if withQuery {
-		if err := s.launch(ctx, b, "query", "http://"+a[3]+"/-/ready", append(store, "--grpc.listen-address="+a[2], "--web.listen-address="+a[3])...); err != nil {
+		if err := s.launch(ctx, b, "query", "query", "http://"+a[2]+"/-/ready", append(store, "--grpc.listen-address="+a[1], "--web.listen-address="+a[2])...); err != nil {
 			return err
 		}
 	}
-	s.writeURL, s.metrics = "http://"+a[4]+"/api/v1/write", "http://"+a[1]+"/metrics"
-	return s.launch(ctx, b, "gateway", "http://"+a[4]+"/-/ready?role=ingest", "--web.listen-address="+a[4], "--grpc.listen-address="+a[5],
-		"--ingest.address="+a[0], "--query.address="+a[2])
+	ingest := a[0]
+	if ingests > 1 {
+		names, err := serveNames(hosts)
+		if err != nil {
+			return err
+		}
+		s.closers = append(s.closers, names.close)
+		ingest = "dns://" + names.address + "/ingest.test.:" + port
+	}
+	return s.startGateway(ctx, b, a[3], a[4], ingest, a[1])
+}
+
+func (s *system) startGateway(ctx context.Context, b *bench, web, grpc, ingest, query string) error {
+	s.writeURL = "http://" + web + "/api/v1/write"
+	return s.launch(ctx, b, "gateway", "gateway", "http://"+web+"/-/ready?role=ingest", "--web.listen-address="+web, "--grpc.listen-address="+grpc,
+		"--ingest.address="+ingest, "--query.address="+query)
 }
 
 func startAll(ctx context.Context, b *bench, s *system) error {
@@ -151,161 +268,37 @@ func startAll(ctx context.Context, b *bench, s *system) error {
 	if err != nil {
 		return err
 	}
-	p, err := proc.Start(ctx, "tributary", s.dir, filepath.Join(b.bin, "tributary"), "http://"+a[0]+"/-/ready", "all",
+	s.writeURL, s.metrics = "http://"+a[0]+"/api/v1/write", []string{"http://" + a[0] + "/metrics"}
+	return s.launch(ctx, b, "tributary", "tributary", "http://"+a[0]+"/-/ready", "all",
 		"--web.listen-address="+a[0], "--grpc.listen-address="+a[1], "--local.listen-address="+a[2], "--data-dir="+filepath.Join(s.dir, "data"))
+}
+
+// yes is an ingest service that stores nothing and says that it stored a full request.
+type yes struct {
+	ingestv1.UnimplementedIngestServiceServer
+
+	answer *ingestv1.WriteResponse
+}
+
+func (y yes) Write(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+	return y.answer, nil
+}
+
+// startGateway starts a gateway before an ingest service in this process, so that what it costs is its own.
+func startGateway(ctx context.Context, b *bench, s *system) error {
+	n := uint64(b.load.SamplesPerRequest)
+	server, err := grpcserver.New(grpcserver.DefaultConfig("127.0.0.1:0"), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	s.processes = append(s.processes, p)
-	s.writeURL, s.metrics = "http://"+a[0]+"/api/v1/write", "http://"+a[0]+"/metrics"
-	return nil
-}
-
-// result is one row.
-type result struct {
-	name     string
-	report   *load.Report
-	counted  time.Duration
-	byProc   []string
-	peakRSS  int64   // of all processes together, bytes
-	metered  float64 // bytes; negative when unknown
-	recorded int64   // records that the counting endpoint took; 0 without one
-}
-
-// measure starts a scenario, warms it up, puts it under load and stops it.
-func (b *bench) measure(ctx context.Context, sc scenario) (_ *result, err error) {
-	dir, err := os.MkdirTemp("", "benche2e-")
+	ingestv1.RegisterIngestServiceServer(server.GRPC, yes{answer: &ingestv1.WriteResponse{Ledger: &ingestv1.Ledger{Samples: &ingestv1.Counts{Received: n, Stored: n}}}})
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() { _ = server.Serve(serving); close(ended) }()
+	s.closers = append(s.closers, func() { stop(); <-ended })
+	a, err := addresses(3)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &system{dir: dir}
-	defer func() {
-		for i := len(s.processes) - 1; i >= 0; i-- {
-			err = errors.Join(err, s.processes[i].Stop())
-		}
-		for _, c := range s.closers {
-			c()
-		}
-	}()
-	if err := sc.start(ctx, b, s); err != nil {
-		return nil, err
-	}
-	cfg := b.load
-	cfg.URL = s.writeURL
-	cfg.Set = load.NewSet(b.series, sc.name)
-	warm := cfg
-	warm.Duration = 3 * time.Second
-	if _, err := load.Run(ctx, warm); err != nil {
-		return nil, err
-	}
-	before, err := cpuTimes(s.processes)
-	if err != nil {
-		return nil, err
-	}
-	meteredBefore, err := s.metered(ctx)
-	if err != nil {
-		return nil, err
-	}
-	recordsBefore := int64(0)
-	if s.counter != nil {
-		recordsBefore = s.counter.Records()
-	}
-	report, err := load.Run(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if report.Rejected > 0 || report.Abandoned > 0 || report.WrongCounts > 0 {
-		return nil, fmt.Errorf("%d requests rejected (%s), %d abandoned, %d with wrong counts: the load was not taken", report.Rejected, report.FirstRejection, report.Abandoned, report.WrongCounts)
-	}
-	after, err := cpuTimes(s.processes)
-	if err != nil {
-		return nil, err
-	}
-	r := &result{name: sc.name, report: report, metered: -1}
-	if meteredAfter, err := s.metered(ctx); err != nil {
-		return nil, err
-	} else if meteredAfter >= 0 {
-		r.metered = meteredAfter - meteredBefore
-	}
-	if s.counter != nil {
-		if r.recorded = s.counter.Records() - recordsBefore; r.recorded != report.SamplesAcknowledged {
-			return nil, fmt.Errorf("%d samples acknowledged, %d records counted", report.SamplesAcknowledged, r.recorded)
-		}
-	}
-	for i, p := range s.processes {
-		rss, err := p.PeakRSS()
-		if err != nil {
-			return nil, err
-		}
-		r.peakRSS += rss
-		cpu := after[i] - before[i]
-		if len(sc.counted) == 0 || contains(sc.counted, p.Name) {
-			r.counted += cpu
-		}
-		r.byProc = append(r.byProc, fmt.Sprintf("%s %.1f/%d", p.Name, cpu.Seconds(), rss>>20))
-	}
-	return r, nil
-}
-
-func cpuTimes(ps []*proc.Process) ([]time.Duration, error) {
-	out := make([]time.Duration, len(ps))
-	for i, p := range ps {
-		var err error
-		if out[i], err = p.CPU(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// meteredMetric is ingest's count of the bytes that Timestream meters for what was written.
-const meteredMetric = "tributary_ingest_metered_bytes_total"
-
-// metered reads it; -1 when the scenario has none.
-func (s *system) metered(ctx context.Context) (float64, error) {
-	if s.metrics == "" {
-		return -1, nil
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metrics, nil)
-	if err != nil {
-		return 0, err
-	}
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	sum, found := 0.0, false
-	for sc := bufio.NewScanner(res.Body); sc.Scan(); {
-		name, value, ok := strings.Cut(sc.Text(), " ")
-		if family, _, _ := strings.Cut(name, "{"); !ok || family != meteredMetric {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return 0, err
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		return 0, fmt.Errorf("%s has no %s", s.metrics, meteredMetric)
-	}
-	return sum, nil
-}
-
-func (r *result) perCPUSecond() float64 {
-	return float64(r.report.SamplesAcknowledged) / r.counted.Seconds()
-}
-
-func (r *result) print(w io.Writer, yardstick float64) {
-	ratio, metered := "-", "-"
-	if yardstick > 0 {
-		ratio = fmt.Sprintf("%.2f", r.perCPUSecond()/yardstick)
-	}
-	if r.metered >= 0 {
-		metered = fmt.Sprintf("%.0f", r.metered/1024/float64(r.report.SamplesAcknowledged)*1000)
-	}
-	fmt.Fprintf(w, "%-34s %12.0f %14.0f %9s %10s %12s  %s\n", r.name, r.report.SamplesPerSecond(), r.perCPUSecond(), ratio,
-		fmt.Sprintf("%d/%d", r.report.Latency(0.5).Milliseconds(), r.report.Latency(0.99).Milliseconds()), metered, strings.Join(r.byProc, ", "))
+	return s.startGateway(ctx, b, a[0], a[1], server.Addr().String(), a[2])
 }
