@@ -43,7 +43,7 @@ func newSeries(t testing.TB, ls []labels.Label) *Series {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSeries(ls, labels.New(ls...).Hash(), 0, 0, enc)
+	s := NewSeries(ls, series.Hash{A: labels.New(ls...).Hash()}, 0, 0, enc)
 	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func randomExtra(t testing.TB, r *rand.Rand, s *Series, n int) Item {
 			t.Fatal(err)
 		}
 		x.Kind, x.Family, x.TimeNs = ledger.Metadata, promschema.MetadataFamily, promschema.MetadataTimeNs(ms, entry)
-		if s, err = NewMetric("m", 1); err != nil {
+		if s, err = NewMetric("m", series.Hash{A: 1}); err != nil {
 			t.Fatal(err)
 		}
 	default:
@@ -305,8 +305,8 @@ func TestSortRemovesRepeats(t *testing.T) {
 	a := newSeries(t, ingesttest.L("__name__", "a", "job", "x"))
 	again := newSeries(t, ingesttest.L("__name__", "a", "job", "x")) // the same series, encoded twice
 	b := newSeries(t, ingesttest.L("__name__", "b", "job", "x"))
-	twin := newSeries(t, ingesttest.L("__name__", "a", "job", "x", "k", "v")) // another series with the same hash
-	twin.Hash = a.Hash
+	twin := newSeries(t, ingesttest.L("__name__", "a", "job", "x", "k", "v")) // another series
+	twin.Hash = series.Hash{A: a.Hash.A, B: 1}                                // the same in one half
 	items := new(Sorter).Sort([]Item{
 		NewItem(a, order, 1, 10, 0), NewItem(b, order, 1, 11, 1), NewItem(twin, order, 1, 12, 2), NewItem(again, order, 1, math.NaN(), 3), NewItem(a, order, 2, 14, 4),
 		NewItem(twin, order, 1, 15, 5), NewItem(a, order, 1, 10, 6), NewItem(a, order, 2, 14, 7),
@@ -396,7 +396,7 @@ func TestSameRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSeries(ls(), 1, 0, 0, enc)
+	s := NewSeries(ls(), series.Hash{A: 1}, 0, 0, enc)
 	if err := s.Extend(promschema.SampleFamily); err != nil {
 		t.Fatal(err)
 	}
@@ -414,16 +414,10 @@ type deny struct{}
 func (deny) Dimension(string) bool { return true }
 func (deny) Measure(string) bool   { return false }
 
-func TestIs(t *testing.T) {
-	s := newSeries(t, ingesttest.L("__name__", "a", "job", "x"))
-	of := func(pairs ...string) (out []series.Label) {
-		for _, l := range ingesttest.L(pairs...) {
-			out = append(out, series.Label{Name: []byte(l.Name), Value: []byte(l.Value)})
-		}
-		return out
-	}
-	if !s.Is(of("__name__", "a", "job", "x")) || s.Is(of("__name__", "a", "job", "y")) || s.Is(of("__name__", "a")) || s.Is(of("__name__", "a", "jox", "x")) {
-		t.Error("series are told apart by their labels")
+func TestLabelsOfASeries(t *testing.T) {
+	want := ingesttest.L("__name__", "a", "job", "x", "é", "a=\"b\"\n")
+	if got := newSeries(t, slices.Clone(want)).Labels(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -5,7 +5,6 @@ package batch
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/timestream"
@@ -163,10 +162,10 @@ func (it *Item) timeNs() int64 {
 // compareEntry is 0 for the same entry: the first to arrive counts, whatever its value.
 func compareEntry(a, b *Item) int {
 	if a.Series != b.Series {
-		if a.Series.Hash != b.Series.Hash {
-			return cmp.Compare(a.Series.Hash, b.Series.Hash)
+		if c := cmp.Compare(a.Series.Hash.A, b.Series.Hash.A); c != 0 {
+			return c
 		}
-		if c := strings.Compare(a.Series.key, b.Series.key); c != 0 {
+		if c := cmp.Compare(a.Series.Hash.B, b.Series.Hash.B); c != 0 {
 			return c
 		}
 	}
@@ -195,7 +194,7 @@ type position struct {
 
 func newPosition(it *Item, at int) position {
 	const timeBits = 24
-	return position{it.key, uint64(it.TimeMs)<<(64-timeBits) | it.Series.Hash>>timeBits, uint32(at)}
+	return position{it.key, uint64(it.TimeMs)<<(64-timeBits) | it.Series.Hash.A>>timeBits, uint32(at)}
 }
 
 // Arrange orders items as Sort does and removes nothing: of several requests, none may count for another. What is equal stays in

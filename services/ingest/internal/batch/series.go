@@ -22,12 +22,12 @@ import (
 // costs as much as a good deal of computing.
 type Series struct {
 	// Hash is that of series.Series.
-	Hash uint64
+	Hash series.Hash
 	// Scope and Generation are the caller's own: the table for which it was encoded, and that of the catalogue.
 	Scope, Generation uint64
 
 	place atomic.Uint64 // see sortKey
-	key   string        // the labels, see appendKey: one piece of memory to compare
+	key   string        // the labels, see appendKey
 	plain identity
 	// families are the identities of extension records, by family; nil until needed.
 	families [promschema.Families]atomic.Pointer[identity]
@@ -60,7 +60,7 @@ type handle = unique.Handle[pair]
 type start struct{ ms, sinceMs int64 }
 
 // NewSeries prepares a series for batches. It takes possession of encoded.
-func NewSeries(ls []labels.Label, hash, scope, generation uint64, encoded promschema.Series) *Series {
+func NewSeries(ls []labels.Label, hash series.Hash, scope, generation uint64, encoded promschema.Series) *Series {
 	s := &Series{Hash: hash, Scope: scope, Generation: generation, encoded: encoded, key: string(appendKey(nil, ls))}
 	pairs := makePairs(encoded.Dimensions)
 	s.plain.set(encoded.Measure, false, pairs)
@@ -69,7 +69,7 @@ func NewSeries(ls []labels.Label, hash, scope, generation uint64, encoded promsc
 }
 
 // NewMetric prepares the metadata records of a metric, which are no series' own. hash is any.
-func NewMetric(name string, hash uint64) (*Series, error) {
+func NewMetric(name string, hash series.Hash) (*Series, error) {
 	dims, err := promschema.MetadataDimensions(name)
 	if err != nil {
 		return nil, err
@@ -188,19 +188,6 @@ func appendKey(b []byte, ls []labels.Label) []byte {
 		b = append(append(b, l.Value...), endOfValue)
 	}
 	return b
-}
-
-// Is tells whether this is the series with these labels.
-func (s *Series) Is(ls []series.Label) bool {
-	k := s.key
-	for i := range ls {
-		n, v := len(ls[i].Name), len(ls[i].Value)
-		if len(k) < n+v+2 || k[:n] != string(ls[i].Name) || k[n] != endOfName || k[n+1:n+1+v] != string(ls[i].Value) || k[n+1+v] != endOfValue {
-			return false
-		}
-		k = k[n+v+2:]
-	}
-	return k == ""
 }
 
 // Labels returns the whole label set, sorted.

@@ -157,10 +157,10 @@ func (a *appender) begin(ls labels.Labels) {
 	a.text = room(a.text, n, 16<<10)
 	a.labels = room(a.labels, ls.Len(), 256)
 	first := len(a.labels)
-	var hash uint64
+	var hash series.Hash
 	ls.Range(func(l labels.Label) {
 		x := series.Label{Name: a.copy(l.Name), Value: a.copy(l.Value)}
-		hash += series.Pair(a.hasher.Text(x.Name), a.hasher.Text(x.Value))
+		hash.Add(series.Pair(a.hasher.Text(x.Name), a.hasher.Text(x.Value)))
 		a.labels = append(a.labels, x)
 	})
 	own := a.labels[first:len(a.labels):len(a.labels)]

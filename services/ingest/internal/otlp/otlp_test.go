@@ -422,13 +422,13 @@ func checkContract(tb testing.TB, r *Request, a *ledger.Account) {
 		}
 	}
 	hasher := series.NewHasher()
-	named := make(map[uint64]uint64)
+	named := make(map[series.Hash]series.Hash)
 	for _, s := range r.Series {
 		valid(s.Labels)
 		if !slices.ContainsFunc(s.Labels, func(l series.Label) bool { return string(l.Name) == "__name__" }) {
 			tb.Errorf("no name: %s", series.Text(s.Labels))
 		}
-		if own := hasher.Labels(s.Labels); named[own] != 0 && named[own] != s.Hash {
+		if own := hasher.Labels(s.Labels); named[own] != (series.Hash{}) && named[own] != s.Hash {
 			tb.Errorf("two hashes of %s", series.Text(s.Labels))
 		} else {
 			named[own] = s.Hash

@@ -195,7 +195,7 @@ func TestNegativeZero(t *testing.T) {
 // The same labels have the same hash, in either message and any order.
 func TestHashDependsOnTheLabelsAlone(t *testing.T) {
 	d := NewDecoder(options(), series.NewHasher())
-	seen := map[uint64]string{}
+	seen := map[series.Hash]string{}
 	for _, ls := range [][]labels.Label{
 		ingesttest.L("__name__", "m", "a", "1", "b", "2"), ingesttest.L("b", "2", "a", "1", "__name__", "m"),
 		ingesttest.L("__name__", "m", "a", "1", "b", "2", "c", ""),

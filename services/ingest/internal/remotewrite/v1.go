@@ -103,8 +103,8 @@ type seenLabels struct{ at [512]seenLabel }
 type seenLabel struct {
 	raw     []byte
 	label   series.Label
-	pair    uint64 // of its hash
-	version uint64 // counts what was kept here
+	pair    series.Hash // of its hash
+	version uint64      // counts what was kept here
 	// after is a label whose name sorts before this one's, as it was at that version.
 	after        *seenLabel
 	afterVersion uint64
@@ -147,7 +147,7 @@ func (r *Request) labelV1(s *builder, raw []byte, before *seenLabel) (*seenLabel
 			place.after, place.afterVersion = before, before.version
 		}
 	}
-	s.hash += place.pair
+	s.hash.Add(place.pair)
 	r.labels = append(r.labels, place.label)
 	return place, nil
 }

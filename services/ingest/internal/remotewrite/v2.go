@@ -14,7 +14,7 @@ import (
 // symbol is a string of a message, with what has to be known of it, found once for all series that use it.
 type symbol struct {
 	text []byte
-	hash uint64
+	hash series.Hash
 	// after is one more than the number of a symbol that sorts before this one, 0 when none is known: label names follow
 	// each other in the same order in one series after the other.
 	after uint32
@@ -182,7 +182,8 @@ func (s *builder) refs(r *Request, b []byte) error {
 // decoding takes is spent here.
 func (s *builder) usual(r *Request, b []byte, i int) int {
 	symbols, labels := r.symbols, r.labels
-	hash, last := uint64(0), uint32(0) // last is one more than the number of the name before, 0 when it is not known
+	var hash series.Hash
+	last := uint32(0) // last is one more than the number of the name before, 0 when it is not known
 	for i+4 <= len(b) || i+2 <= len(b) && b[i]|b[i+1] < 0x80 {
 		k := i + 2
 		n := uint32(b[i])
@@ -221,11 +222,11 @@ func (s *builder) usual(r *Request, b []byte, i int) int {
 			}
 		}
 		last = n + 1
-		hash += series.Pair(name.hash, value.hash)
+		hash.Add(series.Pair(name.hash, value.hash))
 		labels = append(labels, series.Label{Name: name.text, Value: value.text})
 		i = k
 	}
-	s.hash += hash
+	s.hash.Add(hash)
 	r.labels = labels
 	return i
 }

@@ -23,7 +23,7 @@ type builder struct {
 	starts                                 int // start timestamps of samples and histograms, of the faulty ones too
 	created                                int64
 	metadata                               metadataRefs
-	hash                                   uint64
+	hash                                   series.Hash
 	half                                   uint32 // the symbol of a label's name whose value has not come yet
 	hasHalf, badRef, unsorted              bool
 	odd                                    bool // an empty or invalid name or value is among the labels
@@ -42,7 +42,7 @@ func (s *builder) add(r *Request, name, value *symbol) {
 	if len(value.text) == 0 {
 		s.unsorted = true // an empty value says that the label is absent; sorting drops it
 	} else {
-		s.hash += series.Pair(name.hash, value.hash)
+		s.hash.Add(series.Pair(name.hash, value.hash))
 	}
 	s.odd = s.odd || name.flags|value.flags != 0
 	r.labels = append(r.labels, series.Label{Name: name.text, Value: value.text})

@@ -62,8 +62,8 @@ type Metadata struct {
 type Series struct {
 	// Labels are sorted by name, have no repeated name and no empty value, and are valid UTF-8; __name__ is among them.
 	Labels []Label
-	// Hash is a Hasher's over the labels; different label sets may share it.
-	Hash uint64
+	// Hash is a Hasher's over the labels.
+	Hash Hash
 	// Samples, Histograms and Exemplars are in the order in which they came; the same millisecond may occur more than once.
 	Samples    []Sample
 	Histograms []Histogram
@@ -72,31 +72,43 @@ type Series struct {
 
 // Hasher hashes labels so that the order in which they come does not matter. Hashes of one Hasher are comparable with
 // each other only. It is safe for concurrent use.
-type Hasher struct{ seed maphash.Seed }
+type Hasher struct{ a, b maphash.Seed }
+
+// Hash is that of a string or of a label set, in two halves that know nothing of each other. Two label sets with the same
+// Hash are the same: with 128 bits from secret seeds nobody will see, or make, two that are not.
+type Hash struct{ A, B uint64 }
+
+// Add adds what a label adds to the hash of a label set.
+func (h *Hash) Add(pair Hash) {
+	h.A += pair.A
+	h.B += pair.B
+}
 
 // NewHasher returns a hasher; one serves all decoders of a process.
-func NewHasher() *Hasher { return &Hasher{maphash.MakeSeed()} }
+func NewHasher() *Hasher { return &Hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
 
 // Text returns the hash of one string.
-func (h *Hasher) Text(s []byte) uint64 { return maphash.Bytes(h.seed, s) }
+func (h *Hasher) Text(s []byte) Hash { return Hash{maphash.Bytes(h.a, s), maphash.Bytes(h.b, s)} }
 
 // Pair returns what a label adds to the hash of a label set, which is the sum over its labels; name and value are hashes of
 // Text.
-func Pair(name, value uint64) uint64 {
-	hi, lo := bits.Mul64(name^0x9e3779b97f4a7c15, value^0xe7037ed1a0b428db)
+func Pair(name, value Hash) Hash { return Hash{mix(name.A, value.A), mix(name.B, value.B)} }
+
+func mix(x, y uint64) uint64 {
+	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xe7037ed1a0b428db)
 	return hi ^ lo
 }
 
 // MetadataHash returns the Hash of metadata; name, help and unit are hashes of Text.
-func MetadataHash(name, help, unit uint64, t prompb.MetricMetadata_MetricType) uint64 {
-	return Pair(Pair(name, help), unit+uint64(t))
+func MetadataHash(name, help, unit Hash, t prompb.MetricMetadata_MetricType) uint64 {
+	return mix(mix(name.A, help.A), unit.A+uint64(t))
 }
 
 // Labels returns the hash of a label set.
-func (h *Hasher) Labels(ls []Label) uint64 {
-	var sum uint64
+func (h *Hasher) Labels(ls []Label) Hash {
+	var sum Hash
 	for _, l := range ls {
-		sum += Pair(h.Text(l.Name), h.Text(l.Value))
+		sum.Add(Pair(h.Text(l.Name), h.Text(l.Value)))
 	}
 	return sum
 }

@@ -86,7 +86,7 @@ func (c *cache) shard(key uint64) *shard { return &c.shards[key>>60] }
 // get returns the encoded series of a table with these labels, or nil when it is not there, or was encoded with another
 // generation of the catalogue.
 func (c *cache) get(table uint64, sr *series.Series, generation uint64) *batch.Series {
-	key := cacheKey(table, sr.Hash)
+	key := cacheKey(table, sr.Hash.A)
 	s := c.shard(key)
 	s.mu.Lock()
 	found := s.young.get(key)
@@ -96,15 +96,14 @@ func (c *cache) get(table uint64, sr *series.Series, generation uint64) *batch.S
 		}
 	}
 	s.mu.Unlock()
-	// Different label sets may share a hash, so the labels decide.
-	if found == nil || found.Scope != table || found.Generation != generation || !found.Is(sr.Labels) {
+	if found == nil || found.Hash != sr.Hash || found.Scope != table || found.Generation != generation {
 		return nil
 	}
 	return found
 }
 
 func (c *cache) add(s *batch.Series) {
-	key := cacheKey(s.Scope, s.Hash)
+	key := cacheKey(s.Scope, s.Hash.A)
 	sh := c.shard(key)
 	sh.mu.Lock()
 	sh.put(key, s)

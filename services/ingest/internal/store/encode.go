@@ -176,7 +176,7 @@ func (e *encoder) metadata(all []series.Metadata) {
 			reject(err)
 			continue
 		}
-		metric, err := batch.NewMetric(string(m.Name), m.Hash)
+		metric, err := batch.NewMetric(string(m.Name), series.Hash{A: m.Hash})
 		if err != nil {
 			reject(err)
 			continue

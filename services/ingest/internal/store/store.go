@@ -365,7 +365,7 @@ func postpone(d Destination, f *send.Failure, a *ledger.Account) {
 	a.Defer(ledger.Deferral{Cause: string(f.Cause), Text: text, Detail: f.Detail, RetryAfter: time.Second + rand.N(4*time.Second)})
 }
 
-func (s *Store) encodeSeries(t *table, ls []labels.Label, hash, generation uint64, cols promschema.Columns) (*batch.Series, error) {
+func (s *Store) encodeSeries(t *table, ls []labels.Label, hash series.Hash, generation uint64, cols promschema.Columns) (*batch.Series, error) {
 	s.encoded.Inc()
 	enc, err := promschema.EncodeSeries(ls, cols, s.cfg.Limits)
 	if err != nil {

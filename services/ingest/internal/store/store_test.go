@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
@@ -38,7 +39,7 @@ func newStore(t testing.TB, cfg Config) (*Store, *ingesttest.Endpoint) {
 }
 
 func one(hash uint64, pairs ...string) series.Series {
-	s := series.Series{Hash: hash, Samples: []series.Sample{{TimeMs: 1, Value: 1}}}
+	s := series.Series{Hash: series.Hash{A: hash, B: labels.FromStrings(pairs...).Hash()}, Samples: []series.Sample{{TimeMs: 1, Value: 1}}}
 	for _, l := range ingesttest.L(pairs...) {
 		s.Labels = append(s.Labels, series.Label{Name: []byte(l.Name), Value: []byte(l.Value)})
 	}
@@ -61,7 +62,7 @@ func appendAll(t *testing.T, s *Store, d Destination, ss ...series.Series) ledge
 	return c
 }
 
-// Series that share a hash are still different series.
+// Series that share half a hash are still different series.
 func TestHashCollisions(t *testing.T) {
 	s, e := newStore(t, Config{})
 	for range 3 {
