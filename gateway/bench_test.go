@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -106,6 +107,12 @@ func benchmarkWrite(b *testing.B, s *system, ingest grpc.ClientConnInterface) {
 	body := remoteWriteV2(b)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
+	mallocs := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.Mallocs
+	}
+	before := mallocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -131,4 +138,5 @@ func benchmarkWrite(b *testing.B, s *system, ingest grpc.ClientConnInterface) {
 	})
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)*samplesPerRequest/b.Elapsed().Seconds(), "samples/s")
+	b.ReportMetric(float64(mallocs()-before)/(float64(b.N)*samplesPerRequest), "allocs/sample") // the sender's and the fake's included
 }

@@ -52,15 +52,13 @@ func BenchmarkWrite(b *testing.B) {
 			for i := range requests {
 				write(i)
 			}
-			b.ReportAllocs()
 			b.ResetTimer()
-			before := cpu(b)
+			report, before := ingesttest.PerSample(b, perRequest), cpu(b)
 			for i := range b.N {
 				write(i)
 			}
-			n := float64(b.N * perRequest)
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/sample")
-			b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/n, "cpu-ns/sample")
+			b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N*perRequest), "cpu-ns/sample")
+			report()
 		})
 	}
 }

@@ -420,39 +420,3 @@ func TestLabelsOfASeries(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
-
-// BenchmarkBuild makes SDK calls of the samples of one request, the cache of series being warm.
-func BenchmarkBuild(b *testing.B) {
-	const n = 2000
-	var requests [][]Item
-	for i := range 5 {
-		var items []Item
-		for j, s := range ingesttest.Load(10_000, n, i) {
-			items = append(items, NewItem(newSeries(b, s.Labels), order, s.Samples[0].Timestamp, s.Samples[0].Value, j))
-		}
-		requests = append(requests, items)
-	}
-	db, table := "PrometheusDatabase", "PrometheusMetricsTable"
-	var builder Builder
-	var sorter Sorter
-	var work, left []Item
-	total, units, calls := 0, 0, 0
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := range b.N {
-		work = append(work[:0], requests[i%len(requests)]...)
-		var batches [][]Item
-		batches, left = Split(sorter.Sort(work), left)
-		for _, batch := range batches {
-			bytes := builder.Plan(batch)
-			builder.Body(db, table, batch)
-			total += bytes
-			units += (bytes + WriteUnit - 1) / WriteUnit
-			calls++
-		}
-	}
-	samples := float64(b.N * n)
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/samples, "ns/sample")
-	b.ReportMetric(float64(units)/samples*1000, "KiB/1000samples")
-	b.ReportMetric(float64(total)/samples, "metered-B/sample")
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
 )
@@ -86,15 +87,15 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(f.name, func(b *testing.B) {
 			message := encode(b, f.format, md)
 			d := NewDecoder(o, series.NewHasher())
-			b.ReportAllocs()
 			b.SetBytes(int64(len(message)))
+			report := ingesttest.PerSample(b, 2000)
 			for b.Loop() {
 				r, err := d.Decode(b.Context(), f.format, message, new(ledger.Account))
 				if err != nil || len(r.Series) != 2001 {
 					b.Fatal(err, len(r.Series))
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/sample")
+			report()
 		})
 	}
 }

@@ -38,7 +38,7 @@ func BenchmarkDecode(b *testing.B) {
 		compressed := ingesttest.Snappy(c.load)
 		d := NewDecoder(Options{MaxSamples: 100_000, MaxTimeMs: timestream.MaxTimeMs}, series.NewHasher())
 		b.Run("ours/"+c.name, func(b *testing.B) {
-			b.ReportAllocs()
+			report := ingesttest.PerSample(b, n)
 			for b.Loop() {
 				msg, err := decompressor.Decompress(payload.Snappy, compressed, 32<<20)
 				if err != nil {
@@ -51,11 +51,11 @@ func BenchmarkDecode(b *testing.B) {
 				r.Release()
 				msg.Release()
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sample")
+			report()
 			b.ReportMetric(float64(len(compressed))/n, "payload-B/sample")
 		})
 		b.Run("published-uncompressed/"+c.name, func(b *testing.B) {
-			b.ReportAllocs()
+			report := ingesttest.PerSample(b, n)
 			for b.Loop() {
 				var err error
 				if c.m == V1 {
@@ -67,7 +67,7 @@ func BenchmarkDecode(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sample")
+			report()
 		})
 	}
 }
@@ -88,7 +88,7 @@ func BenchmarkHistograms(b *testing.B) {
 	}
 	d := NewDecoder(options(), series.NewHasher())
 	b.Run("ours", func(b *testing.B) {
-		b.ReportAllocs()
+		report := ingesttest.PerSample(b, n) // a histogram is a sample
 		for b.Loop() {
 			r, err := d.Decode(V1, message, new(ledger.Account))
 			if err != nil || len(r.Series) != n {
@@ -96,16 +96,16 @@ func BenchmarkHistograms(b *testing.B) {
 			}
 			r.Release()
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/histogram")
+		report()
 	})
 	b.Run("published", func(b *testing.B) {
-		b.ReportAllocs()
+		report := ingesttest.PerSample(b, n) // a histogram is a sample
 		for b.Loop() {
 			if err := new(prompb.WriteRequest).Unmarshal(message); err != nil {
 				b.Fatal(err)
 			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/histogram")
+		report()
 	})
 }
 
