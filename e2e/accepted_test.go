@@ -122,8 +122,7 @@ func (a *accepted) addV2(message []byte) (string, error) {
 			a.float(point{series, x.Timestamp}, x.Value, cmp.Or(x.StartTimestamp, created[i]))
 			samples++
 		}
-		for i := range ts.Histograms {
-			h := ts.Histograms[i]
+		for _, h := range ts.Histograms {
 			start := cmp.Or(h.StartTimestamp, created[i])
 			h.StartTimestamp = 0
 			// Without it the message is that of 1.0.

@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/tributary-project/tributary/allinone v0.0.0
 	github.com/tributary-project/tributary/gateway v0.0.0 // indirect
-	github.com/tributary-project/tributary/internal v0.0.0 // indirect
+	github.com/tributary-project/tributary/internal v0.0.0
 	github.com/tributary-project/tributary/proto v0.0.0
 	github.com/tributary-project/tributary/services/ingest v0.0.0
 	github.com/tributary-project/tributary/services/query v0.0.0 // indirect
