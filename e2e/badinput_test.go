@@ -86,13 +86,13 @@ func TestUnreadableRequests(t *testing.T) {
 			{name: "declares all but 4 GiB", body: declares(1<<32 - 1), status: 413, text: []string{"4294967295", "--web.max-decompressed-bytes"}},
 			{name: "declares 4 GiB, more than snappy has", body: declares(1 << 32), status: 400, text: []string{"snappy"}},
 			{name: "declares more than fits 64 bits", body: bytes.Repeat([]byte{0xff}, 11), status: 400, text: []string{"snappy"}},
-			{name: "declares what it cannot hold", body: declares(maxIngest), status: 400, text: []string{"snappy block", "claims to hold 262144"}},
+			{name: "declares what it cannot hold", body: declares(maxIngest), status: 400, text: []string{"snappy", "claims to hold 262144"}},
 			{name: "really too large decompressed", body: snappy.Encode(nil, make([]byte, maxDecompressed+1)), status: 413, text: []string{"524289", "--web.max-decompressed-bytes"}},
 			{name: "too large for ingest", body: snappy.Encode(nil, make([]byte, maxIngest+1)), status: 413, text: []string{"262145", "--ingest.max-decompressed-bytes"}},
 			{name: "too many samples", body: snappy.Encode(nil, many(protocol, maxSamples+1)), status: 400, text: []string{"1000", "--ingest.max-samples-per-request"}},
-			{name: "no protocol buffer", body: snappy.Encode(nil, noise[:1000]), status: 400, text: []string{"corrupt payload"}},
-			{name: "message cut short", body: snappy.Encode(nil, valid[:len(valid)-1]), status: 400, text: []string{"corrupt payload", "truncated"}},
-			{name: "text", body: snappy.Encode(nil, []byte(`{"timeseries":[]}`)), status: 400, text: []string{"corrupt payload"}},
+			{name: "no protocol buffer", body: snappy.Encode(nil, noise[:1000]), status: 400, text: []string{"corrupt message"}},
+			{name: "message cut short", body: snappy.Encode(nil, valid[:len(valid)-1]), status: 400, text: []string{"corrupt message", "truncated"}},
+			{name: "text", body: snappy.Encode(nil, []byte(`{"timeseries":[]}`)), status: 400, text: []string{"corrupt message"}},
 			{name: "Content-Type JSON", header: map[string]string{"Content-Type": "application/json"}, status: 415, text: []string{"application/json", "application/x-protobuf"}},
 			{name: "Content-Type malformed", header: map[string]string{"Content-Type": ";;"}, status: 415, text: []string{"application/x-protobuf"}},
 			{name: "other message", header: map[string]string{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, status: 415, text: []string{"io.prometheus.write.v3.Request", "io.prometheus.write.v2.Request"}},
@@ -461,105 +461,69 @@ func marshal(t *testing.T, m interface{ Marshal() ([]byte, error) }) []byte {
 	return b
 }
 
-// TestNotYetStored: exemplars, metadata and start timestamps never fail a request, native histograms do; all are
-// accounted for, and the samples beside them are stored.
-func TestNotYetStored(t *testing.T) {
+// TestLedgerOfEveryKind looks at what the account of a request says of each kind of entry, repeats among them, in the answer
+// and in the metrics.
+func TestLedgerOfEveryKind(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UnixMilli()
 	for _, protocol := range protocols() {
 		t.Run(protocol.String(), func(t *testing.T) {
 			s := system.Start(t, system.Options{})
-			p := probe{t, s.URL}
 			exemplar := marshal(t, &prompb.Exemplar{Labels: []prompb.Label{{Name: "trace_id", Value: "1"}}, Value: 1, Timestamp: now})
 			request := rw.Request{Series: []rw.Series{
 				{Labels: rw.New("__name__", "a").Labels, Samples: []rw.Sample{{TimeMs: now, Value: 1, StartMs: now - 1000}, {TimeMs: now + 1, Value: 2}}, Exemplars: [][]byte{exemplar, exemplar}},
-				{Labels: rw.New("__name__", "b").Labels, Samples: []rw.Sample{{TimeMs: now, Value: 3}}, CreatedMs: now - 2000},
+				{Labels: rw.New("__name__", "b").Labels, Samples: []rw.Sample{{TimeMs: now, Value: 3}, {TimeMs: now, Value: 4}}, CreatedMs: now - 2000},
 				{Labels: rw.New("__name__", "only_exemplars").Labels, Exemplars: [][]byte{exemplar}},
+				{Labels: rw.New("__name__", "h").Labels, Histograms: [][]byte{histogram(t, protocol, now, 0), histogram(t, protocol, now+1, now-1)}},
 			}}
-			want := map[string]counts{"samples": {3, 3, 0}, "exemplars": {3, 0, 3}, "histograms": {}}
+			want := map[string]counts{"samples": {4, 3, 1}, "exemplars": {3, 2, 1}, "histograms": {2, 2, 0}}
 			if protocol == rw.V1 {
 				metadata := marshal(t, &prompb.MetricMetadata{Type: prompb.MetricMetadata_COUNTER, MetricFamilyName: "a", Help: "h"})
 				request.Metadata = [][]byte{metadata, metadata}
-				want["metadata"], want["startTimestamps"] = counts{2, 0, 2}, counts{}
+				want["metadata"], want["startTimestamps"] = counts{2, 1, 1}, counts{}
 			} else {
 				// 2.0's exemplars refer to symbols.
 				for i := range request.Series {
 					for j := range request.Series[i].Exemplars {
-						request.Series[i].Exemplars[j] = marshal(t, &writev2.Exemplar{LabelsRefs: []uint32{0, 0}, Value: 1, Timestamp: now})
+						request.Series[i].Exemplars[j] = marshal(t, &writev2.Exemplar{LabelsRefs: []uint32{1, 2}, Value: 1, Timestamp: now})
 					}
 				}
 				request.Series[0].Metadata = marshal(t, &writev2.Metadata{Type: writev2.Metadata_METRIC_TYPE_COUNTER, HelpRef: 1})
 				request.Series[1].Metadata = []byte{} // says nothing
-				want["metadata"], want["startTimestamps"] = counts{1, 0, 1}, counts{2, 0, 2}
+				// What a repeat says of its start is in force already.
+				want["metadata"], want["startTimestamps"] = counts{1, 1, 0}, counts{4, 4, 0}
 			}
-			stored := []rw.Series{rw.New("__name__", "a").At(now, 1).At(now+1, 2), rw.New("__name__", "b").At(now, 3)}
 			body := snappy.Encode(nil, request.Encode(protocol))
-			a, err := rw.Post(t.Context(), s.WriteURL(), protocol.ContentType(), body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := map[rw.Protocol]string{rw.V1: "- - -", rw.V2: "3 0 0"}[protocol]; a.Status != 204 || a.Written() != want {
-				t.Errorf("got %d %s, written %s; want 204, %s", a.Status, a.Text, a.Written(), want)
-			}
 			status, ledger := writeJSON(t, s.URL, protocol, body)
 			if status != http.StatusOK {
 				t.Errorf("the JSON API answered %d, want 200", status)
 			}
 			checkLedger(t, ledger, want)
+			for kind, name := range map[string]string{"samples": "samples", "histograms": "histograms", "exemplars": "exemplars", "metadata": "metadata", "startTimestamps": "start_timestamps"} {
+				if got := metricValue(t, s.Registry, "tributary_ingest_received_total", "kind", name); got != float64(want[kind].received) {
+					t.Errorf("%s received: %v, want %d", name, got, want[kind].received)
+				}
+				for outcome, n := range map[string]int{"stored": want[kind].stored, "duplicate": want[kind].duplicate, "rejected": 0, "deferred": 0} {
+					if got := metricValue(t, s.Registry, "tributary_ingest_entries_total", "kind", name, "outcome", outcome); got != float64(n) {
+						t.Errorf("%s %s: %v, want %d", name, outcome, got, n)
+					}
+				}
+			}
 
-			// Histograms fail the request, and only they.
-			withHistogram := request
-			withHistogram.Series = append(slices.Clone(request.Series), rw.Series{
-				Labels: rw.New("__name__", "h").Labels, Histograms: [][]byte{histogram(t, protocol, now, 0), histogram(t, protocol, now+1, now-1)},
-			}, rw.New("__name__", "c").At(now, 4))
-			stored = append(stored, rw.New("__name__", "c").At(now, 4))
-			body = snappy.Encode(nil, withHistogram.Encode(protocol))
-			if a, err = rw.Post(t.Context(), s.WriteURL(), protocol.ContentType(), body); err != nil {
+			// The same once more is stored again, to no effect, and a repeat is written as well as what it repeats.
+			a, err := rw.Post(t.Context(), s.WriteURL(), protocol.ContentType(), body)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if text := "samples: 0 of 4 rejected, 4 written; histograms: 2 of 2 rejected, 0 written; "; a.Status != 400 || !strings.HasPrefix(a.Text, text) || !strings.Contains(a.Text, "native histograms are not stored yet") {
-				t.Errorf("got %d %q, want 400 %q and why", a.Status, a.Text, text)
-			}
-			if want := map[rw.Protocol]string{rw.V1: "- - -", rw.V2: "4 0 0"}[protocol]; a.Written() != want {
-				t.Errorf("written: %s, want %s", a.Written(), want)
-			}
-			wellFormed(t, a)
-			status, ledger = writeJSON(t, s.URL, protocol, body)
-			if status != http.StatusBadRequest {
-				t.Errorf("the JSON API answered %d, want 400", status)
-			}
-			want["samples"], want["histograms"] = counts{4, 4, 0}, counts{2, 0, 2}
-			if protocol == rw.V2 {
-				want["startTimestamps"] = counts{3, 0, 3}
-			}
-			checkLedger(t, ledger, want)
-			p.same(p.read(re("__name__", ".+")), stored...)
-
-			// Each request was sent twice.
-			for kind, name := range map[string]string{"samples": "samples", "histograms": "histograms", "exemplars": "exemplars", "metadata": "metadata", "startTimestamps": "start_timestamps"} {
-				c := want[kind]
-				received, outcomes := 2*c.received, 2*c.rejected
-				switch {
-				case kind == "samples":
-					received = 2 * (3 + 4)
-				case kind == "startTimestamps" && protocol == rw.V2:
-					received, outcomes = 2*(2+3), 2*(2+3)
-				case kind != "histograms":
-					received, outcomes = 4*c.received, 4*c.rejected
-				}
-				if got := metricValue(t, s.Registry, "tributary_ingest_received_total", "kind", name); got != float64(received) {
-					t.Errorf("%s received: %v, want %d", name, got, received)
-				}
-				if got := metricValue(t, s.Registry, "tributary_ingest_rejected_total", "kind", name, "reason", "unsupported"); got != float64(outcomes) {
-					t.Errorf("%s rejected: %v, want %d", name, got, outcomes)
-				}
+			if want := map[rw.Protocol]string{rw.V1: "- - -", rw.V2: "4 2 3"}[protocol]; a.Status != http.StatusNoContent || a.Written() != want {
+				t.Errorf("got %d %s, written %s; want 204, %s", a.Status, a.Text, a.Written(), want)
 			}
 		})
 	}
 }
 
 // counts is what the ledger says of one kind.
-type counts struct{ received, stored, rejected int }
+type counts struct{ received, stored, duplicate int }
 
 // writeJSON sends a message by the JSON API and returns its account.
 func writeJSON(t *testing.T, url string, protocol rw.Protocol, body []byte) (status int, ledger map[string]map[string]string) {
@@ -583,7 +547,7 @@ func checkLedger(t *testing.T, ledger map[string]map[string]string, want map[str
 	t.Helper()
 	for kind, c := range want {
 		got := ledger[kind]
-		for name, n := range map[string]int{"received": c.received, "stored": c.stored, "rejected": c.rejected, "duplicate": 0, "deferred": 0} {
+		for name, n := range map[string]int{"received": c.received, "stored": c.stored, "duplicate": c.duplicate, "rejected": 0, "deferred": 0} {
 			// 64-bit numbers are strings in this mapping, and zero may be left out.
 			if text := got[name]; text != fmt.Sprint(n) && (n != 0 || text != "") {
 				t.Errorf("%s %s: got %q, want %d", kind, name, text, n)
