@@ -58,7 +58,7 @@ e2e: build bin/prometheus bin/compliance
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES) | grep -v '\[no test files\]\|^ok\|^PASS'
 
-## bench-e2e: rate, CPU and memory of the real processes under load, beside a real Prometheus
+## bench-e2e: every mark of speed, memory and cost, by the real processes and beside a real Prometheus (ARGS="--check --soak=10m --markdown")
 .PHONY: bench-e2e
 bench-e2e: build bin/prometheus bin/benche2e
 	bin/benche2e --bin bin $(ARGS)
