@@ -202,7 +202,7 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	if !s.allowed(dest) {
 		return nil, "", refuse(codes.PermissionDenied, ReasonTableNotAllowed, fmt.Sprintf("destination %s: requests may not name this table; --%s of the ingest service moves that", dest, timestream.AllowedTablesFlag))
 	}
-	message, leave, err := s.open(caller(ctx, req), encoding, req.GetPayload())
+	message, leave, err := s.open(caller(ctx, req), encoding, req.GetPayload(), weight(req.GetMessageType()))
 	if err != nil {
 		return nil, "", err
 	}
@@ -237,15 +237,25 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	return account.Response(), outcome, nil
 }
 
-// open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message. leave has to
-// be called exactly once, after the message is released.
-func (s *Service) open(caller string, e payload.Encoding, p []byte) (m *payload.Message, leave func(), err error) {
+// weight is how many bytes a byte of a message takes while it is handled, roughly: OpenTelemetry's library makes objects of
+// OTLP messages, the other decoder reads where they lie.
+func weight(t ingestv1.MessageType) int {
+	switch t {
+	case ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS, ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON:
+		return 5
+	}
+	return 1
+}
+
+// open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message by its weight.
+// leave has to be called exactly once, after the message is released.
+func (s *Service) open(caller string, e payload.Encoding, p []byte, weight int) (m *payload.Message, leave func(), err error) {
 	first, most, err := payload.Bounds(e, p, int(s.cfg.MaxDecompressedBytes))
 	if err != nil {
 		return nil, nil, undecodable(err)
 	}
 	for {
-		ticket, err := s.gate.Enter(caller, int64(first+len(p)))
+		ticket, err := s.gate.Enter(caller, int64(first*weight+len(p)))
 		if err != nil {
 			return nil, nil, refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 		}
