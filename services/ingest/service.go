@@ -284,7 +284,7 @@ func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []
 		if err != nil {
 			return store.Entries{}, nil, err
 		}
-		return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, func() {}, nil
+		return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata, Starts: true}, func() {}, nil
 	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
 		kind = remotewrite.V2
 	}
@@ -292,7 +292,7 @@ func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []
 	if err != nil {
 		return store.Entries{}, nil, err
 	}
-	return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata}, decoded.Release, nil
+	return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata, Starts: kind == remotewrite.V2}, decoded.Release, nil
 }
 
 // answerTime is what is left of a deadline for the answer to reach the caller, who otherwise learns nothing.

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"github.com/tributary-project/tributary/internal/admin"
 	"github.com/tributary-project/tributary/internal/flags"
@@ -26,11 +25,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cfg := ingest.DefaultConfig()
 	if len(args) > 0 && args[0] == "healthcheck" {
 		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: ingest.EnvPrefix, Address: cfg.AdminAddress}, stderr)
-	}
-	// Most of the heap is the cache of series, which every collection walks, while most garbage is what the calls to
-	// Timestream leave behind. Collecting half as often takes some tens of MiB and spares a fifth of the processor time.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
 	}
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for

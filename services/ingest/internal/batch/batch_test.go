@@ -232,7 +232,7 @@ func sameAsBody(t *testing.T, in *timestreamwrite.WriteRecordsInput, body []byte
 		HTTPClient: doer(func(r *http.Request) (*http.Response, error) {
 			var err error
 			sent, err = io.ReadAll(r.Body)
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, err
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, err
 		}),
 		AuthSchemeResolver: anonymous{},
 	})

@@ -47,6 +47,10 @@ type Extra struct {
 	// Also is how many more entries the record stands for, which are no repeats: a start timestamp is stored once for
 	// the samples that follow.
 	Also uint32
+	// Silent records stand for no entry of the request: they say that a start timestamp is no longer in force.
+	Silent bool
+	// InForce is a start timestamp that holds from its record on.
+	InForce bool
 	// Hash identifies metadata.
 	Hash uint64
 }
@@ -97,6 +101,9 @@ func (it *Item) Entries() int { return it.Unique() + it.Duplicates() }
 func (it *Item) Unique() int {
 	if it.Extra == nil {
 		return 1
+	}
+	if it.Extra.Silent {
+		return 0
 	}
 	return 1 + int(it.Extra.Also)
 }
@@ -256,11 +263,14 @@ func (s *Sorter) Sort(items []Item) []Item {
 
 // merge counts a repeat.
 func (it *Item) merge(repeat *Item) {
-	it.Repeats += 1 + repeat.Repeats
+	it.Repeats += repeat.Repeats
+	if repeat.Extra == nil || !repeat.Extra.Silent {
+		it.Repeats++
+	}
 	if it.Extra == nil {
 		return
 	}
-	it.Extra.Also += repeat.Extra.Also
+	it.Repeats += repeat.Extra.Also
 	if it.Extra.Kind == ledger.Histograms && repeat.Extra.StartMs != 0 {
 		it.Extra.StartRepeats++
 	}

@@ -77,7 +77,7 @@ func requests(t testing.TB) map[string][]Item {
 	out["whole targets"] = items(whole)
 	var nodes [][]labels.Label
 	for i := range n {
-		nodes = append(nodes, ingesttest.L("__name__", fmt.Sprintf("node_cpu_seconds_total"), "job", "node", "instance", fmt.Sprintf("node-%03d:9100", i/64), "cpu", fmt.Sprint(i%8), "mode", []string{"idle", "user", "system", "iowait", "irq", "nice", "softirq", "steal"}[i/8%8]))
+		nodes = append(nodes, ingesttest.L("__name__", "node_cpu_seconds_total", "job", "node", "instance", fmt.Sprintf("node-%03d:9100", i/64), "cpu", fmt.Sprint(i%8), "mode", []string{"idle", "user", "system", "iowait", "irq", "nice", "softirq", "steal"}[i/8%8]))
 	}
 	out["one metric of many nodes"] = items(nodes)
 	var services [][]labels.Label

@@ -27,11 +27,11 @@ type Series struct {
 	Scope, Generation uint64
 
 	place atomic.Uint64 // see sortKey
-	key   string        // the labels, see appendKey
+	start atomic.Pointer[start]
+	key   string // the labels, see appendKey
 	plain identity
 	// families are the identities of extension records, by family; nil until needed.
 	families [promschema.Families]atomic.Pointer[identity]
-	start    atomic.Pointer[start]
 	encoded  promschema.Series
 }
 
@@ -54,10 +54,16 @@ type pair struct {
 	json string
 }
 
+func (p pair) size() int { return len(p.Name) + len(p.Value) }
+
 type handle = unique.Handle[pair]
 
-// start is the start timestamp that was last stored for a series: it is in force for samples from sinceMs on.
-type start struct{ ms, sinceMs int64 }
+// start is the start timestamp that was last stored for a series: it is in force for samples from sinceMs on, of which
+// latestMs is the latest seen.
+type start struct {
+	ms, sinceMs int64
+	latestMs    atomic.Int64
+}
 
 // NewSeries prepares a series for batches. It takes possession of encoded.
 func NewSeries(ls []labels.Label, hash series.Hash, scope, generation uint64, encoded promschema.Series) *Series {
@@ -104,7 +110,7 @@ func (id *identity) set(measure string, multi bool, pairs []handle) {
 	id.pairs = pairs
 	id.setMeasure(measure, multi)
 	for _, p := range pairs {
-		id.bytes += len(p.Value().Name) + len(p.Value().Dimension.Value)
+		id.bytes += p.Value().size()
 	}
 }
 
@@ -156,21 +162,30 @@ func (s *Series) Extend(f promschema.Family) error {
 	return nil
 }
 
-// NeedsStart tells whether a start timestamp has to be stored for a sample: it is not the one that is in force at the
-// sample's time as far as is known. What is not known is stored again, which does no harm.
-func (s *Series) NeedsStart(startMs, timeMs int64) bool {
+// Start returns the start timestamp that is in force for the series' samples from sinceMs on, as far as it is remembered, and
+// the time of the latest of these samples; all are in milliseconds since the epoch.
+func (s *Series) Start() (ms, sinceMs, latestMs int64, known bool) {
 	last := s.start.Load()
-	return last == nil || last.ms != startMs || timeMs < last.sinceMs
+	if last == nil {
+		return 0, 0, 0, false
+	}
+	return last.ms, last.sinceMs, last.latestMs.Load(), true
 }
 
-// StoredStart remembers that a start timestamp was stored with a sample's time.
+// SawStart remembers that there is a sample for which the start timestamp in force holds.
+func (s *Series) SawStart(timeMs int64) {
+	if last := s.start.Load(); last != nil && timeMs > last.latestMs.Load() {
+		last.latestMs.Store(timeMs) // should another one be lost in between, that costs nothing but a record
+	}
+}
+
+// StoredStart remembers that a start timestamp was stored that is in force from timeMs on.
 func (s *Series) StoredStart(startMs, timeMs int64) {
+	next := &start{ms: startMs, sinceMs: timeMs}
+	next.latestMs.Store(timeMs)
 	for {
 		last := s.start.Load()
-		if last != nil && timeMs < last.sinceMs && last.ms != startMs {
-			return // one of the past, that a later one has replaced
-		}
-		if s.start.CompareAndSwap(last, &start{startMs, timeMs}) {
+		if last != nil && timeMs < last.sinceMs || s.start.CompareAndSwap(last, next) {
 			return
 		}
 	}

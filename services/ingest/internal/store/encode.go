@@ -46,7 +46,7 @@ func (e *encoder) encode(in Entries) {
 			}
 			e.store.cache.add(enc)
 		}
-		var start *batch.Item // of the samples at hand
+		starts := starts{}
 		for _, x := range sr.Samples {
 			if !enc.Plain(x.Value) {
 				if err := enc.Extend(promschema.SampleFamily); err != nil {
@@ -55,8 +55,8 @@ func (e *encoder) encode(in Entries) {
 				}
 			}
 			e.items = append(e.items, batch.NewItem(enc, e.order, x.TimeMs, x.Value, len(e.items)))
-			if x.StartMs != 0 {
-				start = e.start(sr, enc, x, start)
+			if x.StartMs != 0 || in.Starts {
+				e.start(sr, enc, x, &starts)
 			}
 		}
 		for _, h := range sr.Histograms {
@@ -69,28 +69,6 @@ func (e *encoder) encode(in Entries) {
 	if len(in.Metadata) > 0 {
 		e.metadata(in.Metadata)
 	}
-}
-
-// start encodes the start timestamp of a sample, unless it is in force already, or will be by the one encoded before, which
-// it returns or replaces.
-func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, before *batch.Item) *batch.Item {
-	switch {
-	case before != nil && before.Extra.StartMs == x.StartMs && x.TimeMs >= before.TimeMs:
-		before.Extra.Also++
-		return before
-	case before == nil && !enc.NeedsStart(x.StartMs, x.TimeMs):
-		e.account.Store(ledger.StartTimestamps, 1)
-		return nil
-	}
-	if err := enc.Extend(promschema.StartFamily); err != nil {
-		e.account.Reject(ledger.StartTimestamps, seriesReason(err), 1, func() string { return series.Text(sr.Labels) + ": " + err.Error() })
-		return before
-	}
-	it := batch.NewExtra(enc, e.order, x.TimeMs, &batch.Extra{
-		Kind: ledger.StartTimestamps, Family: promschema.StartFamily, Value: promschema.StartValue(x.StartMs), StartMs: x.StartMs,
-	}, len(e.items))
-	e.items = append(e.items, it)
-	return &it
 }
 
 func (e *encoder) histogram(sr *series.Series, enc *batch.Series, h series.Histogram) {

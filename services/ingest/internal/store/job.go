@@ -108,7 +108,9 @@ func (j *job) stored(it *batch.Item, late bool) {
 			j.count(ledger.StartTimestamps, 1, int(x.StartRepeats), late)
 		}
 	case ledger.StartTimestamps:
-		it.Series.StoredStart(x.StartMs, it.TimeMs)
+		if x.InForce {
+			it.Series.StoredStart(x.StartMs, it.TimeMs)
+		}
 	case ledger.Metadata:
 		j.store.metadata.add(metadataKey(j.table, x.Hash), it.TimeMs)
 	}

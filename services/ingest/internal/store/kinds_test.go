@@ -205,22 +205,27 @@ func TestStartTimestamps(t *testing.T) {
 		give    [][2]int64 // time, start
 		want    string
 		records int
+		mute    bool // a message that cannot have start timestamps
 	}{
-		{[][2]int64{{10, 5}, {11, 5}, {12, 5}}, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 1},
-		{[][2]int64{{13, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 1},
-		{[][2]int64{{14, 5}, {15, 14}, {16, 14}}, "3 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
-		{[][2]int64{{17, 14}, {18, 0}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 2},
-		{[][2]int64{{9, 5}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3},   // of the past: not known to hold there
-		{[][2]int64{{19, 14}}, "1 stored, 0 duplicate, 0 rejected, 0 deferred", 3}, // still what holds now
-		{[][2]int64{{20, 19}, {20, 19}}, "2 stored, 0 duplicate, 0 rejected, 0 deferred", 4},
-		{[][2]int64{{22, 21}, {22, 20}}, "1 stored, 1 duplicate, 0 rejected, 0 deferred", 5}, // the first of one time wins
+		{give: [][2]int64{{10, 5}, {11, 5}, {12, 5}}, want: "3 stored, 0 duplicate, 0 rejected, 0 deferred", records: 1},
+		{give: [][2]int64{{13, 5}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 1},
+		{give: [][2]int64{{14, 5}, {15, 14}, {16, 14}}, want: "3 stored, 0 duplicate, 0 rejected, 0 deferred", records: 2},
+		{give: [][2]int64{{17, 0}}, want: "0 stored, 0 duplicate, 0 rejected, 0 deferred", records: 2, mute: true},
+		{give: [][2]int64{{17, 14}, {18, 0}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 3}, // from 18 on there is none
+		{give: [][2]int64{{19, 0}}, want: "0 stored, 0 duplicate, 0 rejected, 0 deferred", records: 3},
+		{give: [][2]int64{{20, 14}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 4},
+		{give: [][2]int64{{9, 5}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 5}, // of the past: not known to hold there
+		{give: [][2]int64{{30, 14}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 5},
+		{give: [][2]int64{{25, 21}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 7}, // late: after it 14 holds again
+		{give: [][2]int64{{40, 39}, {40, 39}}, want: "2 stored, 0 duplicate, 0 rejected, 0 deferred", records: 8},
+		{give: [][2]int64{{42, 41}, {42, 40}}, want: "1 stored, 1 duplicate, 0 rejected, 0 deferred", records: 9}, // the first of one time wins
 	} {
 		x := one(1, "__name__", "c", "job", "x")
 		x.Samples = nil
 		for _, p := range c.give {
 			x.Samples = append(x.Samples, series.Sample{TimeMs: p[0], StartMs: p[1], Value: 1})
 		}
-		a := bring(t, s, Entries{Series: []series.Series{x}})
+		a := bring(t, s, Entries{Series: []series.Series{x}, Starts: !c.mute})
 		if got := outcome(a, ledger.StartTimestamps); got != c.want || families(e)["c"] != c.records {
 			t.Errorf("step %d: got %s and %d records, want %s and %d", i, got, families(e)["c"], c.want, c.records)
 		}

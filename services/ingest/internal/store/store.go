@@ -65,6 +65,8 @@ type BodyWriter interface {
 type Entries struct {
 	Series   []series.Series
 	Metadata []series.Metadata
+	// Starts says that samples could have start timestamps: one without has none. Otherwise it says nothing about that.
+	Starts bool
 }
 
 // Destination is a table.
