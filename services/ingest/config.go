@@ -166,7 +166,7 @@ func DefaultServiceConfig() ServiceConfig {
 		MaxInFlightRequests:         256,
 		MaxInFlightBytes:            256 << 20,
 		Timeout:                     25 * time.Second,
-		MaxInFlightWrites:           128,
+		MaxInFlightWrites:           160,
 		MaxInFlightWritesPerRequest: 64,
 		BatchWait:                   5 * time.Millisecond,
 		WriteRetries:                5,

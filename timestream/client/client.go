@@ -109,7 +109,7 @@ func (c Config) load(ctx context.Context) (aws.Config, error) {
 		t.MaxIdleConns = c.MaxConnections
 		t.IdleConnTimeout = 90 * time.Second
 		// A write of 100 records leaves in one system call, without a copy through a buffer that is allocated for it.
-		t.WriteBufferSize = 128 << 10
+		t.WriteBufferSize = 64 << 10
 	})
 	opts := []func(*config.LoadOptions) error{
 		config.WithRegion(c.Region), // empty: none

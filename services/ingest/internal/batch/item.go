@@ -186,10 +186,7 @@ func compareEntry(a, b *Item) int {
 }
 
 // Sorter sorts items in memory that it uses again. It is not safe for concurrent use.
-type Sorter struct {
-	places []position
-	items  []Item
-}
+type Sorter struct{ places []position }
 
 // position is what sorting moves and compares instead of an item.
 type position struct {
@@ -230,11 +227,23 @@ func (s *Sorter) Arrange(items []Item) {
 		}
 		return cmp.Compare(a.at, b.at)
 	})
-	s.items = append(s.items[:0], items...)
-	for i, p := range s.places {
-		items[i] = s.items[p.at]
+	// Each item goes to its place along the cycle it is on.
+	for i := range s.places {
+		if int(s.places[i].at) == i {
+			continue
+		}
+		first, to := items[i], i
+		for {
+			from := int(s.places[to].at)
+			s.places[to].at = uint32(to)
+			if from == i {
+				break
+			}
+			items[to] = items[from]
+			to = from
+		}
+		items[to] = first
 	}
-	clear(s.items) // they keep series alive that may leave the cache
 }
 
 // Sort orders items so that neighbours share as much as possible, and removes all but the first to arrive of those that are
