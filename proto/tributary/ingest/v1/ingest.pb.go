@@ -365,9 +365,9 @@ type Ledger struct {
 	Samples *Counts `protobuf:"bytes,1,opt,name=samples,proto3" json:"samples,omitempty"`
 	// Native histogram samples.
 	Histograms *Counts `protobuf:"bytes,2,opt,name=histograms,proto3" json:"histograms,omitempty"`
-	// Exemplars. Their rejection never makes a request fail.
+	// Exemplars. Their rejection makes a request fail only in remote write 2.0, when the series or its symbols are malformed.
 	Exemplars *Counts `protobuf:"bytes,3,opt,name=exemplars,proto3" json:"exemplars,omitempty"`
-	// Metadata entries (type, help and unit of a metric). Their rejection never makes a request fail.
+	// Metadata entries (type, help and unit of a metric). Their rejection makes a request fail as that of exemplars does.
 	Metadata *Counts `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// Start (created) timestamps. Their rejection never makes a request fail.
 	StartTimestamps *Counts `protobuf:"bytes,5,opt,name=start_timestamps,json=startTimestamps,proto3" json:"start_timestamps,omitempty"`

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingestv1 is the contract of the ingest service as generated from its protocol buffer file, and what codecs need
-// to know of its large message.
+// Package ingestv1 is the contract of the ingest service as generated from its protocol buffer file, what codecs need to
+// know of its large message, and the one rule by which both sides tell a write that failed.
 package ingestv1
 
 import "google.golang.org/protobuf/proto"
