@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/store"
 )
@@ -53,9 +54,9 @@ func (n *notices) due(matter string) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-// account logs what a request came to: all of it at level debug; what the sender has to repeat, and refused samples and
-// histograms, as warnings; other refusals, which fail no request, as information.
-func (n *notices) account(ctx context.Context, d store.Destination, caller string, a *ledger.Account) {
+// account logs what a request of a type came to: all of it at level debug; what the sender has to repeat, and refusals that
+// make the request fail, as warnings; other refusals as information.
+func (n *notices) account(ctx context.Context, t ingestv1.MessageType, d store.Destination, caller string, a *ledger.Account) {
 	if n.logger.Enabled(ctx, slog.LevelDebug) {
 		attrs := []slog.Attr{slog.String("table", d.String()), slog.String("caller", caller)}
 		for k, c := range a.Counts {
@@ -72,13 +73,13 @@ func (n *notices) account(ctx context.Context, d store.Destination, caller strin
 		return
 	}
 	for _, r := range a.Rejections {
-		suppressed, ok := n.due("rejected " + r.Kind.String() + " " + string(r.Reason))
+		level := slog.LevelInfo
+		if ingestv1.FailsRequest(t, r.Kind.String(), string(r.Reason)) {
+			level = slog.LevelWarn
+		}
+		suppressed, ok := n.due(level.String() + " " + r.Kind.String() + " " + string(r.Reason))
 		if !ok {
 			continue
-		}
-		level := slog.LevelInfo
-		if r.Kind == ledger.Samples || r.Kind == ledger.Histograms {
-			level = slog.LevelWarn
 		}
 		example := ""
 		if len(r.Examples) > 0 {

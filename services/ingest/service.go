@@ -157,7 +157,7 @@ func NewService(cfg ServiceConfig, d Deps) (*Service, error) {
 		started: d.Now(),
 		notices: newNotices(d.Logger, d.Now),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tributary_ingest_requests_total", Help: "Write requests, by outcome: ok, rejected (some entries were refused for good), deferred (the sender was told to try again), or the gRPC code of the error.",
+			Name: "tributary_ingest_requests_total", Help: "Write requests, by outcome: ok, rejected (entries were refused for good that make it fail), deferred (the sender was told to try again), or the gRPC code of the error.",
 		}, []string{"outcome"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tributary_ingest_request_duration_seconds", Help: "How long write requests took that were decoded.",
@@ -225,16 +225,17 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 		return nil, "", status.Error(codes.Internal, err.Error())
 	}
 	s.totals.Add(account)
-	s.notices.account(ctx, dest, req.GetCallerId(), account)
+	s.notices.account(ctx, kind, dest, req.GetCallerId(), account)
+	res = account.Response()
 	switch {
 	case account.Deferral != nil:
 		outcome = "deferred"
-	case account.Counts[ledger.Samples].Rejected+account.Counts[ledger.Histograms].Rejected > 0:
+	case res.Failed(kind):
 		outcome = "rejected"
 	default:
 		outcome = "ok"
 	}
-	return account.Response(), outcome, nil
+	return res, outcome, nil
 }
 
 // weight is how many bytes a byte of a message takes while it is handled, roughly: OpenTelemetry's library makes objects of

@@ -240,6 +240,35 @@ func TestInvalidSeriesDoNotSinkTheOthers(t *testing.T) {
 	}
 }
 
+// Exemplars and metadata of an invalid series make a request of 2.0 fail alone.
+func TestInvalidSeriesWithoutSamples(t *testing.T) {
+	r := newRig(t, quick())
+	none := ingesttest.Series{Labels: ingesttest.L("job", "no name"), Exemplars: 1, Metadata: true}
+	for _, tt := range []struct {
+		message ingestv1.MessageType
+		outcome string
+		level   string
+		want    string
+	}{
+		{rw1, "ok", "INFO", "exemplars missing_metric_name 1"},
+		{rw2, "rejected", "WARN", "exemplars missing_metric_name 1, metadata missing_metric_name 1"},
+	} {
+		res := r.write(t, request(t, tt.message, sample("__name__", "good", "job", "a"), none))
+		if got := reasons(res); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.message, got, tt.want)
+		}
+		if got := counts(res.GetLedger().GetSamples()); got != "received 1 stored 1 late 0 duplicate 0 rejected 0 deferred 0" {
+			t.Errorf("%s: got %s", tt.message, got)
+		}
+		if n := testutil.ToFloat64(r.service.requests.WithLabelValues(tt.outcome)); n != 1 {
+			t.Errorf("%s: %v requests are %s", tt.message, n, tt.outcome)
+		}
+		if log := r.log.String(); !strings.Contains(log, "level="+tt.level+` msg="entries refused for good" kind=exemplars reason=missing_metric_name count=1`) {
+			t.Errorf("%s: log: %s", tt.message, log)
+		}
+	}
+}
+
 func TestRepeatsInsideARequest(t *testing.T) {
 	r := newRig(t, quick())
 	same := sample("__name__", "m", "job", "a")
@@ -811,11 +840,14 @@ func TestLedgerInTheLog(t *testing.T) {
 	a.Reject(ledger.Samples, ledger.Conflict, 1, func() string { return "up{}" })
 	a.Receive(ledger.Exemplars, 1)
 	a.Reject(ledger.Exemplars, ledger.ExemplarTooLarge, 1, nil)
-	n.account(t.Context(), store.Destination{Database: "d", Table: "t"}, "me", &a)
+	a.Receive(ledger.Metadata, 1)
+	a.Reject(ledger.Metadata, ledger.InvalidSymbols, 1, nil)
+	n.account(t.Context(), ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2, store.Destination{Database: "d", Table: "t"}, "me", &a)
 	for _, want := range []string{
 		"level=DEBUG msg=write table=d.t caller=me samples.received=3 samples.stored=2 samples.late=0 samples.duplicate=0 samples.rejected=1 samples.deferred=0 exemplars.received=1",
 		"level=WARN msg=\"entries refused for good\" kind=samples reason=conflict count=1 example=up{}",
 		"level=INFO msg=\"entries refused for good\" kind=exemplars reason=exemplar_too_large count=1",
+		"level=WARN msg=\"entries refused for good\" kind=metadata reason=invalid_symbols count=1",
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in\n%s", want, log.String())

@@ -47,7 +47,8 @@ const (
 	DuplicateLabelName Reason = "duplicate_label_name"
 	// InvalidUTF8: a label name or value is not UTF-8.
 	InvalidUTF8 Reason = "invalid_utf8"
-	// InvalidSymbols: a series of remote write 2.0 refers to symbols that the request does not have, or has half a label.
+	// InvalidSymbols: a series of remote write 2.0, an exemplar or metadata refers to symbols that the request does not have,
+	// or has half a label.
 	InvalidSymbols Reason = "invalid_symbols"
 	// LabelsTooLarge: the labels do not fit a record of the store.
 	LabelsTooLarge Reason = "labels_too_large"

@@ -63,7 +63,11 @@ func (r *Request) exemplar(s *builder, message []byte, v Message) error {
 	r.entries++
 	if err := x.finish(r); err != nil {
 		r.exemplarLabels = drop(r.exemplarLabels, x.start)
-		r.faults = append(r.faults, fault{kind: ledger.Exemplars, reason: ledger.InvalidExemplar, timeMs: x.timeMs, why: err})
+		reason := ledger.InvalidExemplar
+		if errors.Is(err, errExemplarSymbols) {
+			reason = ledger.InvalidSymbols
+		}
+		r.faults = append(r.faults, fault{kind: ledger.Exemplars, reason: reason, timeMs: x.timeMs, why: err})
 		s.faultyExemplars++
 	}
 	return nil

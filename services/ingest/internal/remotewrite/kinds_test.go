@@ -203,7 +203,7 @@ func TestExemplars(t *testing.T) {
 		}}}
 		m := oracleV2(&w)
 		compare(t, NewDecoder(options(), series.NewHasher()), V2, marshal(t, &w), m)
-		if fmt.Sprint(m.rejected) != "map[exemplars invalid_exemplar:1]" {
+		if fmt.Sprint(m.rejected) != "map[exemplars invalid_symbols:1]" {
 			t.Errorf("%v: %v", refs, m.rejected)
 		}
 	}
@@ -243,7 +243,7 @@ func TestMetadata(t *testing.T) {
 	}
 	m = oracleV2(&w2)
 	compare(t, d, V2, marshal(t, &w2), m)
-	if fmt.Sprint(m.rejected) != "map[metadata invalid_metadata:12 metadata missing_metric_name:10]" || strings.Count(m.metadata.String(), "\n") != 8 {
+	if fmt.Sprint(m.rejected) != "map[metadata invalid_metadata:8 metadata invalid_symbols:4 metadata missing_metric_name:10]" || strings.Count(m.metadata.String(), "\n") != 8 {
 		t.Errorf("2.0: %v, %s", m.rejected, m.metadata.String())
 	}
 

@@ -92,7 +92,9 @@ func (m *oracle) addMetadata(x saidMetadata, seriesFault string) {
 	switch {
 	case seriesFault != "":
 		m.reject(ledger.Metadata, ledger.Reason(seriesFault), 1)
-	case x.badRefs || x.name == "" || x.kind < 0 || x.kind > 7 || !utf8.ValidString(x.name+x.help+x.unit):
+	case x.badRefs:
+		m.reject(ledger.Metadata, ledger.InvalidSymbols, 1)
+	case x.name == "" || x.kind < 0 || x.kind > 7 || !utf8.ValidString(x.name+x.help+x.unit):
 		m.reject(ledger.Metadata, ledger.InvalidMetadata, 1)
 	default:
 		fmt.Fprintf(&m.metadata, "%q %d %q %q\n", x.name, x.kind, x.help, x.unit)
@@ -161,8 +163,11 @@ func (m *oracle) add(s said) {
 	}
 	for _, x := range s.exemplars {
 		wrong, ls := faultOf(x.labels)
-		if x.badRefs || wrong != "" {
+		if wrong != "" {
 			wrong = "invalid_exemplar"
+		}
+		if x.badRefs {
+			wrong = "invalid_symbols"
 		}
 		if _, ok := outcome(ledger.Exemplars, x.timeMs, 0, wrong); ok {
 			exemplars.WriteString("# ")

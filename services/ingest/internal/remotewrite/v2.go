@@ -277,6 +277,13 @@ func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason
 		}
 		return
 	}
+	if help == nil || unit == nil {
+		r.account.Receive(ledger.Metadata, 1)
+		r.account.Reject(ledger.Metadata, ledger.InvalidSymbols, 1, func() string {
+			return "metadata of " + series.Quote(name) + ": its help or unit refers to symbols that the request does not have"
+		})
+		return
+	}
 	if valid {
 		// The same symbol again?
 		if last := r.name.text; len(last) != len(name) || &last[0] != &name[0] {

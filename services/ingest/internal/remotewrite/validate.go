@@ -296,7 +296,7 @@ func explain(reason ledger.Reason, ls []series.Label) string {
 
 // explainMetadata is the example of rejected metadata.
 func explainMetadata(m *series.Metadata) string {
-	why := "its text is not UTF-8, or refers to symbols that the request does not have"
+	why := "its text is not UTF-8"
 	switch {
 	case m.Type < 0 || m.Type > prompb.MetricMetadata_STATESET:
 		why = fmt.Sprintf("type %d; there are 0 to %d", m.Type, prompb.MetricMetadata_STATESET)
