@@ -23,7 +23,7 @@ const (
 	whyV1         = "invalid series of 1.0 are refused aloud; Prometheus drops them"
 	whyKept       = "exemplars and metadata are kept without a sample; Prometheus has nowhere to put them"
 	whyNothing    = "an entry of no samples, exemplars and metadata loses nothing"
-	whyExtras     = "exemplars and metadata that are refused never make a request fail"
+	whySamples    = "the samples of a series are stored, whatever is wrong with what comes with them"
 	whyWindow     = "it is the store that knows which times it takes"
 	whyTolerant   = "RFC 9110: media types and codings know no case, parameters may be quoted and follow a space"
 	whyZstd       = "vmagents compress by Zstandard, and send snappy under that name from older queues"
@@ -340,10 +340,6 @@ func (m receiverCases) exemplars() []receiverCase {
 		},
 		ofInvalid,
 		{
-			name: "exemplar alone, of an invalid series", want: "204 1 0 0", prometheus: "400 1 0 0", prometheusV1: "204", why: whyExtras,
-			series: m.beside(func(s *rw.Series) { s.Labels, s.Exemplars = s.Labels[1:], [][]byte{m.exemplar(1, m.nowMs, nil)} }),
-		},
-		{
 			name: "exemplar's label twice", series: with(m.exemplar(1, m.nowMs, []string{"job", "receiver", "job", "__name__"}, 3, 4, 3, 1)),
 			want: "204 1 0 0", prometheus: "204 1 0 1", why: whyExemplar,
 		},
@@ -360,9 +356,40 @@ func (m receiverCases) exemplars() []receiverCase {
 				return m.one(s)
 			},
 		},
-		{name: "exemplar's references odd", only: rw.V2, series: with(m.exemplar(1, m.nowMs, nil, 3)), want: "204 1 0 0", prometheus: "400 1 0 0", why: whyExtras},
-		{name: "exemplar's reference out of range", only: rw.V2, series: with(m.exemplar(1, m.nowMs, nil, 3, 100)), want: "204 1 0 0", prometheus: "400 1 0 0", why: whyExtras},
+		{name: "exemplar's references odd", only: rw.V2, series: with(m.exemplar(1, m.nowMs, nil, 3)), want: "400 1 0 0"},
+		{name: "exemplar's reference out of range", only: rw.V2, series: with(m.exemplar(1, m.nowMs, nil, 3, 100)), want: "400 1 0 0"},
 	}
+}
+
+// invalidExtras are exemplars and metadata of series that are invalid and have nothing else. In 1.0 both drop them.
+func (m receiverCases) invalidExtras() []receiverCase {
+	var cases []receiverCase
+	for _, c := range []struct {
+		name string
+		give rw.Series
+		only rw.Protocol
+	}{
+		{name: "no labels", give: rw.Raw()},
+		{name: "no metric name", give: rw.Raw("a", "b")},
+		{name: "empty metric name", give: rw.Raw("__name__", "", "a", "b")},
+		{name: "empty label name", give: rw.Raw("__name__", "refused", "", "x")},
+		{name: "label twice", give: rw.Raw("__name__", "refused", "a", "1", "a", "2")},
+		{name: "label value is not UTF-8", give: rw.Raw("__name__", "refused", "a", "\xff")},
+		{name: "references odd", give: rw.Series{Refs: []uint64{1, 2, 3}}, only: rw.V2},
+		{name: "reference out of range", give: rw.Series{Refs: []uint64{1, 2, 3, 1000}}, only: rw.V2},
+	} {
+		exemplar, metadata := c.give, c.give
+		exemplar.Exemplars = [][]byte{m.exemplar(1, m.nowMs, nil)}
+		metadata.Metadata = joined(numberField(1, 1), numberField(3, 1))
+		want := "400 1 0 0"
+		if m.protocol == rw.V1 {
+			want = "204"
+		}
+		cases = append(cases,
+			receiverCase{name: "exemplar alone, " + c.name, only: c.only, want: want, series: m.beside(func(s *rw.Series) { *s = exemplar })},
+			receiverCase{name: "metadata alone, " + c.name, only: rw.V2, want: want, series: m.beside(func(s *rw.Series) { *s = metadata })})
+	}
+	return cases
 }
 
 func (m receiverCases) metadata() []receiverCase {
@@ -388,12 +415,8 @@ func (m receiverCases) metadata() []receiverCase {
 			},
 		},
 		{
-			name: "metadata alone, of an invalid series", only: rw.V2, want: "204 1 0 0", prometheus: "400 1 0 0", why: whyExtras,
-			series: m.beside(func(s *rw.Series) { s.Labels, s.Metadata = s.Labels[1:], joined(numberField(1, 1), numberField(3, 1)) }),
-		},
-		{
 			name: "metadata's reference out of range", only: rw.V2, series: with(numberField(1, 1), numberField(3, 100)),
-			want: "204 1 0 0", prometheus: "400 0 0 0", why: whyExtras,
+			want: "400 1 0 0", prometheus: "400 0 0 0", why: whySamples,
 		},
 	}
 }

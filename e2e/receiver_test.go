@@ -47,7 +47,7 @@ func TestAsPrometheusReceives(t *testing.T) {
 	var differ []string // series of cases in which something else is kept
 	for _, p := range protocols() {
 		maker := receiverCases{t, p, now}
-		for i, c := range slices.Concat(maker.samples(), maker.labels(), maker.symbols(), maker.times(), maker.histograms(), maker.exemplars(), maker.metadata(), maker.headers(), maker.bodies()) {
+		for i, c := range slices.Concat(maker.samples(), maker.labels(), maker.symbols(), maker.times(), maker.histograms(), maker.exemplars(), maker.invalidExtras(), maker.metadata(), maker.headers(), maker.bodies()) {
 			if c.only != 0 && c.only != p {
 				continue
 			}

@@ -103,6 +103,18 @@ func TestJSONWrite(t *testing.T) {
 		})
 	}
 
+	// What fails depends on the message.
+	s.ingest.write = func(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
+		return &ingestv1.WriteResponse{Ledger: counts(0), Rejections: []*ingestv1.Rejection{{Kind: "exemplars", Reason: "invalid_symbols", Count: 1}}}, nil
+	}
+	for m, want := range map[ingestv1.MessageType]int{ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V1: 200, ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2: 400} {
+		of := proto.CloneOf(req)
+		of.MessageType = m
+		if got := s.postJSON("/api/tributary/v1/write", of); got.code != want {
+			t.Errorf("exemplars of unknown symbols in %s: got %d, want %d", m, got.code, want)
+		}
+	}
+
 	s.ingest.write = func(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		return nil, status.Error(codes.PermissionDenied, "403 of a proxy")
 	}

@@ -44,12 +44,12 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, status int) {
 			http.Error(w, http.StatusText(status), status)
 		}),
-		runtime.WithForwardResponseOption(func(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+		runtime.WithForwardResponseOption(func(ctx context.Context, w http.ResponseWriter, m proto.Message) error {
 			res, ok := m.(*ingestv1.WriteResponse)
 			if !ok {
 				return nil
 			}
-			if refusal := account.Refusal(res); refusal != nil {
+			if refusal := account.Refusal(jsonCallOf(ctx).message, res); refusal != nil {
 				refused(refusal.Reason)
 				refusal.SetHeaders(w.Header())
 				w.WriteHeader(refusal.Status)
@@ -75,7 +75,7 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 // serveJSON lets a call in and reads its body, within the limits of all bodies, before anything is decoded.
 func (g *Gateway) serveJSON(mux *runtime.ServeMux, refused func(string), w http.ResponseWriter, r *http.Request) {
 	timeout := max(g.cfg.ReadTimeout, g.cfg.WriteTimeout)
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callerKey{}, httpCaller(r)), timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), jsonCallKey{}, &jsonCall{caller: httpCaller(r)}), timeout)
 	defer cancel()
 	// The end of ctx does not end a Write to a client that takes nothing; twice, so that an error still gets out.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * timeout)) //nolint:errcheck // a test's recorder has none
@@ -109,12 +109,21 @@ func (g *Gateway) readJSONBody(w http.ResponseWriter, r *http.Request) (free fun
 	return func() { body.Free(); ticket.Leave() }, nil
 }
 
-// callerKey is the context key under which the JSON mapping finds the caller's name.
-type callerKey struct{}
+// jsonCall is what the JSON mapping has to know of a call in more than one place.
+type jsonCall struct {
+	caller  string
+	message ingestv1.MessageType // of a write, once it is decoded
+}
 
-func jsonCaller(ctx context.Context) string {
-	caller, _ := ctx.Value(callerKey{}).(string)
-	return caller
+// jsonCallKey is the context key of a *jsonCall.
+type jsonCallKey struct{}
+
+// jsonCallOf returns the call that serveJSON has let in.
+func jsonCallOf(ctx context.Context) *jsonCall {
+	if call, ok := ctx.Value(jsonCallKey{}).(*jsonCall); ok {
+		return call
+	}
+	return &jsonCall{}
 }
 
 // jsonIngest is the ingest service for calls that serveJSON has let in.
@@ -125,7 +134,9 @@ type jsonIngest struct {
 
 // Write implements ingestv1.IngestServiceServer.
 func (s jsonIngest) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
-	return s.server.write(ctx, req, jsonCaller(ctx))
+	call := jsonCallOf(ctx)
+	call.message = req.GetMessageType()
+	return s.server.write(ctx, req, call.caller)
 }
 
 // jsonQuery is a client of the query service for calls that serveJSON has let in.
@@ -134,7 +145,7 @@ type jsonQuery struct{ client queryv1.QueryServiceClient }
 // Read implements queryv1.QueryServiceClient. It waits for the first message, so that a read which fails at once is
 // answered with a status code instead of an error inside a 200.
 func (q jsonQuery) Read(ctx context.Context, req *queryv1.ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.ReadResponse], error) {
-	req.CallerId = jsonCaller(ctx)
+	req.CallerId = jsonCallOf(ctx).caller
 	stream, err := q.client.Read(ctx, req, opts...)
 	if err != nil {
 		return nil, err

@@ -157,6 +157,9 @@ func TestOTLPAnswers(t *testing.T) {
 			"all rejected", &ingestv1.WriteResponse{Ledger: &ingestv1.Ledger{Samples: counts(5, 0, 5)}}, nil,
 			200, 0, 5, "samples: 5 of 5 rejected, 0 written",
 		},
+		{"exemplars that would make a remote write fail", &ingestv1.WriteResponse{
+			Ledger: &ingestv1.Ledger{Samples: counts(1, 1, 0), Exemplars: counts(2, 0, 2)}, Rejections: []*ingestv1.Rejection{{Kind: "exemplars", Reason: "invalid_utf8", Count: 2}},
+		}, nil, 200, 0, 0, ""},
 		{"only exemplars rejected", &ingestv1.WriteResponse{Ledger: &ingestv1.Ledger{Samples: counts(1, 1, 0), Exemplars: counts(2, 0, 2)}}, nil, 200, 0, 0, ""},
 		{
 			"deferred", &ingestv1.WriteResponse{

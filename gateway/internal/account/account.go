@@ -26,13 +26,13 @@ const (
 	maxExampleBytes = 480
 )
 
-// Refusal returns the answer that an account calls for, or nil when the request was a success:
+// Refusal returns the answer that the account of a message of a type calls for, or nil when the request was a success:
 //
 //   - Anything deferred: 503. The sender repeats the whole request, which is safe.
-//   - Samples or histograms rejected: 400 with counts and reasons. The rest is stored; the sender moves on.
-//   - Only exemplars, metadata or start timestamps rejected: a success, because Prometheus never fails a request for
-//     them.
-func Refusal(res *ingestv1.WriteResponse) *httperr.Refusal {
+//   - Samples or histograms rejected, or what else makes a message of this type fail (ingestv1.FailsRequest): 400 with
+//     counts and reasons. The rest is stored; the sender moves on.
+//   - Only other exemplars, metadata or start timestamps rejected: a success.
+func Refusal(t ingestv1.MessageType, res *ingestv1.WriteResponse) *httperr.Refusal {
 	if reason := res.GetDeferredReason(); reason != "" {
 		r := &httperr.Refusal{
 			Status: http.StatusServiceUnavailable, Reason: "deferred", RetryAfter: true,
@@ -43,10 +43,14 @@ func Refusal(res *ingestv1.WriteResponse) *httperr.Refusal {
 		}
 		return r
 	}
-	if Rejected(res) == 0 {
+	if !res.Failed(t) {
 		return nil
 	}
-	return &httperr.Refusal{Status: http.StatusBadRequest, Reason: "rejected_samples", Text: Text(res)}
+	reason := "rejected_samples"
+	if Rejected(res) == 0 {
+		reason = "rejected_series" // which had only exemplars or metadata
+	}
+	return &httperr.Refusal{Status: http.StatusBadRequest, Reason: reason, Text: Text(t, res)}
 }
 
 // Rejected is the number of samples and histograms that were refused for good.
@@ -55,11 +59,13 @@ func Rejected(res *ingestv1.WriteResponse) uint64 {
 }
 
 // Text says what was rejected and why, in one line of less than MaxTextBytes of UTF-8: http.Error adds a newline.
-func Text(res *ingestv1.WriteResponse) string { return clip(partialText(res), MaxTextBytes-1) }
+func Text(t ingestv1.MessageType, res *ingestv1.WriteResponse) string {
+	return clip(partialText(t, res), MaxTextBytes-1)
+}
 
 // partialText says how much of each kind was rejected, then why with counts, then examples: what matters most comes
 // before the cut.
-func partialText(res *ingestv1.WriteResponse) string {
+func partialText(t ingestv1.MessageType, res *ingestv1.WriteResponse) string {
 	var b strings.Builder
 	sep := ""
 	counts := func(kind string, c *ingestv1.Counts) {
@@ -76,7 +82,7 @@ func partialText(res *ingestv1.WriteResponse) string {
 	counts("metadata", l.GetMetadata())
 	counts("start timestamps", l.GetStartTimestamps())
 
-	rejections := failuresFirst(res.GetRejections())
+	rejections := failuresFirst(t, res.GetRejections())
 	sep = "; reasons: "
 	examples := 0
 	for _, r := range rejections {
@@ -100,11 +106,11 @@ func partialText(res *ingestv1.WriteResponse) string {
 }
 
 // failuresFirst moves what made the request fail before what only came with it. The order is otherwise kept.
-func failuresFirst(rs []*ingestv1.Rejection) []*ingestv1.Rejection {
+func failuresFirst(t ingestv1.MessageType, rs []*ingestv1.Rejection) []*ingestv1.Rejection {
 	out := make([]*ingestv1.Rejection, 0, len(rs))
 	for _, failure := range []bool{true, false} {
 		for _, r := range rs {
-			if (r.GetKind() == "samples" || r.GetKind() == "histograms") == failure {
+			if ingestv1.FailsRequest(t, r.GetKind(), r.GetReason()) == failure {
 				out = append(out, r)
 			}
 		}

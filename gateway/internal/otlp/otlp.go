@@ -60,7 +60,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if res.GetDeferredReason() != "" {
-		h.refuse(w, m, account.Refusal(res))
+		h.refuse(w, m, account.Refusal(m.Type, res))
 		return
 	}
 	out := &collectorv1.ExportMetricsServiceResponse{}
@@ -69,7 +69,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Of the series that a data point becomes each counts, because exporters show the number only to people.
 		out.PartialSuccess = &collectorv1.ExportMetricsPartialSuccess{
 			RejectedDataPoints: int64(min(n, 1<<62)), //nolint:gosec // it fits
-			ErrorMessage:       account.Text(res),
+			ErrorMessage:       account.Text(m.Type, res),
 		}
 	}
 	h.write(w, m, http.StatusOK, out)

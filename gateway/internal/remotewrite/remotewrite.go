@@ -104,7 +104,7 @@ func negotiate(w http.ResponseWriter, r *http.Request) (forward.Message, error) 
 
 // answer turns an account into the answer.
 func (h *Handler) answer(w http.ResponseWriter, kind ingestv1.MessageType, res *ingestv1.WriteResponse) {
-	refusal := account.Refusal(res)
+	refusal := account.Refusal(kind, res)
 	if kind == ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2 && res.GetDeferredReason() == "" {
 		// A sender adds these up over its attempts, so an attempt that has to be repeated counts for nothing.
 		setWritten(w.Header(), res.GetLedger())
