@@ -15,7 +15,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,13 +34,13 @@ type RecordsWriter struct {
 	signer *v4.Signer
 	now    func() time.Time
 
-	making   sync.Mutex
+	making   chan struct{} // holds one token: the right to make a template
 	template atomic.Pointer[template]
 }
 
 // NewRecordsWriter returns a writer that begins with c.
 func NewRecordsWriter(c *timestreamwrite.Client, now func() time.Time) *RecordsWriter {
-	return &RecordsWriter{Writer: NewWriter(c), signer: v4.NewSigner(), now: now}
+	return &RecordsWriter{Writer: NewWriter(c), signer: v4.NewSigner(), now: now, making: make(chan struct{}, 1)}
 }
 
 // templateAge is how long a template is used. Making one is as dear as one call through the SDK; what it holds changes when
@@ -57,7 +56,10 @@ type template struct {
 	host            string
 	header          http.Header
 	service, region string
+	date            string // of the SDK's signature
 	made            time.Time
+	// skew is how far the service's clock is ahead of ours, as far as the SDK has learned from its answers.
+	skew time.Duration
 }
 
 // WriteRecordsBody sends a WriteRecords request. body is its JSON document; it must not change before release is
@@ -91,7 +93,7 @@ func (w *RecordsWriter) WriteRecordsBody(ctx context.Context, body []byte, relea
 			return nil, fmt.Errorf("get identity: get credentials: %w", err)
 		}
 		hash := sha256.Sum256(body)
-		if err := w.signer.SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), t.service, t.region, w.now()); err != nil {
+		if err := w.signer.SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), t.service, t.region, w.now().Add(t.skew)); err != nil {
 			return nil, fmt.Errorf("sign the request: %w", err)
 		}
 	}
@@ -133,8 +135,12 @@ func (w *RecordsWriter) current(ctx context.Context) (*template, error) {
 	if t := w.template.Load(); valid(t) {
 		return t, nil
 	}
-	w.making.Lock()
-	defer w.making.Unlock()
+	select {
+	case w.making <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-w.making }()
 	t := w.template.Load()
 	if valid(t) {
 		return t, nil
@@ -144,9 +150,22 @@ func (w *RecordsWriter) current(ctx context.Context) (*template, error) {
 		return nil, err
 	}
 	made.made = w.now()
+	// The SDK corrects its clock by the dates of answers that refuse a signature for its time.
+	if signed, err := time.Parse(signedAt, made.date); err == nil {
+		if skew := signed.Sub(made.made); skew > minSkew || skew < -minSkew {
+			made.skew = skew
+		}
+	}
 	w.template.Store(made)
 	return made, nil
 }
+
+const (
+	// signedAt is the form of X-Amz-Date.
+	signedAt = "20060102T150405Z"
+	// minSkew is more than a request takes to be built: what is less is no skew. Services accept five minutes.
+	minSkew = time.Minute
+)
 
 // sample is a request that passes the SDK's validation.
 func sample() *timestreamwrite.WriteRecordsInput {
@@ -176,7 +195,7 @@ func newTemplate(ctx context.Context, c *timestreamwrite.Client) (*template, err
 		if t.region, t.service, ok = scope(authorization); !ok {
 			return nil, errors.New("the SDK signed the request in a way that is not known here")
 		}
-		t.credentials = options.Credentials
+		t.credentials, t.date = options.Credentials, t.header.Get("X-Amz-Date")
 	}
 	for _, name := range []string{
 		"Authorization", "X-Amz-Date", "X-Amz-Security-Token", // the signer's
@@ -215,8 +234,17 @@ func (c *capture) Do(r *http.Request) (*http.Response, error) {
 
 // refused makes the SDK's error of an answer, and acts on it as Writer does.
 func (w *RecordsWriter) refused(ctx context.Context, t *template, res *http.Response) error {
+	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusUnauthorized {
+		// Perhaps for the time of the signature, from which the SDK learns.
+		w.template.CompareAndSwap(t, nil)
+	}
+	bounded := *res
+	bounded.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(res.Body, maxAnswer), res.Body}
 	_, err := t.client.WriteRecords(ctx, sample(), func(o *timestreamwrite.Options) {
-		o.HTTPClient = replay{res}
+		o.HTTPClient = replay{&bounded}
 		o.Credentials = credentials.NewStaticCredentialsProvider("nothing", "is sent", "")
 		o.BaseEndpoint = aws.String(t.url.Scheme + "://" + t.url.Host)
 		o.EndpointDiscovery.EnableEndpointDiscovery = aws.EndpointDiscoveryDisabled

@@ -258,6 +258,65 @@ func TestTemplateFollowsTheEndpoint(t *testing.T) {
 	}
 }
 
+// TestClockThatIsWrong: a service refuses what was signed an hour ago; from its answer the SDK learns its time, and so does the
+// writer.
+func TestClockThatIsWrong(t *testing.T) {
+	const ahead = time.Hour
+	var dates []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		now := time.Now().Add(ahead)
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		signed, err := time.Parse(signedAt, r.Header.Get("X-Amz-Date"))
+		if err != nil || now.Sub(signed).Abs() > 5*time.Minute {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"__type":"InvalidSignatureException","message":"Signature expired"}`)
+			return
+		}
+		dates = append(dates, r.Header.Get("X-Amz-Date"))
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer srv.Close()
+	_, ours := stockAndOurs(t, srv.URL)
+	body := []byte(`{"DatabaseName":"d","TableName":"t","Records":[]}`)
+	if _, err := ours.WriteRecordsBody(t.Context(), body, func() {}); err == nil {
+		t.Fatal("signed by a wrong clock and accepted")
+	}
+	for range 3 {
+		if _, err := ours.WriteRecordsBody(t.Context(), body, func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(dates) != 3 {
+		t.Errorf("accepted %v", dates)
+	}
+}
+
+// TestHugeErrorsAreNotRead: an answer that is no success takes no more memory than a large refusal.
+func TestHugeErrorsAreNotRead(t *testing.T) {
+	read := 0
+	w := NewRecordsWriter(timestreamwrite.New(timestreamwrite.Options{
+		Region: "us-east-1", Retryer: aws.NopRetryer{}, BaseEndpoint: aws.String("http://127.0.0.1:1"),
+		EndpointDiscovery: timestreamwrite.EndpointDiscoveryOptions{EnableEndpointDiscovery: aws.EndpointDiscoveryDisabled},
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, nil
+		}),
+		HTTPClient: httpFunc(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(endless{&read}), Request: r}, nil
+		}),
+	}), time.Now)
+	if _, err := w.WriteRecordsBody(t.Context(), []byte("{}"), func() {}); err == nil || read > 4*maxAnswer {
+		t.Errorf("read %d bytes: %v", read, err)
+	}
+}
+
+type endless struct{ read *int }
+
+func (e endless) Read(p []byte) (int, error) {
+	*e.read += len(p)
+	return len(p), nil
+}
+
 type httpFunc func(*http.Request) (*http.Response, error)
 
 func (f httpFunc) Do(r *http.Request) (*http.Response, error) { return f(r) }
