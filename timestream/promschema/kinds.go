@@ -76,8 +76,9 @@ func MetadataDimensions(metric string) ([]Dimension, error) {
 	return []Dimension{{NameDimension, metric}}, nil
 }
 
-// MetadataValue returns what metadata is stored as in MetadataFamily, at MetadataTimeNs. Of several entries of a metric
-// the latest is in force. The error is a *TooLargeError, or says that the type does not exist.
+// MetadataValue returns what metadata is stored as in MetadataFamily, at MetadataTimeNs. A metric may have several entries at
+// once, of targets that do not agree; each is stored at once when it is new and every hour while it is seen, so those of the last
+// two hours are in force. The error is a *TooLargeError, or says that the type does not exist.
 func MetadataValue(m Metadata) (Value, error) {
 	if m.Type < 0 || int(m.Type) >= len(metricTypes) {
 		return Value{}, fmt.Errorf("metric type %d: want 0 to %d", m.Type, len(metricTypes)-1)

@@ -49,8 +49,10 @@ type Extra struct {
 	Also uint32
 	// Silent records stand for no entry of the request: they say that a start timestamp is no longer in force.
 	Silent bool
-	// InForce is a start timestamp that holds from its record on.
-	InForce bool
+	// InForce is a start timestamp that holds from its record on, and LatestMs the time of the latest sample of the
+	// request for which it does.
+	InForce  bool
+	LatestMs int64
 	// Hash identifies metadata.
 	Hash uint64
 }
@@ -166,6 +168,15 @@ func (it *Item) timeNs() int64 {
 	return it.Extra.TimeNs
 }
 
+func (it *Item) silent() bool { return it.Extra != nil && it.Extra.Silent }
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // compareEntry is 0 for the same entry: the first to arrive counts, whatever its value.
 func compareEntry(a, b *Item) int {
 	if a.Series != b.Series {
@@ -222,6 +233,9 @@ func (s *Sorter) Arrange(items []Item) {
 		if c := compareEntry(x, y); c != 0 {
 			return c
 		}
+		if x.silent() != y.silent() {
+			return cmp.Compare(b2i(x.silent()), b2i(y.silent())) // what came counts before what was added
+		}
 		if c := cmp.Compare(x.order, y.order); c != 0 {
 			return c
 		}
@@ -257,7 +271,7 @@ func (s *Sorter) Sort(items []Item) []Item {
 			if it.Extra != nil && it.Extra.Set != nil && it.Extra.Set.dropped {
 				continue
 			}
-			if last := &items[kept-1]; SameEntry(last, it) {
+			if last := &items[kept-1]; sameEntry(last, it) {
 				last.merge(it)
 				continue
 			}
@@ -291,10 +305,36 @@ func (it *Item) merge(repeat *Item) {
 	}
 }
 
-// SameEntry tells whether two items are the same entry, possibly with different values: they must not be in one batch.
-func SameEntry(a, b *Item) bool {
+// sameEntry tells whether two items are the same entry, possibly with different values.
+func sameEntry(a, b *Item) bool {
 	return a.key == b.key && a.TimeMs == b.TimeMs && compareEntry(a, b) == 0
 }
+
+// Distinct divides sorted items into those whose records have an identity of their own and later ones that share another's: two
+// such records must not be in one request, since what becomes of them is not documented. Of one request, it is a float
+// that is no plain record and a histogram at the same time; of several requests, whatever both bring.
+func Distinct(items []Item) (distinct, later []Item) {
+	kept := 0
+	for i := range items {
+		it := &items[i]
+		twin := false
+		for k := kept - 1; k >= 0 && !twin && items[k].TimeMs == it.TimeMs && items[k].Series.Hash == it.Series.Hash; k-- {
+			twin = items[k].SameRecord(it) && items[k].timeNs() == it.timeNs()
+		}
+		if twin {
+			later = append(later, *it)
+			continue
+		}
+		if kept < i {
+			items[kept] = *it
+		}
+		kept++
+	}
+	return items[:kept], later
+}
+
+// Place puts the item where an order wants it: items of several requests may have been made under several.
+func (it *Item) Place(o *Order) { it.key = it.Series.sortKey(o) }
 
 // minOwnBatch is from how many records on what is left of a group gets a batch of its own. A batch of one group sends the
 // group's labels once, which saves some 100 metered bytes a record; a call more costs half a write unit, and the

@@ -179,10 +179,10 @@ func (s *Series) SawStart(timeMs int64) {
 	}
 }
 
-// StoredStart remembers that a start timestamp was stored that is in force from timeMs on.
-func (s *Series) StoredStart(startMs, timeMs int64) {
+// StoredStart remembers that a start timestamp was stored that is in force from timeMs on, for samples up to latestMs so far.
+func (s *Series) StoredStart(startMs, timeMs, latestMs int64) {
 	next := &start{ms: startMs, sinceMs: timeMs}
-	next.latestMs.Store(timeMs)
+	next.latestMs.Store(latestMs)
 	for {
 		last := s.start.Load()
 		if last != nil && timeMs < last.sinceMs || s.start.CompareAndSwap(last, next) {

@@ -151,6 +151,9 @@ type Reply struct {
 	Drop bool
 }
 
+// NoClass is the Class of an error that does not say its class, as proxies answer.
+const NoClass = "-"
+
 // Conflict is the service's text for another value at a stored time.
 const Conflict = "A record already exists with the same time, dimensions, measure name, and record version. A higher record version must be specified in order to update the measure value. Specifying record version is supported by the latest SDKs."
 
@@ -326,7 +329,9 @@ func answer(w http.ResponseWriter, req *http.Request, r Reply, ok map[string]any
 		if ok == nil {
 			ok = map[string]any{}
 		}
-		ok["__type"], ok["message"] = "com.amazonaws.timestream.v20181101#"+r.Class, r.Message
+		if r.Class != NoClass {
+			ok["__type"], ok["message"] = "com.amazonaws.timestream.v20181101#"+r.Class, r.Message
+		}
 		w.WriteHeader(r.Status)
 	}
 	_ = json.NewEncoder(w).Encode(ok)

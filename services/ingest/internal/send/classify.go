@@ -132,6 +132,10 @@ func classifyByStatus(api smithy.APIError, err error) Result {
 		return fail(Quota, false, "a quota of the AWS account is exhausted: "+api.ErrorMessage(), "")
 	}
 	said := fmt.Sprintf("Timestream answered %s (status %d)", code, status)
+	if code == "UnknownError" {
+		// The SDK's word for an answer without a code: not Timestream's, but of something on the way.
+		return fail(Unavailable, true, said, "")
+	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fail(Credentials, false, "Timestream refuses the credentials of the ingest service ("+code+")", "")

@@ -93,6 +93,7 @@ func TestClassification(t *testing.T) {
 		{"invalid shape", ingesttest.Reply{Class: "SerializationException", Status: 400, Message: "?"}, 1, "", true, "SerializationException"},
 		{"a proxy wants a password", ingesttest.Reply{Class: "ProxyAuthenticationRequired", Status: 407}, again, Unavailable, false, "407"},
 		{"gone", ingesttest.Reply{Class: "Gone", Status: 410}, again, Unavailable, false, "410"},
+		{"an answer without a code", ingesttest.Reply{Class: ingesttest.NoClass, Status: 400}, again, Unavailable, false, "status 400"},
 		{"too large for a proxy", ingesttest.Reply{Class: "RequestEntityTooLarge", Status: 413}, 1, "", true, "RequestEntityTooLarge"},
 		{"long text", ingesttest.Reply{Class: "ThrottlingException", Status: 429, Message: strings.Repeat("é", 5000)}, again, Throttled, false, "…"},
 	} {

@@ -31,6 +31,8 @@ type encoder struct {
 	items   []batch.Item
 	order   *batch.Order
 	nowMs   int64
+	// histograms tells that there are some.
+	histograms bool
 }
 
 func (e *encoder) encode(in Entries) {
@@ -92,6 +94,7 @@ func (e *encoder) histogram(sr *series.Series, enc *batch.Series, h series.Histo
 			return
 		}
 	}
+	e.histograms = true
 	var set *batch.Set
 	for i := range values {
 		x := &batch.Extra{Kind: ledger.Histograms, Family: families[i], Value: values[i], StartMs: h.StartMs}

@@ -48,6 +48,7 @@ type refusal struct {
 // bring all of them again.
 func (j *job) round(ctx context.Context, items []batch.Item) {
 	var batches [][]batch.Item
+	clear(j.left) // what an earlier round left would stay behind what this one leaves
 	batches, j.left = batch.Split(items, j.left)
 	crew := []*job{j}
 	workers := min(j.store.cfg.InFlight, len(batches))
@@ -109,7 +110,7 @@ func (j *job) stored(it *batch.Item, late bool) {
 		}
 	case ledger.StartTimestamps:
 		if x.InForce {
-			it.Series.StoredStart(x.StartMs, it.TimeMs)
+			it.Series.StoredStart(x.StartMs, it.TimeMs, x.LatestMs)
 		}
 	case ledger.Metadata:
 		j.store.metadata.add(metadataKey(j.table, x.Hash), it.TimeMs)
@@ -151,6 +152,8 @@ func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
 		switch it.Kind() {
 		case ledger.Samples:
 			what = fmt.Sprintf(" %v", it.Value)
+		case ledger.Histograms:
+			what = " histogram"
 		case ledger.Exemplars:
 			what = " exemplar"
 		case ledger.Metadata:
@@ -158,11 +161,25 @@ func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
 		case ledger.StartTimestamps:
 			what = fmt.Sprintf(" start timestamp %d", x.StartMs)
 		}
-		return fmt.Sprintf("%s:%s at %d ms: Timestream: %s", it.Series.Text(), what, it.TimeMs, send.Clip(text))
+		return fmt.Sprintf("%s:%s at %d ms: %s", it.Series.Text(), what, it.TimeMs, explain(reason, text))
 	})
 	if x != nil && x.Kind == ledger.Histograms && x.StartMs != 0 {
 		j.account.Reject(ledger.StartTimestamps, reason, 1+int(x.StartRepeats), nil)
 	}
+}
+
+// explain says why the table refused a record, and what to do about it where that is known. For a conflict Timestream's own words
+// advise a higher record version, which no sender has.
+func explain(reason ledger.Reason, text string) string {
+	switch reason {
+	case ledger.Conflict:
+		return "another value is stored for this time; where two senders write one series, give each an external label"
+	case ledger.OutOfWindow:
+		return "Timestream: " + send.Clip(text) + " (widen the table's retention, allow magnetic-store writes, or check clocks)"
+	case ledger.LimitExceeded:
+		return "Timestream: " + send.Clip(text) + " (fewer label names or metrics, or a table of their own)"
+	}
+	return "Timestream: " + send.Clip(text)
 }
 
 // encodeAgain encodes refused entries anew with what the catalogue says by now. Those for which that changes nothing are

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
@@ -200,6 +201,7 @@ func TestWhatWasNotStoredIsNotKnown(t *testing.T) {
 }
 
 func TestStartTimestamps(t *testing.T) {
+	const hour, stale = 3_600_000, -1 // a staleness marker has no start, and ends none
 	s, e := newStore(t, Config{})
 	for i, c := range []struct {
 		give    [][2]int64 // time, start
@@ -219,16 +221,82 @@ func TestStartTimestamps(t *testing.T) {
 		{give: [][2]int64{{25, 21}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 7}, // late: after it 14 holds again
 		{give: [][2]int64{{40, 39}, {40, 39}}, want: "2 stored, 0 duplicate, 0 rejected, 0 deferred", records: 8},
 		{give: [][2]int64{{42, 41}, {42, 40}}, want: "1 stored, 1 duplicate, 0 rejected, 0 deferred", records: 9}, // the first of one time wins
+		{give: [][2]int64{{50, 50}, {90, 50}}, want: "2 stored, 0 duplicate, 0 rejected, 0 deferred", records: 10},
+		{give: [][2]int64{{60, 55}, {61, 55}}, want: "2 stored, 0 duplicate, 0 rejected, 0 deferred", records: 13}, // late again: 60, 61, and 50 from 62 on
+		{give: [][2]int64{{hour + 40, 50}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 13},
+		{give: [][2]int64{{hour + 50, 50}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 14}, // old records expire
+		{give: [][2]int64{{hour + 60, stale}}, want: "0 stored, 0 duplicate, 0 rejected, 0 deferred", records: 14},
+		{give: [][2]int64{{hour + 70, 50}}, want: "1 stored, 0 duplicate, 0 rejected, 0 deferred", records: 14},
 	} {
 		x := one(1, "__name__", "c", "job", "x")
 		x.Samples = nil
 		for _, p := range c.give {
+			if p[1] == stale {
+				x.Samples = append(x.Samples, series.Sample{TimeMs: p[0], Value: math.Float64frombits(value.StaleNaN)})
+				continue
+			}
 			x.Samples = append(x.Samples, series.Sample{TimeMs: p[0], StartMs: p[1], Value: 1})
 		}
 		a := bring(t, s, Entries{Series: []series.Series{x}, Starts: !c.mute})
 		if got := outcome(a, ledger.StartTimestamps); got != c.want || families(e)["c"] != c.records {
 			t.Errorf("step %d: got %s and %d records, want %s and %d", i, got, families(e)["c"], c.want, c.records)
 		}
+	}
+}
+
+// A float that is no plain record and a histogram of one series and time are records of one identity: never in one call.
+func TestHistogramBesideSpecialFloat(t *testing.T) {
+	x := one(1, "__name__", "m", "job", "x")
+	x.Samples = []series.Sample{{TimeMs: 1, Value: math.NaN()}, {TimeMs: 2, Value: 1}}
+	x.Histograms = []series.Histogram{{TimeMs: 1, H: histogram(2, 1)}, {TimeMs: 2, H: histogram(2, 2)}}
+	for _, wait := range []time.Duration{0, time.Millisecond} {
+		s, e := newStore(t, Config{ShareWait: wait})
+		a := bring(t, s, Entries{Series: []series.Series{x}})
+		if got, want := outcome(a, ledger.Samples), "2 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
+			t.Errorf("samples: got %s, want %s", got, want)
+		}
+		// What Timestream makes of a second value at one time: the endpoint finds out about one call with both.
+		if got, want := outcome(a, ledger.Histograms), "1 stored, 0 duplicate, 1 rejected, 0 deferred"; got != want {
+			t.Errorf("histograms: got %s, want %s", got, want)
+		}
+		if len(e.Calls()) != 2 {
+			t.Errorf("%d calls", len(e.Calls()))
+		}
+	}
+}
+
+// Who comes to a shared batch while the last one leaves it gets a batch of his own.
+func TestComingWhileTheLastOneLeaves(t *testing.T) {
+	s, e := newStore(t, Config{ShareWait: 50 * time.Millisecond})
+	tab := s.table(Destination{"d", "t"})
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			var a ledger.Account
+			a.Receive(ledger.Samples, 1)
+			if err := s.Append(ctx, Destination{"d", "t"}, Entries{Series: []series.Series{one(1, "__name__", "leaves")}}, &a); err != nil {
+				t.Error(err)
+			}
+		})
+		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+			tab.sharing.Lock()
+			if tab.open != nil {
+				break // and keep the lock
+			}
+			tab.sharing.Unlock()
+		}
+		var stays *ledger.Account
+		wg.Go(func() { stays = bring(t, s, Entries{Series: []series.Series{one(2, "__name__", "stays")}}) })
+		cancel()
+		tab.sharing.Unlock()
+		wg.Wait()
+		if got, want := outcome(stays, ledger.Samples), "1 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	if len(e.Stored()) == 0 {
+		t.Error("nothing stored")
 	}
 }
 

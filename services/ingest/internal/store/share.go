@@ -5,7 +5,6 @@ package store
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
@@ -25,7 +24,7 @@ type crew struct {
 	done    chan struct{}
 	ctx     context.Context
 	cancel  context.CancelFunc
-	aboard  atomic.Int32
+	aboard  int // under the table's sharing lock
 }
 
 // share puts the items of a request that do not fill a batch together with those of others to the same table that come within
@@ -51,7 +50,7 @@ func (s *Store) share(ctx context.Context, j *job, items []batch.Item) {
 		items[i].Owner = uint32(len(c.owners))
 	}
 	c.items, c.owners = append(c.items, items...), append(c.owners, j)
-	c.aboard.Add(1)
+	c.aboard++
 	if deadline, ok := ctx.Deadline(); ok && deadline.After(c.deadline) {
 		c.deadline = deadline
 	}
@@ -70,10 +69,10 @@ func (s *Store) share(ctx context.Context, j *job, items []batch.Item) {
 		j.failure = send.Interrupt(ctx)
 	}
 	j.mu.Unlock()
-	if c.aboard.Add(-1) == 0 {
-		t.sharing.Lock()
-		s.leave(t, c) // with nobody aboard it ends at once
-		t.sharing.Unlock()
+	t.sharing.Lock()
+	defer t.sharing.Unlock()
+	if c.aboard--; c.aboard == 0 {
+		s.leave(t, c) // nobody may come aboard any more, and with nobody there it ends at once
 		c.cancel()
 	}
 }
@@ -96,28 +95,18 @@ func (s *Store) leave(t *table, c *crew) {
 		go func() {
 			defer close(c.done)
 			defer c.cancel()
+			order := t.order.Load()
+			for i := range c.items {
+				c.items[i].Place(order)
+			}
+			new(batch.Sorter).Arrange(c.items)
 			for wave := c.items; len(wave) > 0; {
+				// None may count for another's, so repeats of others are sent after what they repeat.
 				var later []batch.Item
-				wave, later = oneOfEach(wave)
+				wave, later = batch.Distinct(wave)
 				s.write(c.ctx, c.owners, wave)
 				wave = later
 			}
 		}()
 	})
-}
-
-// oneOfEach orders items and takes out those whose entry is there already: what becomes of two records of one identity in one
-// batch is not documented, and one request's must not count for another's.
-func oneOfEach(items []batch.Item) (wave, later []batch.Item) {
-	new(batch.Sorter).Arrange(items)
-	kept := 0
-	for i := range items {
-		if kept > 0 && batch.SameEntry(&items[kept-1], &items[i]) {
-			later = append(later, items[i])
-			continue
-		}
-		items[kept] = items[i]
-		kept++
-	}
-	return items[:kept], later
 }

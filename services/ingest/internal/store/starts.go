@@ -3,6 +3,8 @@
 package store
 
 import (
+	"github.com/prometheus/prometheus/model/value"
+
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
@@ -18,10 +20,15 @@ type starts struct {
 	record *batch.Extra
 }
 
+// startAge is for how long a start timestamp is not stored again while it stays the same, in milliseconds of the samples.
+const startAge = 3_600_000
+
 // start encodes the start timestamp of a sample unless it is in force already. A record is in force from its time until the
 // next one of the series, so a sample that comes late and has another one than its neighbours needs a second record after
-// it; and one that has none ends what is in force. This is exact for samples that come in order, and for late ones as far back as
-// the one in force reaches; what was in force before that, or before the process began, is not remembered.
+// it; and one that has none ends what is in force, unless it is a staleness marker, which has no start of its own. Every
+// startAge it is stored once more, so that it does not expire before its samples. This is exact for samples that come in
+// order to one process, and for late ones as far back as the last record; what was in force before that, or by another
+// process, is not known.
 func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, st *starts) {
 	if !st.loaded {
 		st.loaded = true
@@ -29,18 +36,19 @@ func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, s
 	}
 	inForce := st.known && x.TimeMs >= st.sinceMs
 	switch {
-	case x.StartMs == 0 && (!inForce || st.ms == 0):
+	case x.StartMs == 0 && (!inForce || st.ms == 0 || value.IsStaleNaN(x.Value)):
 		return
-	case inForce && st.ms == x.StartMs:
-		if st.record != nil {
-			st.record.Also++
-		} else {
-			e.account.Store(ledger.StartTimestamps, 1)
-		}
+	case inForce && st.ms == x.StartMs && x.TimeMs < st.sinceMs+startAge:
 		if x.TimeMs > st.latestMs {
 			st.latestMs = x.TimeMs
-			enc.SawStart(x.TimeMs)
 		}
+		if st.record != nil {
+			st.record.Also++
+			st.record.LatestMs = st.latestMs
+			return
+		}
+		e.account.Store(ledger.StartTimestamps, 1)
+		enc.SawStart(st.latestMs)
 		return
 	}
 	if err := enc.Extend(promschema.StartFamily); err != nil {
@@ -52,7 +60,7 @@ func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, s
 	record := e.startRecord(enc, x.TimeMs, x.StartMs, x.StartMs == 0)
 	switch {
 	case !st.known || inForce && x.TimeMs > st.latestMs:
-		record.InForce = true
+		record.InForce, record.LatestMs = true, x.TimeMs
 		*st = starts{loaded: true, known: true, ms: x.StartMs, sinceMs: x.TimeMs, latestMs: x.TimeMs, record: record}
 	case inForce && x.TimeMs < st.latestMs:
 		e.startRecord(enc, x.TimeMs+1, st.ms, true)

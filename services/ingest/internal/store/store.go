@@ -279,13 +279,17 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 		mem.left = j.left
 		s.release(mem)
 	}()
-	items := mem.sorter.Sort(mem.items)
+	items, later := mem.sorter.Sort(mem.items), []batch.Item(nil)
+	if e.histograms {
+		items, later = batch.Distinct(items)
+	}
 	s.offer(t, items, e.nowMs)
 	if s.cfg.ShareWait > 0 && len(items) < timestream.MaxRecordsPerWrite && len(items) > 0 {
 		s.share(ctx, j, items)
 	} else {
 		j.round(ctx, items)
 	}
+	j.round(ctx, later)
 	// A record can have two faults that only another encoding cures: its measure's type, and then a label.
 	for round := 0; round < 2; round++ {
 		again := j.encodeAgain(ctx)
