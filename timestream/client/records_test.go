@@ -302,7 +302,7 @@ func TestHugeErrorsAreNotRead(t *testing.T) {
 			return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, nil
 		}),
 		HTTPClient: httpFunc(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(endless{&read}), Request: r}, nil
+			return &http.Response{StatusCode: http.StatusInternalServerError, Header: http.Header{}, Body: io.NopCloser(endless{&read}), Request: r}, nil
 		}),
 	}), time.Now)
 	if _, err := w.WriteRecordsBody(t.Context(), []byte("{}"), func() {}); err == nil || read > 4*maxAnswer {
