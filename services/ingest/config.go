@@ -116,7 +116,8 @@ type ServiceConfig struct {
 	MaxDecompressedBytes flags.Bytes
 	// MaxSamples bounds the samples, histograms and exemplars together, the series, and the metadata of a request.
 	MaxSamples int
-	// MaxInFlightRequests and MaxInFlightBytes bound what is decoded at a time; bytes are those of payload and message.
+	// MaxInFlightRequests and MaxInFlightBytes bound what is decoded at a time; bytes are those of payload,
+	// message and what is made of it.
 	MaxInFlightRequests int
 	MaxInFlightBytes    flags.Bytes
 	// Timeout bounds a request whose caller set no deadline.
@@ -188,7 +189,7 @@ func (c *ServiceConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.MaxDecompressedBytes, "ingest.max-decompressed-bytes", "Size of a write request after decompression at most.")
 	fs.IntVar(&c.MaxSamples, "ingest.max-samples-per-request", c.MaxSamples, "Samples (histograms and exemplars are among them), and series, and metadata entries of a write request at most; 20 times as many labels, symbols and histogram buckets are accepted.")
 	fs.IntVar(&c.MaxInFlightRequests, "ingest.max-inflight-requests", c.MaxInFlightRequests, "Write requests handled at the same time at most; others are told at once to try again.")
-	fs.Var(&c.MaxInFlightBytes, "ingest.max-inflight-bytes", "Bytes of the write requests handled at the same time at most, compressed and decompressed ones added; others are told at once to try again.")
+	fs.Var(&c.MaxInFlightBytes, "ingest.max-inflight-bytes", "Bytes of the write requests handled at the same time at most: compressed, decompressed, and about what becomes of them in memory; others are told at once to try again. A request that needs more than all of it gets in when there is no other.")
 	fs.DurationVar(&c.Timeout, "ingest.timeout", c.Timeout, "How long a write request may take whose caller set no deadline.")
 	fs.IntVar(&c.MaxInFlightWrites, "ingest.max-inflight-writes", c.MaxInFlightWrites, "WriteRecords calls to Timestream under way at the same time at most.")
 	fs.IntVar(&c.MaxInFlightWritesPerRequest, "ingest.max-inflight-writes-per-request", c.MaxInFlightWritesPerRequest, "WriteRecords calls of one write request under way at the same time at most.")

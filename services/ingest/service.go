@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tributary-project/tributary/internal/fairgate"
 	"github.com/tributary-project/tributary/internal/flags"
@@ -202,22 +201,26 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	if !s.allowed(dest) {
 		return nil, "", refuse(codes.PermissionDenied, ReasonTableNotAllowed, fmt.Sprintf("destination %s: requests may not name this table; --%s of the ingest service moves that", dest, timestream.AllowedTablesFlag))
 	}
-	message, leave, err := s.open(caller(ctx, req), encoding, req.GetPayload(), weight(req.GetMessageType()))
+	message, hold, err := s.open(caller(ctx, req), encoding, req.GetPayload())
 	if err != nil {
 		return nil, "", err
 	}
-	defer leave()
+	defer hold.ticket.Leave()
 	defer message.Release()
 
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	account := new(ledger.Account)
-	entries, release, err := s.decode(ctx, kind, message.Bytes, account)
+	entries, release, err := s.decode(ctx, kind, message.Bytes, account, hold)
 	if err != nil {
 		return nil, "", undecodable(err)
 	}
 	defer release()
+	entries.Room = hold.more
 	if err := s.append.Append(ctx, dest, entries, account); err != nil {
+		if full(err) {
+			return nil, "", overloaded(err)
+		}
 		var missing *store.NotFoundError
 		if errors.As(err, &missing) {
 			return nil, "", refuse(codes.NotFound, ReasonTableNotFound, err.Error())
@@ -238,32 +241,23 @@ func (s *Service) write(ctx context.Context, req *ingestv1.WriteRequest) (res *i
 	return res, outcome, nil
 }
 
-// weight is how many bytes a byte of a message takes while it is handled, roughly: OpenTelemetry's library makes objects of
-// OTLP messages, the other decoder reads where they lie.
-func weight(t ingestv1.MessageType) int {
-	switch t {
-	case ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS, ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON:
-		return 5
-	}
-	return 1
-}
-
-// open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message by its weight.
-// leave has to be called exactly once, after the message is released.
-func (s *Service) open(caller string, e payload.Encoding, p []byte, weight int) (m *payload.Message, leave func(), err error) {
+// open decompresses a payload once the gate lets its bytes in, those of the payload and those of the message. The ticket has
+// to be left exactly once, after the message is released.
+func (s *Service) open(caller string, e payload.Encoding, p []byte) (*payload.Message, *hold, error) {
 	first, most, err := payload.Bounds(e, p, int(s.cfg.MaxDecompressedBytes))
 	if err != nil {
 		return nil, nil, undecodable(err)
 	}
 	for {
-		ticket, err := s.gate.Enter(caller, int64(first*weight+len(p)))
+		h, err := s.enter(caller, int64(first+len(p)))
 		if err != nil {
-			return nil, nil, refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+			return nil, nil, err
 		}
-		if m, err = s.payload.Decompress(e, p, first); err == nil {
-			return m, ticket.Leave, nil
+		m, err := s.payload.Decompress(e, p, first)
+		if err == nil {
+			return m, h, nil
 		}
-		ticket.Leave()
+		h.ticket.Leave()
 		if !errors.Is(err, payload.ErrTooLarge) || first == most {
 			return nil, nil, undecodable(err)
 		}
@@ -272,8 +266,9 @@ func (s *Service) open(caller string, e payload.Encoding, p []byte, weight int) 
 	}
 }
 
-// decode decodes a message by its type. release has to be called when nothing of the entries is needed any more.
-func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []byte, a *ledger.Account) (_ store.Entries, release func(), err error) {
+// decode decodes a message by its type, as far as the gate has room for what becomes of it. release has to be called when
+// nothing of the entries is needed any more.
+func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []byte, a *ledger.Account, h *hold) (_ store.Entries, release func(), err error) {
 	kind := remotewrite.V1
 	switch t {
 	case ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS, ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON:
@@ -281,16 +276,23 @@ func (s *Service) decode(ctx context.Context, t ingestv1.MessageType, message []
 		if t == ingestv1.MessageType_MESSAGE_TYPE_OTLP_METRICS_JSON {
 			format = otlp.JSON
 		}
-		decoded, err := s.otlp.Decode(ctx, format, message, a)
+		decoded, err := s.otlp.Decode(ctx, format, message, a, h.room)
 		if err != nil {
+			return store.Entries{}, nil, err
+		}
+		if err := h.room(decoded.Bytes() + storeBytes(a)); err != nil {
 			return store.Entries{}, nil, err
 		}
 		return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata, Starts: true}, func() {}, nil
 	case ingestv1.MessageType_MESSAGE_TYPE_REMOTE_WRITE_V2:
 		kind = remotewrite.V2
 	}
-	decoded, err := s.decoder.Decode(kind, message, a)
+	decoded, err := s.decoder.Decode(kind, message, a, h.room)
 	if err != nil {
+		return store.Entries{}, nil, err
+	}
+	if err := h.room(decoded.Bytes() + storeBytes(a)); err != nil {
+		decoded.Release()
 		return store.Entries{}, nil, err
 	}
 	return store.Entries{Series: decoded.Series, Metadata: decoded.Metadata, Starts: kind == remotewrite.V2}, decoded.Release, nil
@@ -357,6 +359,8 @@ func (s *Service) allowed(d store.Destination) bool {
 // undecodable is the gRPC error for a payload that is refused whole.
 func undecodable(err error) error {
 	switch {
+	case full(err):
+		return overloaded(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	case errors.Is(err, otlp.ErrDelta):

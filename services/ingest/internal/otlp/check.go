@@ -21,6 +21,10 @@ import (
 // record can have (Timestream Developer Guide, ts-limits). Prometheus' labels panic at 16 MiB.
 const maxAttributeBytes = 256 << 10
 
+// maxAttributes bounds their number: those that are not dimensions are packed into them, eight bytes a label at the least, and
+// have 4 times 2,048 bytes (same page).
+const maxAttributes = 2000
+
 // checker removes from metrics what the translator would stop at, for it then leaves out the rest of the metric, and
 // Prometheus the rest of the request.
 type checker struct {
@@ -72,6 +76,9 @@ func (c *checker) resource(attributes pcommon.Map) fault {
 	if n > maxAttributeBytes {
 		return fault{ledger.LabelsTooLarge, fmt.Sprintf("the attributes of its resource have %d bytes, at most %d can be stored", n, maxAttributeBytes)}
 	}
+	if n := attributes.Len(); n > maxAttributes {
+		return fault{ledger.LabelsTooLarge, fmt.Sprintf("its resource has %d attributes, at most %d can be stored", n, maxAttributes)}
+	}
 	if f.is() {
 		f.text = "a promoted attribute of its resource: " + f.text
 	}
@@ -81,6 +88,9 @@ func (c *checker) resource(attributes pcommon.Map) fault {
 func (c *checker) scope(sm pmetric.ScopeMetrics) fault {
 	if n := c.scopeBytes(sm); n > maxAttributeBytes {
 		return fault{ledger.LabelsTooLarge, fmt.Sprintf("the attributes of its scope have %d bytes, at most %d can be stored", n, maxAttributeBytes)}
+	}
+	if n := sm.Scope().Attributes().Len(); n > maxAttributes && c.settings.PromoteScopeMetadata {
+		return fault{ledger.LabelsTooLarge, fmt.Sprintf("its scope has %d attributes, at most %d can be stored", n, maxAttributes)}
 	}
 	return fault{}
 }
@@ -202,6 +212,9 @@ func (c *checker) point(p point) fault {
 	}
 	if n > maxAttributeBytes {
 		return fault{ledger.LabelsTooLarge, fmt.Sprintf("its attributes have %d bytes, at most %d can be stored", n, maxAttributeBytes)}
+	}
+	if n := p.attributes.Len(); n > maxAttributes {
+		return fault{ledger.LabelsTooLarge, fmt.Sprintf("it has %d attributes, at most %d can be stored", n, maxAttributes)}
 	}
 	return fault{}
 }
@@ -347,22 +360,32 @@ type counts struct {
 	samples, histograms, exemplars int
 	// samplePoints are the data points that become samples, startPoints those with a start timestamp.
 	samplePoints, startPoints int
-	// labelBytes is the size of the labels, names not translated.
-	labelBytes int
+	// labelBytes is the size of the labels, names not translated; labels is their number, about.
+	labelBytes, labels int
 	// targets are the samples of metrics that look as the translator's own target_info does.
 	targets int
 }
 
+// bytes is about what becomes of the metrics: a series each, and what it points to. Histograms have their buckets elsewhere.
+func (n counts) bytes() int {
+	const sampleBytes, histogramBytes, exemplarBytes, labelBytes = 128, 600, 200, 48
+	return n.samples*sampleBytes + n.histograms*histogramBytes + n.exemplars*exemplarBytes + n.labels*labelBytes + n.labelBytes
+}
+
 func (c *checker) count(md pmetric.Metrics) (n counts) {
 	for _, rm := range md.ResourceMetrics().All() {
-		common := 0
+		common, shared := 0, 0
 		for name, v := range rm.Resource().Attributes().All() {
 			if c.promoted(name) || strings.HasPrefix(name, "service.") { // of which job and instance are made
 				common += len(name) + textBytes(v)
+				shared++
 			}
 		}
 		for _, sm := range rm.ScopeMetrics().All() {
-			scope := c.scopeBytes(sm)
+			scope, labels := c.scopeBytes(sm), shared+2 // the name, and one that tells buckets or quantiles apart
+			if scope > 0 {
+				labels += 3 + sm.Scope().Attributes().Len()
+			}
 			for _, m := range sm.Metrics().All() {
 				each := common + scope + len(m.Name())
 				before := n.samples
@@ -380,11 +403,13 @@ func (c *checker) count(md pmetric.Metrics) (n counts) {
 					if p.samples == 0 {
 						n.histograms++
 						n.labelBytes += bytes
+						n.labels += labels + p.attributes.Len()
 						return false
 					}
 					n.samplePoints++
 					n.samples += p.samples
 					n.labelBytes += bytes * p.samples
+					n.labels += (labels + p.attributes.Len()) * p.samples
 					return false
 				})
 				if name, _ := c.name(m); m.Type() == pmetric.MetricTypeGauge && name == targetInfo && m.Description() == targetInfoHelp {

@@ -40,7 +40,7 @@ func fuzz(t *testing.T, format Format, message []byte, flags byte) {
 		o.Strategy = otlptranslator.NoTranslation
 	}
 	var a ledger.Account
-	r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), format, message, &a)
+	r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), format, message, &a, nil)
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrTooMany) && !errors.Is(err, ErrTooLarge) {
 			t.Errorf("unexpected error %v", err)
@@ -90,7 +90,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(message)))
 			report := ingesttest.PerSample(b, 2000)
 			for b.Loop() {
-				r, err := d.Decode(b.Context(), f.format, message, new(ledger.Account))
+				r, err := d.Decode(b.Context(), f.format, message, new(ledger.Account), nil)
 				if err != nil || len(r.Series) != 2001 {
 					b.Fatal(err, len(r.Series))
 				}

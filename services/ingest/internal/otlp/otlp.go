@@ -130,12 +130,24 @@ func NewDecoder(o Options, h *series.Hasher) *Decoder {
 type Request struct {
 	Series   []series.Series
 	Metadata []series.Metadata
+
+	bytes int
 }
 
-// Decode decodes a message and accounts for everything in it that is not in the result. Errors are the ones above and those
-// of ctx; the account is then of no use.
-func (d *Decoder) Decode(ctx context.Context, f Format, message []byte, account *ledger.Account) (*Request, error) {
-	md, err := d.parse(f, message)
+// Bytes is about what the request holds.
+func (r *Request) Bytes() int64 { return int64(r.bytes) }
+
+// Decode decodes a message and accounts for everything in it that is not in the result.
+//
+// room, unless nil, is asked before the message is parsed and before it is translated, with the bytes that will then be held
+// in all, the message not counted.
+//
+// Errors are the ones above and those of ctx and room; the account is then of no use.
+func (d *Decoder) Decode(ctx context.Context, f Format, message []byte, account *ledger.Account, room func(bytes int64) error) (*Request, error) {
+	if room == nil {
+		room = func(int64) error { return nil }
+	}
+	md, parsed, err := d.parse(f, message, room)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +166,11 @@ func (d *Decoder) Decode(ctx context.Context, f Format, message []byte, account 
 	if n := expected.labelBytes; n > d.opts.MaxLabelBytes {
 		return nil, fmt.Errorf("%w: %d, at most %d are accepted", ErrTooLarge, n, d.opts.MaxLabelBytes)
 	}
+	if err := room(int64(parsed + expected.bytes())); err != nil {
+		return nil, err
+	}
 	a := newAppender(d, account, expected)
+	a.request.bytes = expected.bytes()
 	_, err = translator.NewPrometheusConverter(a).FromMetrics(ctx, md, d.settings)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -163,28 +179,29 @@ func (d *Decoder) Decode(ctx context.Context, f Format, message []byte, account 
 	return &a.request, nil
 }
 
-// parse decodes a message whose size in memory has been bounded.
-func (d *Decoder) parse(f Format, message []byte) (pmetric.Metrics, error) {
+// parse decodes a message whose size in memory has been bounded, and returns about what that is.
+func (d *Decoder) parse(f Format, message []byte, room func(int64) error) (_ pmetric.Metrics, bytes int, _ error) {
 	request := pmetricotlp.NewExportRequest()
 	limits := bounds{samples: d.opts.MaxSamples}
-	var err error
+	scan, unmarshal := limits.scanProtobuf, request.UnmarshalProto
 	if f == JSON {
-		if err = limits.json(message); err == nil {
-			err = corrupt(request.UnmarshalJSON(message))
-		}
-	} else {
-		if err = limits.protobuf(requestMessage, message, 0); err == nil {
-			err = corrupt(request.UnmarshalProto(message))
-		}
+		scan, unmarshal = limits.json, request.UnmarshalJSON
 	}
-	if err != nil {
-		return pmetric.Metrics{}, err
+	if err := scan(message); err != nil {
+		return pmetric.Metrics{}, 0, err
+	}
+	bytes = len(message) + limits.bytes() // it copies all strings
+	if err := room(int64(bytes)); err != nil {
+		return pmetric.Metrics{}, 0, err
+	}
+	if err := unmarshal(message); err != nil {
+		return pmetric.Metrics{}, 0, corrupt(err)
 	}
 	md := request.Metrics()
 	if n := md.DataPointCount(); n > d.opts.MaxSamples {
-		return pmetric.Metrics{}, limits.tooMany("data points", d.opts.MaxSamples)
+		return pmetric.Metrics{}, 0, limits.tooMany("data points", d.opts.MaxSamples)
 	}
-	return md, nil
+	return md, bytes, nil
 }
 
 // corrupt marks an error of a parser.

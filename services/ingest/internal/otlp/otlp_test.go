@@ -367,7 +367,7 @@ func TestTranslation(t *testing.T) {
 			tt.give(resourceAndScope(md))
 			for _, f := range []Format{Protobuf, JSON} {
 				var a ledger.Account
-				r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, encode(t, f, md), &a)
+				r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, encode(t, f, md), &a, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -612,7 +612,7 @@ func TestRejections(t *testing.T) {
 			good.SetName("good")
 			good.SetUnit("")
 			var a ledger.Account
-			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), JSON, twice(encode(t, JSON, md)), &a)
+			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), JSON, twice(encode(t, JSON, md)), &a, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -640,6 +640,17 @@ func TestRejectedResources(t *testing.T) {
 		{"large attributes", func(rm pmetric.ResourceMetrics) {
 			rm.Resource().Attributes().PutStr("k", strings.Repeat("x", 17<<20)) // of which Prometheus' labels would panic
 		}, nil, []string{`1 samples labels_too_large: metric "queue.fill": the attributes of its resource have 17825861 bytes, at most 262144 can be stored`}, 0},
+		{"many attributes", func(rm pmetric.ResourceMetrics) {
+			for i := range maxAttributes {
+				rm.Resource().Attributes().PutInt(fmt.Sprint("k", i), 1)
+			}
+		}, func(o *Options) { o.MaxSamples = 1000 }, []string{`1 samples labels_too_large: metric "queue.fill": its resource has 2004 attributes, at most 2000 can be stored`}, 0},
+		{"many attributes of a data point", func(rm pmetric.ResourceMetrics) {
+			p := rm.ScopeMetrics().At(0).Metrics().At(0).Gauge().DataPoints().At(0)
+			for i := range maxAttributes + 1 - p.Attributes().Len() {
+				p.Attributes().PutInt(fmt.Sprint("k", i), 1)
+			}
+		}, func(o *Options) { o.MaxSamples = 1000 }, []string{`1 samples labels_too_large: metric "queue.fill": it has 2001 attributes, at most 2000 can be stored`}, 0},
 		{"large scope", func(rm pmetric.ResourceMetrics) {
 			rm.ScopeMetrics().At(0).SetSchemaUrl(strings.Repeat("x", maxAttributeBytes))
 		}, func(o *Options) { o.PromoteScopeMetadata = true }, []string{`1 samples labels_too_large: metric "queue.fill": the attributes of its scope have 262223 bytes, at most 262144 can be stored`}, 0},
@@ -664,7 +675,7 @@ func TestRejectedResources(t *testing.T) {
 			gauge(resourceAndScope(md)).SetName("other")
 			md.ResourceMetrics().At(1).Resource().Attributes().PutStr("host.name", "h2")
 			var a ledger.Account
-			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+			r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -687,7 +698,7 @@ func TestEndlessTargetInfo(t *testing.T) {
 	o := options()
 	o.MaxSamples = 2000
 	var a ledger.Account
-	r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+	r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -792,7 +803,7 @@ func TestLimits(t *testing.T) {
 				if tt.opts != nil {
 					tt.opts(&o)
 				}
-				_, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, tt.give(t, f), new(ledger.Account))
+				_, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), f, tt.give(t, f), new(ledger.Account), nil)
 				if !errors.Is(err, tt.want) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
@@ -808,7 +819,7 @@ func TestLimits(t *testing.T) {
 	for _, tag := range []byte{0x12, 0x3a, 0x0a, 0x2a, 0x12, 0x12, 0x0a} { // value, attribute, data point, gauge, metric, scope, resource
 		message = append([]byte{tag}, appendBytes(message)...)
 	}
-	if _, err := NewDecoder(options(), series.NewHasher()).Decode(t.Context(), Protobuf, message, new(ledger.Account)); !errors.Is(err, errDepth) {
+	if _, err := NewDecoder(options(), series.NewHasher()).Decode(t.Context(), Protobuf, message, new(ledger.Account), nil); !errors.Is(err, errDepth) {
 		t.Errorf("got %v, want %v", err, errDepth)
 	}
 }
@@ -830,7 +841,7 @@ func TestCancelled(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := NewDecoder(options(), series.NewHasher()).Decode(ctx, Protobuf, encode(t, Protobuf, md), new(ledger.Account)); !errors.Is(err, context.Canceled) {
+	if _, err := NewDecoder(options(), series.NewHasher()).Decode(ctx, Protobuf, encode(t, Protobuf, md), new(ledger.Account), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -846,7 +857,7 @@ func TestConverterThatFails(t *testing.T) {
 	o.Delta = failing{}
 	md := pmetric.NewMetrics()
 	sum(resourceAndScope(md), pmetric.AggregationTemporalityDelta)
-	if _, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), new(ledger.Account)); !errors.Is(err, ErrDelta) {
+	if _, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), new(ledger.Account), nil); !errors.Is(err, ErrDelta) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -879,7 +890,7 @@ func TestConvertedDelta(t *testing.T) {
 		md := pmetric.NewMetrics()
 		give(resourceAndScope(md))
 		var a ledger.Account
-		r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a)
+		r, err := NewDecoder(o, series.NewHasher()).Decode(t.Context(), Protobuf, encode(t, Protobuf, md), &a, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

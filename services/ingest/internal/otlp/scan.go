@@ -28,6 +28,24 @@ const (
 type bounds struct {
 	samples                  int // Options.MaxSamples
 	points, holders, entries int
+	counts, objects          int // bucket counts, which are among the entries, and objects of JSON
+}
+
+// What the parser's structures take, with those that they point to and what its slices have to spare.
+const (
+	holderBytes = 150
+	entryBytes  = 60 // an attribute is two: the pair and its value
+	countBytes  = 32 // with what the translator makes of it
+	objectBytes = 120
+	fieldBytes  = 32
+)
+
+// bytes is about what the parsed message takes, its text not counted.
+func (b *bounds) bytes() int {
+	if b.objects > 0 {
+		return b.objects*objectBytes + b.entries*fieldBytes
+	}
+	return b.holders*holderBytes + (b.entries-b.counts)*entryBytes + b.counts*countBytes
 }
 
 func (b *bounds) tooMany(what string, limit int) error {
@@ -137,6 +155,9 @@ func field(in message, n protowire.Number) message {
 	}
 }
 
+// scanProtobuf looks over a whole message in protocol buffer encoding.
+func (b *bounds) scanProtobuf(m []byte) error { return b.protobuf(requestMessage, m, 0) }
+
 // protobuf looks over a message in protocol buffer encoding.
 func (b *bounds) protobuf(in message, m []byte, depth int) error {
 	for len(m) > 0 {
@@ -165,6 +186,7 @@ func (b *bounds) protobuf(in message, m []byte, depth int) error {
 			for _, x := range value {
 				if x < 0x80 { // the last byte of a number
 					b.entries++
+					b.counts++
 				}
 			}
 		case text, pair, anyValue, array, pairs:
@@ -198,7 +220,7 @@ func (b *bounds) protobuf(in message, m []byte, depth int) error {
 func (b *bounds) json(m []byte) error {
 	// A value within a value takes four levels at most, and an attribute of an exemplar lies within sixteen.
 	const levels = 4*maxDepth + 16
-	depth, objects := 0, 0
+	depth := 0
 	quoted := false
 	for i := 0; i < len(m); i++ {
 		c := m[i]
@@ -219,14 +241,14 @@ func (b *bounds) json(m []byte) error {
 				return errDepth
 			}
 			if c == '{' {
-				objects++
+				b.objects++
 			}
 		case '}', ']':
 			depth--
 		case ',':
 			b.entries++
 		}
-		if objects > objectsPerSample*b.samples {
+		if b.objects > objectsPerSample*b.samples {
 			return b.tooMany("objects", objectsPerSample*b.samples)
 		}
 		if b.entries > entriesPerSample*b.samples {

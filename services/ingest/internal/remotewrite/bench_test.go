@@ -44,7 +44,7 @@ func BenchmarkDecode(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				r, err := d.Decode(c.m, msg.Bytes, new(ledger.Account))
+				r, err := d.Decode(c.m, msg.Bytes, new(ledger.Account), nil)
 				if err != nil || len(r.Series) != n {
 					b.Fatal(err)
 				}
@@ -90,7 +90,7 @@ func BenchmarkHistograms(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		report := ingesttest.PerSample(b, n) // a histogram is a sample
 		for b.Loop() {
-			r, err := d.Decode(V1, message, new(ledger.Account))
+			r, err := d.Decode(V1, message, new(ledger.Account), nil)
 			if err != nil || len(r.Series) != n {
 				b.Fatal(err)
 			}

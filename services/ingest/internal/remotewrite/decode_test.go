@@ -152,7 +152,7 @@ func TestDecode(t *testing.T) {
 	for m, message := range forms(t, load) {
 		for range 3 { // the memory of the first is used again
 			var a ledger.Account
-			r, err := d.Decode(m, message, &a)
+			r, err := d.Decode(m, message, &a, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func TestNegativeZero(t *testing.T) {
 	sample := append([]byte{0x09, 0, 0, 0, 0, 0, 0, 0, 0x80}, 0x10, 7)
 	ts := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte("\x0a\x08__name__\x12\x01m"))
 	ts = protowire.AppendBytes(protowire.AppendTag(ts, 2, protowire.BytesType), sample)
-	r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, protowire.AppendBytes([]byte{0x0a}, ts), new(ledger.Account))
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, protowire.AppendBytes([]byte{0x0a}, ts), new(ledger.Account), nil)
 	if err != nil || len(r.Series) != 1 || math.Float64bits(r.Series[0].Samples[0].Value) != 1<<63 {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -201,7 +201,7 @@ func TestHashDependsOnTheLabelsAlone(t *testing.T) {
 		ingesttest.L("__name__", "m", "a", "1", "b", "2", "c", ""),
 	} {
 		for m, payload := range forms(t, []ingesttest.Series{ingesttest.One(ls, 1, 1)}) {
-			r, err := d.Decode(m, payload, new(ledger.Account))
+			r, err := d.Decode(m, payload, new(ledger.Account), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -214,7 +214,7 @@ func TestHashDependsOnTheLabelsAlone(t *testing.T) {
 	for _, ls := range [][]labels.Label{
 		ingesttest.L("__name__", "m", "a", "2", "b", "1"), ingesttest.L("__name__", "m", "a", "1"), ingesttest.L("__name__", "a", "m", "1", "b", "2"),
 	} {
-		r, err := d.Decode(V1, ingesttest.V1(t, []ingesttest.Series{ingesttest.One(ls, 1, 1)}, 0), new(ledger.Account))
+		r, err := d.Decode(V1, ingesttest.V1(t, []ingesttest.Series{ingesttest.One(ls, 1, 1)}, 0), new(ledger.Account), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func TestRejects(t *testing.T) {
 		for m, payload := range forms(t, []ingesttest.Series{good, c.give, good}) {
 			t.Run(fmt.Sprintf("%s, %d.0", c.name, m), func(t *testing.T) {
 				var a ledger.Account
-				r, err := NewDecoder(c.opts, series.NewHasher()).Decode(m, payload, &a)
+				r, err := NewDecoder(c.opts, series.NewHasher()).Decode(m, payload, &a, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -305,7 +305,7 @@ func TestInvalidSymbols(t *testing.T) {
 			t.Fatal(err)
 		}
 		var a ledger.Account
-		r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, payload, &a)
+		r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, payload, &a, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -328,18 +328,18 @@ func TestCorruptMessages(t *testing.T) {
 		"group":              {0x0b, 0x0c},
 		"series is a number": {0x28, 0x01},
 	} {
-		if r, err := d.Decode(V2, message, new(ledger.Account)); !errors.Is(err, ErrCorrupt) {
+		if r, err := d.Decode(V2, message, new(ledger.Account), nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: got %v, %v", name, r, err)
 		}
 	}
 	for i, message := range [][]byte{{0x08, 0x01}, {0x0a, 0x02, 0x10, 0x01}, {0x0a, 0x03, 0x0a, 0x01, 0x08}, {0x0a, 0x04, 0x12, 0x02, 0x0d, 0x01}} {
-		if _, err := d.Decode(V1, message, new(ledger.Account)); !errors.Is(err, ErrCorrupt) {
+		if _, err := d.Decode(V1, message, new(ledger.Account), nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("1.0, %d: got %v", i, err)
 		}
 	}
 	// An empty message is no series, and no error.
 	var a ledger.Account
-	if r, err := d.Decode(V1, nil, &a); err != nil || len(r.Series) != 0 {
+	if r, err := d.Decode(V1, nil, &a, nil); err != nil || len(r.Series) != 0 {
 		t.Errorf("empty message: %v", err)
 	}
 }
@@ -382,7 +382,7 @@ func TestLimits(t *testing.T) {
 		{"2.0: samples and exemplars", V2, inSeries(5, append(repeat(25, 0x12, 0), repeat(26, 0x22, 0)...)), ErrTooMany},
 		{"at the limit", V1, repeat(50, 0x0a, 0), nil},
 	} {
-		if _, err := d.Decode(c.m, c.payload, new(ledger.Account)); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+		if _, err := d.Decode(c.m, c.payload, new(ledger.Account), nil); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
 		}
 	}

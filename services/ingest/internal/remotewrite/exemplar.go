@@ -20,15 +20,19 @@ func (r *Request) exemplar(s *builder, message []byte, v Message) error {
 		switch {
 		case field == 1 && v == V2:
 			if wire == wireVarint {
-				x.ref(r, in.varint())
+				if err := x.ref(r, in.varint()); err != nil {
+					return err
+				}
 				break
 			}
 			if !in.want(wire, wireBytes) {
 				break
 			}
 			refs := reader{b: in.bytes()}
-			for refs.more() && len(r.exemplarLabels) <= labelsPerSample*r.decoder.opts.MaxSamples {
-				x.ref(r, refs.varint())
+			for refs.more() && r.before.exemplarLabels+len(r.exemplarLabels) <= labelsPerSample*r.decoder.opts.MaxSamples {
+				if err := x.ref(r, refs.varint()); err != nil {
+					return err
+				}
 			}
 			if refs.err != nil {
 				return refs.err
@@ -41,7 +45,9 @@ func (r *Request) exemplar(s *builder, message []byte, v Message) error {
 			if err != nil {
 				return err
 			}
-			r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: name, Value: value})
+			if err := x.add(r, name, value); err != nil {
+				return err
+			}
 		case field == 2:
 			if in.want(wire, wireFixed64) {
 				x.value = math.Float64frombits(in.fixed64())
@@ -61,14 +67,19 @@ func (r *Request) exemplar(s *builder, message []byte, v Message) error {
 		return in.err
 	}
 	r.entries++
+	if len(r.exemplars) == cap(r.exemplars) {
+		if err := move(r, &r.exemplars, &r.marks.exemplars, &s.exemplars, 1); err != nil {
+			return err
+		}
+	}
 	if err := x.finish(r); err != nil {
 		r.exemplarLabels = drop(r.exemplarLabels, x.start)
 		reason := ledger.InvalidExemplar
 		if errors.Is(err, errExemplarSymbols) {
 			reason = ledger.InvalidSymbols
 		}
-		r.faults = append(r.faults, fault{kind: ledger.Exemplars, reason: reason, timeMs: x.timeMs, why: err})
 		s.faultyExemplars++
+		return r.fault(fault{kind: ledger.Exemplars, reason: reason, timeMs: x.timeMs, why: err})
 	}
 	return nil
 }
@@ -83,17 +94,30 @@ type exemplarBuilder struct {
 }
 
 // ref adds half a label.
-func (x *exemplarBuilder) ref(r *Request, ref uint64) {
+func (x *exemplarBuilder) ref(r *Request, ref uint64) error {
 	sym := r.symbol(uint32(ref))
+	x.hasHalf = !x.hasHalf
 	switch {
 	case sym == nil:
 		x.badRef = true
-	case x.hasHalf:
-		r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: x.name, Value: sym.text})
+	case !x.hasHalf:
+		return x.add(r, x.name, sym.text)
 	default:
 		x.name = sym.text
 	}
-	x.hasHalf = !x.hasHalf
+	return nil
+}
+
+// add adds a label.
+func (x *exemplarBuilder) add(r *Request, name, value []byte) error {
+	if len(r.exemplarLabels) == cap(r.exemplarLabels) {
+		r.before.exemplarLabels += x.start
+		if err := move(r, &r.exemplarLabels, &r.marks.exemplarLabels, &x.start, 1); err != nil {
+			return err
+		}
+	}
+	r.exemplarLabels = append(r.exemplarLabels, series.Label{Name: name, Value: value})
+	return nil
 }
 
 var (

@@ -22,7 +22,7 @@ func FuzzV1(f *testing.F) {
 	d := NewDecoder(options(), series.NewHasher())
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var a ledger.Account
-		r, err := d.Decode(V1, message, &a)
+		r, err := d.Decode(V1, message, &a, nil)
 		if err != nil {
 			return
 		}
@@ -42,7 +42,7 @@ func FuzzV2(f *testing.F) {
 	d := NewDecoder(options(), series.NewHasher())
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var a ledger.Account
-		r, err := d.Decode(V2, message, &a)
+		r, err := d.Decode(V2, message, &a, nil)
 		if err != nil {
 			return
 		}

@@ -36,10 +36,6 @@ func (m *histogramMemory) reset() {
 	m.slots, m.spans, m.ints, m.floats, m.entries = m.slots[:0], m.spans[:0], m.ints[:0], m.floats[:0], 0
 }
 
-func (m *histogramMemory) large() bool {
-	return cap(m.slots) > maxPooledBytes/288 || cap(m.spans) > maxPooledBytes/8 || cap(m.ints) > maxPooledBytes/8 || cap(m.floats) > maxPooledBytes/8 || m.wire.large()
-}
-
 // wireHistogram is a Histogram message as it came.
 type wireHistogram struct {
 	float              bool // its count is
@@ -67,13 +63,10 @@ func (w *wireHistogram) reset() {
 	}
 }
 
-func (w *wireHistogram) large() bool {
-	for _, s := range []*side{&w.negative, &w.positive} {
-		if cap(s.spans) > maxPooledBytes/8 || cap(s.deltas) > maxPooledBytes/8 || cap(s.counts) > maxPooledBytes/8 {
-			return true
-		}
-	}
-	return cap(w.custom) > maxPooledBytes/8
+// capacity is how many entries there is memory for.
+func (w *wireHistogram) capacity() int {
+	n, p := &w.negative, &w.positive
+	return cap(n.spans) + cap(n.deltas) + cap(n.counts) + cap(p.spans) + cap(p.deltas) + cap(p.counts) + cap(w.custom)
 }
 
 func (w *wireHistogram) size() int {
@@ -81,10 +74,46 @@ func (w *wireHistogram) size() int {
 	return len(n.spans) + len(n.deltas) + len(n.counts) + len(p.spans) + len(p.deltas) + len(p.counts) + len(w.custom)
 }
 
+// maxSmallHistogram is the size up to which the memory to read a histogram is not worth a question.
+const maxSmallHistogram = 64 << 10
+
+// prepare makes room for the histogram that was read.
+func (m *histogramMemory) prepare(r *Request) error {
+	w := &m.wire
+	n, p := &w.negative, &w.positive
+	if err := ensure(r, &m.slots, &r.marks.slots, 1); err != nil {
+		return err
+	}
+	var mark int // nothing points from these
+	if err := ensure(r, &m.spans, &mark, len(n.spans)+len(p.spans)); err != nil {
+		return err
+	}
+	if err := ensure(r, &m.ints, &mark, len(n.deltas)+len(p.deltas)); err != nil {
+		return err
+	}
+	return ensure(r, &m.floats, &mark, len(n.counts)+len(p.counts)+len(w.custom))
+}
+
+// ensure makes room for n more in a slice; what is in it stays where it is.
+func ensure[T any](r *Request, s *[]T, mark *int, n int) error {
+	if cap(*s)-len(*s) >= n {
+		return nil
+	}
+	from := len(*s)
+	return move(r, s, mark, &from, n)
+}
+
 // histogram reads a native histogram of the series and adds it.
 func (r *Request) histogram(s *builder, message []byte, v Message) error {
 	m := &r.hist
 	m.wire.reset()
+	// A byte of the message becomes one entry at most, which is then copied.
+	if n := 8 * len(message); n > max(r.scratch, maxSmallHistogram) {
+		if err := r.reserve(2 * n); err != nil {
+			return err
+		}
+		r.scratch = n
+	}
 	if err := r.histogramFields(message, v); err != nil {
 		return err
 	}
@@ -94,11 +123,18 @@ func (r *Request) histogram(s *builder, message []byte, v Message) error {
 	if start {
 		s.starts++
 	}
+	if err := m.prepare(r); err != nil {
+		return err
+	}
 	h, why := m.build()
 	if h == nil {
-		r.faults = append(r.faults, fault{kind: ledger.Histograms, reason: ledger.InvalidHistogram, timeMs: m.wire.timeMs, start: start, why: why})
 		s.faultyHistograms++
-		return nil
+		return r.fault(fault{kind: ledger.Histograms, reason: ledger.InvalidHistogram, timeMs: m.wire.timeMs, start: start, why: why})
+	}
+	if len(r.histograms) == cap(r.histograms) {
+		if err := move(r, &r.histograms, &r.marks.histograms, &s.histograms, 1); err != nil {
+			return err
+		}
 	}
 	r.histograms = append(r.histograms, series.Histogram{TimeMs: m.wire.timeMs, StartMs: m.wire.startMs, H: h})
 	return nil

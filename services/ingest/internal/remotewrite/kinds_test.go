@@ -119,7 +119,7 @@ func TestHistograms(t *testing.T) {
 			compare(t, d, V2, marshal(t, &w2), oracleV2(&w2))
 
 			var a ledger.Account
-			r, err := d.Decode(V1, marshal(t, &w1), &a)
+			r, err := d.Decode(V1, marshal(t, &w1), &a, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +253,7 @@ func TestMetadata(t *testing.T) {
 		V1: marshal(t, &prompb.WriteRequest{Metadata: []md{{Type: 1, MetricFamilyName: "m", Help: "help", Unit: "s"}, {Type: 1, MetricFamilyName: "m", Help: "s", Unit: "help"}, {Type: 2, MetricFamilyName: "m", Help: "help", Unit: "s"}, {Type: 1, MetricFamilyName: "help", Help: "m", Unit: "s"}}}),
 		V2: marshal(t, &w2),
 	} {
-		r, err := d.Decode(v, message, new(ledger.Account))
+		r, err := d.Decode(v, message, new(ledger.Account), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestStartTimestamps(t *testing.T) {
 	o.RejectNonFinite = true
 	var a ledger.Account
 	w = writev2.Request{Symbols: []string{"", "__name__", "m"}, Timeseries: []writev2.TimeSeries{{LabelsRefs: []uint32{1, 2}, Samples: []writev2.Sample{{Timestamp: 1, StartTimestamp: 1, Value: math.NaN()}}}}}
-	r, err := NewDecoder(o, series.NewHasher()).Decode(V2, marshal(t, &w), &a)
+	r, err := NewDecoder(o, series.NewHasher()).Decode(V2, marshal(t, &w), &a, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestStartTimestampsAreOf2Alone(t *testing.T) {
 	ts = protowire.AppendBytes(protowire.AppendTag(ts, 2, protowire.BytesType), sample)
 	ts = protowire.AppendBytes(protowire.AppendTag(ts, 4, protowire.BytesType), hist)
 	var a ledger.Account
-	r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, protowire.AppendBytes([]byte{0x0a}, ts), &a)
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V1, protowire.AppendBytes([]byte{0x0a}, ts), &a, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestOtherFormsOf2(t *testing.T) {
 		msg = field(msg, 4, []byte(s)...)
 	}
 	var a ledger.Account
-	r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, msg, &a)
+	r, err := NewDecoder(options(), series.NewHasher()).Decode(V2, msg, &a, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +416,7 @@ func TestTruncated(t *testing.T) {
 			}
 			switch {
 			case err != nil:
-				if _, err := d.Decode(v, message[:n], new(ledger.Account)); !errors.Is(err, ErrCorrupt) {
+				if _, err := d.Decode(v, message[:n], new(ledger.Account), nil); !errors.Is(err, ErrCorrupt) {
 					t.Errorf("%d.0, %d bytes of %d: %v", v, n, len(message), err)
 				}
 			case v == V1:
@@ -563,7 +563,7 @@ func TestSteadyWorkDoesNotAllocate(t *testing.T) {
 		for range 30 { // the pool loses a request now and then
 			n = min(n, testing.AllocsPerRun(1, func() {
 				a = ledger.Account{}
-				r, err := d.Decode(v, message, &a)
+				r, err := d.Decode(v, message, &a, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -580,7 +580,7 @@ func TestSteadyWorkDoesNotAllocate(t *testing.T) {
 func TestReleaseForgets(t *testing.T) {
 	d := NewDecoder(options(), series.NewHasher())
 	for v, message := range forms(t, ingesttest.Load(100, 100, 0)) {
-		r, err := d.Decode(v, message, new(ledger.Account))
+		r, err := d.Decode(v, message, new(ledger.Account), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -304,7 +304,7 @@ func toV2(h *prompb.Histogram) writev2.Histogram {
 func compare(t *testing.T, d *Decoder, v Message, message []byte, want *oracle) {
 	t.Helper()
 	var a ledger.Account
-	r, err := d.Decode(v, message, &a)
+	r, err := d.Decode(v, message, &a, nil)
 	if err != nil {
 		t.Errorf("%d.0: %v", v, err)
 		return

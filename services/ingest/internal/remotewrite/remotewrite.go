@@ -76,8 +76,8 @@ type Request struct {
 
 	decoder *Decoder
 	account *ledger.Account
-	// Memory of the series. What belongs to the series that is being read is at the end of each slice. Append may move a
-	// slice; a finished series then keeps what it points to.
+	room    func(int64) error
+	// Memory of the series. What belongs to the series that is being read is at the end of each slice.
 	labels         []series.Label
 	samples        []series.Sample
 	histograms     []series.Histogram
@@ -90,7 +90,10 @@ type Request struct {
 	name    symbol      // of 2.0: the last metric name with metadata; neighbours often share it
 	seen    *seenLabels // of 1.0
 	entries int         // histograms and exemplars so far, invalid ones too
-	marks   struct{ series, metadata, labels, histograms, exemplars, exemplarLabels, slots, symbols int }
+	marks   lengths     // up to where earlier requests used the slices
+	before  lengths     // what the series before have in arrays that were left behind
+	left    int         // the bytes of all that is in such arrays
+	scratch int         // the bytes to read the largest histogram
 }
 
 // fault is a histogram or exemplar that is invalid by itself. It is accounted for when the series is known to be valid.
@@ -102,58 +105,20 @@ type fault struct {
 	why    error
 }
 
-// maxPooledBytes is about the most memory that one slice keeps for the next request: a huge one must not pin its memory.
-const maxPooledBytes = 8 << 20
-
-// Release gives the request's memory back. Nothing obtained from it may be used afterwards.
-func (r *Request) Release() {
-	r.account, r.name = nil, symbol{}
-	if r.seen != nil {
-		clear(r.seen.at[:])
-	}
-	if cap(r.Series) > maxPooledBytes/104 || cap(r.Metadata) > maxPooledBytes/88 || cap(r.labels) > maxPooledBytes/48 || cap(r.samples) > maxPooledBytes/24 ||
-		cap(r.histograms) > maxPooledBytes/24 || cap(r.exemplars) > maxPooledBytes/40 || cap(r.exemplarLabels) > maxPooledBytes/48 ||
-		cap(r.symbols) > maxPooledBytes/40 || r.hist.large() {
-		return
-	}
-	// What earlier and larger requests left behind points into their payloads, which it would keep alive. What this one
-	// leaves is overwritten by the next.
-	m := &r.marks
-	forget(r.Series, &m.series)
-	forget(r.Metadata, &m.metadata)
-	forget(r.labels, &m.labels)
-	forget(r.histograms, &m.histograms)
-	forget(r.exemplars, &m.exemplars)
-	forget(r.exemplarLabels, &m.exemplarLabels)
-	forget(r.hist.slots, &m.slots)
-	forget(r.symbols, &m.symbols)
-	r.decoder.pool.Put(r)
-}
-
-// forget clears what lies between the end of s and the mark that an earlier request left, and moves the mark.
-func forget[T any](s []T, mark *int) {
-	if n := min(*mark, cap(s)); n > len(s) {
-		clear(s[len(s):n])
-	}
-	*mark = len(s)
-}
-
-// drop takes the end of a slice back.
-func drop[T any](s []T, to int) []T {
-	clear(s[to:])
-	return s[:to]
-}
-
 // Decode decodes a message and accounts for what it brings in a. What is invalid is rejected there and missing from the
 // request; nothing is stored or deferred yet. The message must not change until the request is released.
 //
-// The error is ErrCorrupt or ErrTooMany, wrapped; a is then of no use.
-func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account) (*Request, error) {
+// room, unless nil, is asked before much memory is taken, with the bytes that the request will then hold in all, the message
+// not counted.
+//
+// The error is ErrCorrupt or ErrTooMany, wrapped, or that of room; a is then of no use.
+func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account, room func(bytes int64) error) (*Request, error) {
 	r := d.pool.Get().(*Request)
 	r.Series, r.Metadata, r.labels, r.samples = r.Series[:0], r.Metadata[:0], r.labels[:0], r.samples[:0]
 	r.histograms, r.exemplars, r.exemplarLabels = r.histograms[:0], r.exemplars[:0], r.exemplarLabels[:0]
 	r.hist.reset()
-	r.symbols, r.entries, r.account = r.symbols[:0], 0, a
+	r.symbols, r.entries, r.account, r.room = r.symbols[:0], 0, a, room
+	r.faults, r.before, r.left, r.scratch = r.faults[:0], lengths{}, 0, 0
 	var err error
 	if m == V2 {
 		err = r.decodeV2(message)
@@ -170,12 +135,16 @@ func (d *Decoder) Decode(m Message, message []byte, a *ledger.Account) (*Request
 // labelsPerSample relates the bound on labels, symbols and entries of histograms to that on samples.
 const labelsPerSample = 20
 
+// Bytes is what the request holds, the message not counted.
+func (r *Request) Bytes() int64 { return int64(r.used()) }
+
 // checkCounts refuses messages whose entries would take far more memory than their bytes. It is asked before or right
 // after every append, so no slice outgrows its bound.
 func (r *Request) checkCounts(seriesSeen int) error {
 	limit := r.decoder.opts.MaxSamples
-	if seriesSeen <= limit && len(r.samples)+r.entries <= limit && len(r.Metadata) <= limit &&
-		len(r.labels) <= labelsPerSample*limit && len(r.exemplarLabels) <= labelsPerSample*limit && len(r.symbols) <= labelsPerSample*limit {
+	if seriesSeen <= limit && r.before.samples+len(r.samples)+r.entries <= limit && len(r.Metadata) <= limit &&
+		r.before.labels+len(r.labels) <= labelsPerSample*limit && r.before.exemplarLabels+len(r.exemplarLabels) <= labelsPerSample*limit &&
+		len(r.symbols) <= labelsPerSample*limit {
 		return nil
 	}
 	return r.tooMany()
@@ -187,9 +156,9 @@ func (r *Request) tooMany() error {
 }
 
 // addMetadata adds metadata that says anything, or rejects it. It is not valid when its text is not.
-func (r *Request) addMetadata(m *series.Metadata, valid bool) {
+func (r *Request) addMetadata(m *series.Metadata, valid bool) error {
 	if m.Type == 0 && len(m.Help) == 0 && len(m.Unit) == 0 && valid {
-		return
+		return nil
 	}
 	r.account.Receive(ledger.Metadata, 1)
 	if m.Type < 0 || m.Type > prompb.MetricMetadata_STATESET {
@@ -197,7 +166,13 @@ func (r *Request) addMetadata(m *series.Metadata, valid bool) {
 	}
 	if !valid || len(m.Name) == 0 {
 		r.account.Reject(ledger.Metadata, ledger.InvalidMetadata, 1, func() string { return explainMetadata(m) })
-		return
+		return nil
+	}
+	if len(r.Metadata) == cap(r.Metadata) {
+		if err := grow(r, &r.Metadata, &r.marks.metadata); err != nil {
+			return err
+		}
 	}
 	r.Metadata = append(r.Metadata, *m)
+	return nil
 }

@@ -52,7 +52,10 @@ func (r *Request) seriesV1(message []byte, number int) error {
 	if err := r.checkCounts(number); err != nil {
 		return err
 	}
-	s := r.newSeries()
+	s, err := r.newSeries()
+	if err != nil {
+		return err
+	}
 	in := reader{b: message}
 	var before *seenLabel // the label before, if it was seen
 	for in.more() {
@@ -74,8 +77,9 @@ func (r *Request) seriesV1(message []byte, number int) error {
 			before, err = r.labelV1(&s, sub, before)
 		case 2:
 			var sample series.Sample
-			sample, err = sampleFields(sub, 2)
-			r.samples = append(r.samples, sample)
+			if sample, err = sampleFields(sub, 2); err == nil {
+				err = s.sample(r, sample)
+			}
 		case 3:
 			err = r.exemplar(&s, sub, V1)
 		case 4:
@@ -91,8 +95,7 @@ func (r *Request) seriesV1(message []byte, number int) error {
 	if in.err != nil {
 		return in.err
 	}
-	s.finish(r)
-	return nil
+	return s.finish(r)
 }
 
 // seenLabels are labels of the message as their bytes were. In 1.0 each series brings all of its labels, and most of them
@@ -123,6 +126,11 @@ func (l *seenLabels) place(raw []byte) *seenLabel {
 
 // labelV1 reads a label and adds it. It returns where the label is kept, nil if nowhere.
 func (r *Request) labelV1(s *builder, raw []byte, before *seenLabel) (*seenLabel, error) {
+	if s.full(r) {
+		s.labelsCut = true
+		_, _, err := labelFields(raw)
+		return nil, err
+	}
 	place := r.seen.place(raw)
 	if place == nil || !bytes.Equal(place.raw, raw) {
 		name, value, err := labelFields(raw)
@@ -235,6 +243,5 @@ func (r *Request) metadataV1(message []byte) error {
 	}
 	hash := r.decoder.hash
 	m.Hash = series.MetadataHash(hash.Text(m.Name), hash.Text(m.Help), hash.Text(m.Unit), m.Type)
-	r.addMetadata(&m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
-	return nil
+	return r.addMetadata(&m, validText(m.Name) && validText(m.Help) && validText(m.Unit))
 }

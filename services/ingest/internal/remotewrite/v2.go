@@ -47,9 +47,15 @@ func (r *Request) decodeV2(message []byte) error {
 		field, wire := in.key()
 		switch field {
 		case 4:
-			if in.want(wire, wireBytes) {
-				r.symbols = append(r.symbols, newSymbol(r.decoder.hash, in.bytes()))
+			if !in.want(wire, wireBytes) {
+				break
 			}
+			if len(r.symbols) == cap(r.symbols) {
+				if err := grow(r, &r.symbols, &r.marks.symbols); err != nil {
+					return err
+				}
+			}
+			r.symbols = append(r.symbols, newSymbol(r.decoder.hash, in.bytes()))
 		case 5:
 			if in.want(wire, wireBytes) {
 				in.bytes()
@@ -82,7 +88,10 @@ func (r *Request) decodeV2(message []byte) error {
 // seriesV2 reads an io.prometheus.write.v2.TimeSeries: 1 labels_refs, 2 samples, 3 histograms, 4 exemplars, 5 metadata,
 // and 6, the created timestamp of release candidate 3, which later moved to each sample.
 func (r *Request) seriesV2(message []byte) error {
-	s := r.newSeries()
+	s, err := r.newSeries()
+	if err != nil {
+		return err
+	}
 	in := reader{b: message}
 	for in.more() {
 		field, sub := in.shortBytes(5)
@@ -115,11 +124,13 @@ func (r *Request) seriesV2(message []byte) error {
 			err = s.refs(r, sub)
 		case 2:
 			var sample series.Sample
-			sample, err = sampleFields(sub, 3)
+			if sample, err = sampleFields(sub, 3); err != nil {
+				break
+			}
 			if sample.StartMs != 0 {
 				s.starts++
 			}
-			r.samples = append(r.samples, sample)
+			err = s.sample(r, sample)
 		case 3:
 			err = r.histogram(&s, sub, V2)
 		case 4:
@@ -127,7 +138,7 @@ func (r *Request) seriesV2(message []byte) error {
 		default:
 			err = s.metadata.read(sub)
 		}
-		if err == nil && len(r.samples)+r.entries > r.decoder.opts.MaxSamples {
+		if err == nil && r.before.samples+len(r.samples)+r.entries > r.decoder.opts.MaxSamples {
 			err = r.tooMany()
 		}
 		if err != nil {
@@ -137,8 +148,7 @@ func (r *Request) seriesV2(message []byte) error {
 	if in.err != nil {
 		return in.err
 	}
-	s.finish(r)
-	return nil
+	return s.finish(r)
 }
 
 // ref adds half a label.
@@ -163,7 +173,7 @@ func (s *builder) ref(r *Request, ref uint64) {
 func (s *builder) refs(r *Request, b []byte) error {
 	in := reader{b: b}
 	for in.more() {
-		if !s.hasHalf && len(r.labels)+len(b)/2 <= labelsPerSample*r.decoder.opts.MaxSamples {
+		if n := len(r.labels) + len(b)/2; !s.hasHalf && n-s.labels <= maxLabels && r.before.labels+n <= labelsPerSample*r.decoder.opts.MaxSamples {
 			in.i = s.usual(r, b, in.i)
 			if !in.more() {
 				break
@@ -262,7 +272,7 @@ func (m *metadataRefs) read(message []byte) error {
 }
 
 // metadata adds the metadata of a series of 2.0. Its metric has this name, unless the series is invalid for a reason.
-func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason, ls []series.Label) {
+func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason, ls []series.Label) error {
 	m := series.Metadata{Name: name, Type: refs.kind}
 	help, unit := r.symbol(refs.help), r.symbol(refs.unit)
 	valid := help != nil && unit != nil
@@ -275,14 +285,14 @@ func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason
 			r.account.Receive(ledger.Metadata, 1)
 			r.account.Reject(ledger.Metadata, reason, 1, func() string { return explain(reason, ls) })
 		}
-		return
+		return nil
 	}
 	if help == nil || unit == nil {
 		r.account.Receive(ledger.Metadata, 1)
 		r.account.Reject(ledger.Metadata, ledger.InvalidSymbols, 1, func() string {
 			return "metadata of " + series.Quote(name) + ": its help or unit refers to symbols that the request does not have"
 		})
-		return
+		return nil
 	}
 	if valid {
 		// The same symbol again?
@@ -291,7 +301,7 @@ func (r *Request) metadata(refs *metadataRefs, name []byte, reason ledger.Reason
 		}
 		m.Hash = series.MetadataHash(r.name.hash, help.hash, unit.hash, m.Type)
 	}
-	r.addMetadata(&m, valid)
+	return r.addMetadata(&m, valid)
 }
 
 // symbol returns a symbol, nil when the message does not have it.

@@ -26,16 +26,32 @@ type builder struct {
 	hash                                   series.Hash
 	half                                   uint32 // the symbol of a label's name whose value has not come yet
 	hasHalf, badRef, unsorted              bool
+	labelsCut                              bool // it has more than maxLabels
 	odd                                    bool // an empty or invalid name or value is among the labels
 }
 
-func (r *Request) newSeries() builder {
+// newSeries begins a series, with room for all of its labels.
+func (r *Request) newSeries() (builder, error) {
 	r.faults = r.faults[:0]
-	return builder{labels: len(r.labels), samples: len(r.samples), histograms: len(r.histograms), exemplars: len(r.exemplars)}
+	if cap(r.labels)-len(r.labels) < maxLabels {
+		from := len(r.labels)
+		r.before.labels += from
+		if err := move(r, &r.labels, &r.marks.labels, &from, maxLabels); err != nil {
+			return builder{}, err
+		}
+	}
+	return builder{labels: len(r.labels), samples: len(r.samples), histograms: len(r.histograms), exemplars: len(r.exemplars)}, nil
 }
+
+// full tells whether the series has as many labels as one may have.
+func (s *builder) full(r *Request) bool { return len(r.labels)-s.labels == maxLabels }
 
 // add adds a label.
 func (s *builder) add(r *Request, name, value *symbol) {
+	if s.full(r) {
+		s.labelsCut = true
+		return
+	}
 	if n := len(r.labels); n > s.labels && bytes.Compare(r.labels[n-1].Name, name.text) >= 0 {
 		s.unsorted = true
 	}
@@ -48,12 +64,37 @@ func (s *builder) add(r *Request, name, value *symbol) {
 	r.labels = append(r.labels, series.Label{Name: name.text, Value: value.text})
 }
 
+// sample adds a sample.
+func (s *builder) sample(r *Request, x series.Sample) error {
+	if len(r.samples) == cap(r.samples) {
+		r.before.samples += s.samples
+		var mark int
+		if err := move(r, &r.samples, &mark, &s.samples, 1); err != nil {
+			return err
+		}
+	}
+	r.samples = append(r.samples, x)
+	return nil
+}
+
+// fault adds something invalid.
+func (r *Request) fault(f fault) error {
+	if len(r.faults) == cap(r.faults) {
+		var mark int
+		if err := grow(r, &r.faults, &mark); err != nil {
+			return err
+		}
+	}
+	r.faults = append(r.faults, f)
+	return nil
+}
+
 // finish puts the series among those of the request, or accounts for its rejection.
-func (s *builder) finish(r *Request) {
+func (s *builder) finish(r *Request) error {
 	samples, histograms, exemplars := len(r.samples)-s.samples, len(r.histograms)-s.histograms, len(r.exemplars)-s.exemplars
 	if samples+histograms+exemplars+len(r.faults) == 0 && s.metadata == (metadataRefs{}) {
 		r.labels = r.labels[:s.labels]
-		return
+		return nil
 	}
 	reason, name := s.check(r)
 	if s.created != 0 {
@@ -67,11 +108,12 @@ func (s *builder) finish(r *Request) {
 		a.Receive(ledger.StartTimestamps, s.starts)
 	}
 	if reason != "" {
-		s.reject(r, reason)
-		return
+		return s.reject(r, reason)
 	}
 	if s.metadata != (metadataRefs{}) {
-		r.metadata(&s.metadata, name, "", r.labels[s.labels:])
+		if err := r.metadata(&s.metadata, name, "", r.labels[s.labels:]); err != nil {
+			return err
+		}
 	}
 	r.filter(s)
 	out := series.Series{Hash: s.hash}
@@ -86,11 +128,17 @@ func (s *builder) finish(r *Request) {
 	}
 	if out.Samples == nil && out.Histograms == nil && out.Exemplars == nil {
 		r.labels = drop(r.labels, s.labels)
-		return
+		return nil
 	}
 	n := len(r.labels)
 	out.Labels = r.labels[s.labels:n:n]
+	if len(r.Series) == cap(r.Series) {
+		if err := grow(r, &r.Series, &r.marks.series); err != nil {
+			return err
+		}
+	}
 	r.Series = append(r.Series, out)
+	return nil
 }
 
 // create gives the series' created timestamp to what has none of its own.
@@ -116,7 +164,7 @@ func (s *builder) create(r *Request) {
 }
 
 // reject rejects all that an invalid series brings.
-func (s *builder) reject(r *Request, reason ledger.Reason) {
+func (s *builder) reject(r *Request, reason ledger.Reason) error {
 	ls := r.labels[s.labels:]
 	example := func() string { return explain(reason, ls) }
 	a := r.account
@@ -125,12 +173,15 @@ func (s *builder) reject(r *Request, reason ledger.Reason) {
 	a.Reject(ledger.Exemplars, reason, len(r.exemplars)-s.exemplars+s.faultyExemplars, example)
 	a.Reject(ledger.StartTimestamps, reason, s.starts, example)
 	if s.metadata != (metadataRefs{}) {
-		r.metadata(&s.metadata, nil, reason, ls)
+		if err := r.metadata(&s.metadata, nil, reason, ls); err != nil {
+			return err
+		}
 	}
 	r.labels = drop(r.labels, s.labels)
 	r.samples = r.samples[:s.samples]
 	r.histograms = drop(r.histograms, s.histograms)
 	r.exemplars = drop(r.exemplars, s.exemplars)
+	return nil
 }
 
 // check returns why the series is invalid, or "" when it is valid, and its metric name: its labels are then sorted and
@@ -139,6 +190,9 @@ func (s *builder) check(r *Request) (reason ledger.Reason, name []byte) {
 	ls := r.labels[s.labels:]
 	if s.badRef || s.hasHalf {
 		return ledger.InvalidSymbols, nil
+	}
+	if s.labelsCut {
+		return ledger.LabelsTooLarge, nil
 	}
 	if s.odd {
 		for _, l := range ls {
@@ -289,6 +343,7 @@ func explain(reason ledger.Reason, ls []series.Label) string {
 		ledger.DuplicateLabelName: "a label name occurs twice",
 		ledger.InvalidUTF8:        "a label name or value is not UTF-8",
 		ledger.InvalidSymbols:     "its labels refer to symbols that the request does not have, or end in the middle of a label",
+		ledger.LabelsTooLarge:     fmt.Sprintf("more than %d labels, which no record can hold", maxLabels),
 		ledger.MetricNameTooLong:  "its metric name is longer than 256 bytes; --fail-on-long-label refuses it",
 	}[reason]
 	return series.Text(ls) + ": " + why

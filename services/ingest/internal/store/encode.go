@@ -35,12 +35,34 @@ type encoder struct {
 	histograms bool
 }
 
-func (e *encoder) encode(in Entries) {
+// Of what a series takes that is not in the cache. Equal dimensions share their text, but the whole text is its key.
+const (
+	seriesBytes = 600
+	labelBytes  = 80
+)
+
+// ask asks for the room of a series that is to be encoded.
+func ask(room func(int64) error, sr *series.Series) error {
+	if room == nil {
+		return nil
+	}
+	n := seriesBytes + labelBytes*len(sr.Labels)
+	for _, l := range sr.Labels {
+		n += len(l.Name) + len(l.Value)
+	}
+	return room(int64(n))
+}
+
+// encode makes the items. The error is that of the entries' Room.
+func (e *encoder) encode(in Entries) error {
 	generation := e.table.catalogue.Generation()
 	for i := range in.Series {
 		sr := &in.Series[i]
 		enc := e.store.cache.get(e.table.id, sr, generation)
 		if enc == nil {
+			if err := ask(in.Room, sr); err != nil {
+				return err
+			}
 			var err error
 			if enc, err = e.store.encodeSeries(e.table, copyLabels(sr.Labels), sr.Hash, generation, e.table.catalogue); err != nil {
 				e.rejectSeries(sr, err)
@@ -71,6 +93,7 @@ func (e *encoder) encode(in Entries) {
 	if len(in.Metadata) > 0 {
 		e.metadata(in.Metadata)
 	}
+	return nil
 }
 
 func (e *encoder) histogram(sr *series.Series, enc *batch.Series, h series.Histogram) {

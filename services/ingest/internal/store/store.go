@@ -67,6 +67,9 @@ type Entries struct {
 	Metadata []series.Metadata
 	// Starts says that samples could have start timestamps: one without has none. Otherwise it says nothing about that.
 	Starts bool
+	// Room, unless nil, is asked before the request takes so many bytes more than its entries tell: for series that are
+	// encoded because they are not in the cache, which live at least as long as the request.
+	Room func(bytes int64) error
 }
 
 // Destination is a table.
@@ -262,7 +265,8 @@ func (s *Store) table(d Destination) *table {
 }
 
 // Append stores what a request brings and accounts for all of it in a: stored, duplicate, rejected, or, when the sender has
-// to come again, deferred. The entries are not used after it returns. The error is a *NotFoundError; a is then of no use.
+// to come again, deferred. The entries are not used after it returns. The error is a *NotFoundError, or that of the entries'
+// Room, after which nothing was sent; a is then of no use.
 func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger.Account) error {
 	if len(in.Series) == 0 && len(in.Metadata) == 0 {
 		return nil
@@ -273,12 +277,15 @@ func (s *Store) Append(ctx context.Context, d Destination, in Entries, a *ledger
 	mem := s.memory.Get().(*memory)
 	j := &job{store: s, table: t, account: a, left: mem.left}
 	e := encoder{store: s, table: t, account: a, items: mem.items[:0], order: t.order.Load(), nowMs: s.now().UnixMilli()}
-	e.encode(in)
+	err := e.encode(in)
 	mem.items = e.items
 	defer func() {
 		mem.left = j.left
 		s.release(mem)
 	}()
+	if err != nil {
+		return err
+	}
 	items, later := mem.sorter.Sort(mem.items), []batch.Item(nil)
 	if e.histograms {
 		items, later = batch.Distinct(items)
