@@ -79,7 +79,9 @@ func families(e *ingesttest.Endpoint) map[string]int {
 	return out
 }
 
-func TestHistograms(t *testing.T) {
+func TestHistograms(t *testing.T) { inBothForms(t, testHistograms) }
+
+func testHistograms(t *testing.T, form form) {
 	large := func(tm, start int64, seed float64) series.Histogram {
 		return series.Histogram{TimeMs: tm, StartMs: start, H: histogram(500, seed)}
 	}
@@ -93,7 +95,7 @@ func TestHistograms(t *testing.T) {
 		{TimeMs: 4, H: histogram(5000, 6)},
 	}
 	t.Run("stored", func(t *testing.T) {
-		s, e := newStore(t, Config{})
+		s, e := newStore(t, form, Config{})
 		a := bring(t, s, Entries{Series: []series.Series{give}})
 		if got, want := outcome(a, ledger.Histograms), "3 stored, 2 duplicate, 1 rejected, 0 deferred"; got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -109,7 +111,7 @@ func TestHistograms(t *testing.T) {
 		}
 	})
 	t.Run("a continuation is refused", func(t *testing.T) {
-		s, e := newStore(t, Config{})
+		s, e := newStore(t, form, Config{})
 		e.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) (r ingesttest.Reply) {
 			for i, x := range records {
 				if strings.HasPrefix(x.MeasureName, "__tributary_1_s2_") && x.Time == "2" {
@@ -128,8 +130,10 @@ func TestHistograms(t *testing.T) {
 	})
 }
 
-func TestExemplars(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestExemplars(t *testing.T) { inBothForms(t, testExemplars) }
+
+func testExemplars(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	x := func(ms int64, v float64, id string) series.Exemplar {
 		return series.Exemplar{TimeMs: ms, Value: v, Labels: []series.Label{{Name: []byte("trace_id"), Value: []byte(id)}}}
 	}
@@ -150,8 +154,10 @@ func TestExemplars(t *testing.T) {
 	}
 }
 
-func TestMetadata(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestMetadata(t *testing.T) { inBothForms(t, testMetadata) }
+
+func testMetadata(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	now := time.UnixMilli(1_700_000_000_000)
 	s.now = func() time.Time { return now }
 	m := func(name, help string, hash uint64) series.Metadata {
@@ -179,8 +185,10 @@ func TestMetadata(t *testing.T) {
 }
 
 // A start timestamp that could not be stored, or metadata, is stored the next time.
-func TestWhatWasNotStoredIsNotKnown(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestWhatWasNotStoredIsNotKnown(t *testing.T) { inBothForms(t, testWhatWasNotStoredIsNotKnown) }
+
+func testWhatWasNotStoredIsNotKnown(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	give := one(1, "__name__", "c")
 	give.Samples[0].StartMs = 1
 	all := Entries{Series: []series.Series{give}, Metadata: []series.Metadata{{Name: []byte("c"), Help: []byte("h"), Hash: 1}}}
@@ -200,9 +208,11 @@ func TestWhatWasNotStoredIsNotKnown(t *testing.T) {
 	}
 }
 
-func TestStartTimestamps(t *testing.T) {
+func TestStartTimestamps(t *testing.T) { inBothForms(t, testStartTimestamps) }
+
+func testStartTimestamps(t *testing.T, form form) {
 	const hour, stale = 3_600_000, -1 // a staleness marker has no start, and ends none
-	s, e := newStore(t, Config{})
+	s, e := newStore(t, form, Config{})
 	for i, c := range []struct {
 		give    [][2]int64 // time, start
 		want    string
@@ -245,12 +255,14 @@ func TestStartTimestamps(t *testing.T) {
 }
 
 // A float that is no plain record and a histogram of one series and time are records of one identity: never in one call.
-func TestHistogramBesideSpecialFloat(t *testing.T) {
+func TestHistogramBesideSpecialFloat(t *testing.T) { inBothForms(t, testHistogramBesideSpecialFloat) }
+
+func testHistogramBesideSpecialFloat(t *testing.T, form form) {
 	x := one(1, "__name__", "m", "job", "x")
 	x.Samples = []series.Sample{{TimeMs: 1, Value: math.NaN()}, {TimeMs: 2, Value: 1}}
 	x.Histograms = []series.Histogram{{TimeMs: 1, H: histogram(2, 1)}, {TimeMs: 2, H: histogram(2, 2)}}
 	for _, wait := range []time.Duration{0, time.Millisecond} {
-		s, e := newStore(t, Config{ShareWait: wait})
+		s, e := newStore(t, form, Config{ShareWait: wait})
 		a := bring(t, s, Entries{Series: []series.Series{x}})
 		if got, want := outcome(a, ledger.Samples), "2 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
 			t.Errorf("samples: got %s, want %s", got, want)
@@ -266,8 +278,10 @@ func TestHistogramBesideSpecialFloat(t *testing.T) {
 }
 
 // Who comes to a shared batch while the last one leaves it gets a batch of his own.
-func TestComingWhileTheLastOneLeaves(t *testing.T) {
-	s, e := newStore(t, Config{ShareWait: 50 * time.Millisecond})
+func TestComingWhileTheLastOneLeaves(t *testing.T) { inBothForms(t, testComingWhileTheLastOneLeaves) }
+
+func testComingWhileTheLastOneLeaves(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{ShareWait: 50 * time.Millisecond})
 	tab := s.table(Destination{"d", "t"})
 	for range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -301,8 +315,10 @@ func TestComingWhileTheLastOneLeaves(t *testing.T) {
 }
 
 // Small requests that come together share a call, and each is told about its own records.
-func TestSmallRequestsShareABatch(t *testing.T) {
-	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+func TestSmallRequestsShareABatch(t *testing.T) { inBothForms(t, testSmallRequestsShareABatch) }
+
+func testSmallRequestsShareABatch(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{ShareWait: 20 * time.Millisecond})
 	e.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) (r ingesttest.Reply) {
 		for i, x := range records {
 			if x.MeasureName == "bad" {
@@ -341,7 +357,11 @@ func TestSmallRequestsShareABatch(t *testing.T) {
 
 // The same entry of two requests is never in one call, and each hears what became of its own.
 func TestSharedBatchesKeepEntriesApart(t *testing.T) {
-	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+	inBothForms(t, testSharedBatchesKeepEntriesApart)
+}
+
+func testSharedBatchesKeepEntriesApart(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{ShareWait: 20 * time.Millisecond})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	outcomes := map[string]int{}
@@ -362,8 +382,10 @@ func TestSharedBatchesKeepEntriesApart(t *testing.T) {
 }
 
 // Who leaves a shared batch is told that the outcome is open; the others are not disturbed, and with nobody left the call ends.
-func TestLeavingASharedBatch(t *testing.T) {
-	s, e := newStore(t, Config{ShareWait: 20 * time.Millisecond})
+func TestLeavingASharedBatch(t *testing.T) { inBothForms(t, testLeavingASharedBatch) }
+
+func testLeavingASharedBatch(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{ShareWait: 20 * time.Millisecond})
 	reached, release := make(chan struct{}), make(chan struct{})
 	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
 		close(reached)
@@ -409,8 +431,10 @@ func TestLeavingASharedBatch(t *testing.T) {
 }
 
 // A request that fills a batch is never held.
-func TestFullRequestsDoNotWait(t *testing.T) {
-	s, e := newStore(t, Config{ShareWait: time.Hour})
+func TestFullRequestsDoNotWait(t *testing.T) { inBothForms(t, testFullRequestsDoNotWait) }
+
+func testFullRequestsDoNotWait(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{ShareWait: time.Hour})
 	var ss []series.Series
 	for i := range 120 {
 		ss = append(ss, one(uint64(i), "__name__", fmt.Sprint("m", i)))
@@ -421,8 +445,10 @@ func TestFullRequestsDoNotWait(t *testing.T) {
 }
 
 // A table's records are sorted by what its requests hold: here the label by which they agree is none that is known beforehand.
-func TestOrderIsLearned(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestOrderIsLearned(t *testing.T) { inBothForms(t, testOrderIsLearned) }
+
+func testOrderIsLearned(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Run(ctx) })

@@ -14,8 +14,10 @@ import (
 
 // TestRoom: series that have to be encoded ask for room first, those in the cache do not, and a request without room is
 // not begun.
-func TestRoom(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestRoom(t *testing.T) { inBothForms(t, testRoom) }
+
+func testRoom(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	var ss []series.Series
 	for i := range 150 {
 		ss = append(ss, one(uint64(i)*0x9e3779b97f4a7c15, "__name__", "a", "i", fmt.Sprint(i)))

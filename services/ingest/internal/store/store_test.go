@@ -26,7 +26,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newStore(t testing.TB, cfg Config) (*Store, *ingesttest.Endpoint) {
+// form is how a store gives its requests to the client.
+type form string
+
+const (
+	bodies form = "ready bodies" // as the service does
+	inputs form = "the SDK's inputs"
+)
+
+func inBothForms(t *testing.T, test func(*testing.T, form)) {
+	for _, f := range []form{bodies, inputs} {
+		t.Run(string(f), func(t *testing.T) { test(t, f) })
+	}
+}
+
+func newStore(t testing.TB, f form, cfg Config) (*Store, *ingesttest.Endpoint) {
 	t.Helper()
 	e := ingesttest.NewEndpoint(t)
 	if cfg.CacheSize == 0 {
@@ -35,7 +49,11 @@ func newStore(t testing.TB, cfg Config) (*Store, *ingesttest.Endpoint) {
 	cfg.Database, cfg.Table, cfg.MaxTables, cfg.InFlight, cfg.Limits, cfg.CatalogueRefresh = "d", "t", 3, 4, promschema.StrictLimits(), time.Hour
 	cfg.Catalogue = catalogue.Config{Fixed: catalogue.Fixed(), MaxLabelColumns: 100}
 	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: 5 * time.Second, MinBackoff: 1, MaxBackoff: 1}, prometheus.NewRegistry(), time.Now)
-	return New(cfg, e.Writer(), sender, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now), e
+	var writer Writer = e.BodyWriter()
+	if f == inputs {
+		writer = e.Writer()
+	}
+	return New(cfg, writer, sender, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now), e
 }
 
 func one(hash uint64, pairs ...string) series.Series {
@@ -63,8 +81,10 @@ func appendAll(t *testing.T, s *Store, d Destination, ss ...series.Series) ledge
 }
 
 // Series that share half a hash are still different series.
-func TestHashCollisions(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestHashCollisions(t *testing.T) { inBothForms(t, testHashCollisions) }
+
+func testHashCollisions(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	for range 3 {
 		c := appendAll(t, s, Destination{"d", "t"}, one(7, "__name__", "a", "x", "1"), one(7, "__name__", "a", "x", "2"), one(7, "__name__", "b"), one(7, "__name__", "a", "x", "1"))
 		if c.Stored != 3 || c.Duplicate != 1 {
@@ -77,8 +97,10 @@ func TestHashCollisions(t *testing.T) {
 }
 
 // What was decoded from a request's memory does not point into it.
-func TestCacheOutlivesTheRequest(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestCacheOutlivesTheRequest(t *testing.T) { inBothForms(t, testCacheOutlivesTheRequest) }
+
+func testCacheOutlivesTheRequest(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	x := one(1, "__name__", "name", "label", "value")
 	appendAll(t, s, Destination{"d", "t"}, x)
 	for _, l := range x.Labels {
@@ -128,8 +150,10 @@ func (all) Dimension(string) bool { return true }
 func (all) Measure(string) bool   { return true }
 
 // Whatever tables callers name, few are kept; the configured one stays in use.
-func TestTablesAreBounded(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestTablesAreBounded(t *testing.T) { inBothForms(t, testTablesAreBounded) }
+
+func testTablesAreBounded(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	for i := range 20 {
 		appendAll(t, s, Destination{"d", "t"}, one(1, "__name__", "m"))
 		appendAll(t, s, Destination{"d", fmt.Sprint("t", i)}, one(1, "__name__", "m"))
@@ -147,8 +171,10 @@ func TestTablesAreBounded(t *testing.T) {
 }
 
 // After a failure no new batch is begun: the sender brings all of it again.
-func TestFailureEndsTheRequest(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestFailureEndsTheRequest(t *testing.T) { inBothForms(t, testFailureEndsTheRequest) }
+
+func testFailureEndsTheRequest(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
 		return ingesttest.Reply{Class: "AccessDeniedException", Status: 403}
 	})
@@ -165,8 +191,10 @@ func TestFailureEndsTheRequest(t *testing.T) {
 }
 
 // An answer that lists records which were not sent leaves the outcome of the batch open.
-func TestRejectionOfUnknownRecord(t *testing.T) {
-	s, e := newStore(t, Config{})
+func TestRejectionOfUnknownRecord(t *testing.T) { inBothForms(t, testRejectionOfUnknownRecord) }
+
+func testRejectionOfUnknownRecord(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{})
 	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
 		return ingesttest.Reply{Rejected: []ingesttest.Rejected{{RecordIndex: 1, Reason: "?"}}}
 	})
@@ -176,8 +204,10 @@ func TestRejectionOfUnknownRecord(t *testing.T) {
 }
 
 // Many requests at once, few series: the cache, the catalogue and the accounts hold.
-func TestConcurrentRequests(t *testing.T) {
-	s, e := newStore(t, Config{CacheSize: 32})
+func TestConcurrentRequests(t *testing.T) { inBothForms(t, testConcurrentRequests) }
+
+func testConcurrentRequests(t *testing.T, form form) {
+	s, e := newStore(t, form, Config{CacheSize: 32})
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
