@@ -384,7 +384,7 @@ func TestConnectionThatWasClosedMeanwhile(t *testing.T) {
 	}
 }
 
-// BenchmarkCall is a whole call by the SDK's stack, with our serialiser, and with a ready body, to a server in this process.
+// BenchmarkCall is a whole call, with the SDK's input and with a ready body, to a server in this process.
 func BenchmarkCall(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
