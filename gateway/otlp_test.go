@@ -127,7 +127,10 @@ func TestOTLPNegotiation(t *testing.T) {
 			}
 		})
 	}
-	s.wantCode("/v1/metrics", 404) // as Prometheus: only below its own prefix
+	for _, path := range []string{"/v1/metrics", "/otlp/v1/metrics"} {
+		s.wantCode(path, 405) // there, and only POST
+	}
+	s.wantCode("/v1/traces", 404)
 }
 
 func TestOTLPAnswers(t *testing.T) {

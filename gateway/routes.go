@@ -26,7 +26,9 @@ func (g *Gateway) routes() (http.Handler, error) {
 	for _, path := range writePaths() {
 		g.handle(mux, path, &remotewrite.Handler{Forwarder: g.forward, Refused: g.metrics.refusedFor(path), Logger: g.logger})
 	}
-	g.handle(mux, otlp.Path, &otlp.Handler{Forwarder: g.forward, Refused: g.metrics.refusedFor(otlp.Path), Logger: g.logger})
+	for _, path := range otlp.Paths() {
+		g.handle(mux, path, &otlp.Handler{Forwarder: g.forward, Refused: g.metrics.refusedFor(path), Logger: g.logger})
+	}
 	for _, path := range []string{"/api/v1/read", "/read"} {
 		g.handle(mux, path, &remoteread.Handler{
 			Query:   g.query.client,

@@ -184,6 +184,9 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	}
 	options := c.localWire
 	options.Logger, options.Registerer = cfg.Logger, reg
+	if plan := options.Faults.String(); plan != "" {
+		logger.Warn("calls over HTTP fail on demand, but not those of this process' own services: to test these, run timestream-local --faults=… and tributary all --store=timestream --timestream.endpoint=… --timestream.local-credentials", "faults", plan)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", wire.New(db, options))
 	mux.Handle(wire.FaultsPath, options.Faults)

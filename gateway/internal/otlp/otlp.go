@@ -30,6 +30,9 @@ import (
 // Path is where Prometheus, and so the gateway, takes OTLP metrics.
 const Path = "/api/v1/otlp/v1/metrics"
 
+// Paths are all paths of OTLP metrics: that of Prometheus, that of Mimir, and that of an exporter which knows only the address.
+func Paths() []string { return []string{Path, "/otlp/v1/metrics", "/v1/metrics"} }
+
 const (
 	protobufType = "application/x-protobuf"
 	jsonType     = "application/json"

@@ -71,7 +71,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	if o.Faults == nil {
 		o.Faults = &faults.Injector{}
 	}
-	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients; none by default. "+faults.Syntax+" GET, PUT and DELETE "+FaultsPath+" show, change and end it while the process runs.")
+	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients (not those of services in the same process); none by default. "+faults.Syntax+" GET, PUT and DELETE "+FaultsPath+" show, change and end it while the process runs.")
 }
 
 // Validate names everything that is wrong with the options, by flag.

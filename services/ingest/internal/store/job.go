@@ -161,7 +161,7 @@ func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
 		case ledger.StartTimestamps:
 			what = fmt.Sprintf(" start timestamp %d", x.StartMs)
 		}
-		return fmt.Sprintf("%s:%s at %d ms: %s", it.Series.Text(), what, it.TimeMs, explain(reason, text))
+		return fmt.Sprintf("%s:%s at %d ms: %s", it.Series.Text(), what, it.TimeMs, explain(reason, text, it.TimeMs > j.store.now().UnixMilli()))
 	})
 	if x != nil && x.Kind == ledger.Histograms && x.StartMs != 0 {
 		j.account.Reject(ledger.StartTimestamps, reason, 1+int(x.StartRepeats), nil)
@@ -169,13 +169,16 @@ func (j *job) reject(it *batch.Item, reason ledger.Reason, text string) {
 }
 
 // explain says why the table refused a record, and what to do about it where that is known. For a conflict Timestream's own words
-// advise a higher record version, which no sender has.
-func explain(reason ledger.Reason, text string) string {
+// advise a higher record version, which no sender has. future tells that the record's time is still to come.
+func explain(reason ledger.Reason, text string, future bool) string {
 	switch reason {
 	case ledger.Conflict:
 		return "another value is stored for this time; where two senders write one series, give each an external label"
 	case ledger.OutOfWindow:
-		return "Timestream: " + send.Clip(text) + " (widen the table's retention, allow magnetic-store writes, or check clocks)"
+		if future {
+			return "Timestream: " + send.Clip(text) + " (check clocks)"
+		}
+		return "Timestream: " + send.Clip(text) + " (widen the table's retention or allow magnetic-store writes)"
 	case ledger.LimitExceeded:
 		return "Timestream: " + send.Clip(text) + " (fewer label names or metrics, or a table of their own)"
 	}
