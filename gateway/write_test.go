@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tributary-project/tributary/gateway"
+	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 )
 
@@ -420,7 +421,7 @@ func TestWriteErrors(t *testing.T) {
 			if got.code != tt.want {
 				t.Errorf("got %d, want %d", got.code, tt.want)
 			}
-			if want := grpcStatus(tt.give).Message(); !strings.HasPrefix(got.body, want) {
+			if want := grpcStatus(tt.give).Message(); !strings.HasPrefix(strings.TrimPrefix(got.body, httperr.Unreachable), want) {
 				t.Errorf("got text %q, want it to begin with %q", got.body, want)
 			}
 			if tt.want == 413 && strings.HasPrefix(got.body, "grpc: ") && !strings.Contains(got.body, "--ingest.max-decompressed-bytes") {
