@@ -200,33 +200,43 @@ func TestGateKnowsTheMemory(t *testing.T) {
 				<-backend.calls
 			}
 			used, counted := int64(heap()-before), s.gate.Bytes()
+			drained := make(chan struct{})
 			go func() {
+				defer close(drained)
 				for range backend.calls {
 				}
 			}()
 			close(backend.free)
 			wg.Wait()
 			close(backend.calls)
+			<-drained
 			if n := s.gate.Bytes(); n != 0 {
 				t.Errorf("%d bytes are still in flight", n)
 			}
 			runtime.KeepAlive(payloads)
 			t.Logf("heap %d, gate %d of a request", used/requests, counted/requests)
-			// OTLP messages are counted at their most, when there are they themselves, parsed, and translated.
-			if used > 2*counted || counted > 3*used {
+			// That the gate counts too little is what must not be. How much more it counts depends on what the collector has
+			// found already: repeats that sorting dropped, and of OTLP messages all but the translation.
+			if used > 2*counted || counted > 10*used {
 				t.Errorf("the gate counts %d bytes, the heap has %d", counted, used)
 			}
 		})
 	}
 }
 
-// heap is what is alive.
+// heap is what is alive, when what earlier tests left has gone.
 func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
+	const still = 64 << 10
 	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	for last := uint64(0); ; last = m.HeapAlloc {
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		if m.HeapAlloc < last+still && last < m.HeapAlloc+still {
+			return m.HeapAlloc
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // TestEmptyGateLetsIn: a request that is within the limits on its size gets in when nothing else is in flight, however much
