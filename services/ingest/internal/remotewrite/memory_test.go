@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -165,11 +166,17 @@ func TestMaxLabels(t *testing.T) {
 	}
 }
 
-// heap is what is alive.
+// heap is what is alive, when what earlier tests left has gone.
 func heap() int64 {
-	runtime.GC()
-	runtime.GC()
+	const still = 64 << 10
 	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
+	for last := int64(0); ; last = int64(m.HeapAlloc) {
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		if now := int64(m.HeapAlloc); now < last+still && last < now+still {
+			return now
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
