@@ -53,7 +53,7 @@ const (
 	ReasonOverloaded = "OVERLOADED"
 )
 
-// RecordWriter is the part of the Timestream write API that ingest uses; *client.Writer and *timestreamwrite.Client satisfy it. It must not
+// RecordWriter is the part of the Timestream write API that ingest uses; *timestreamwrite.Client satisfies it. It must not
 // retry by itself. Its input is used again as soon as a call has returned. One that has *client.RecordsWriter's WriteRecordsBody
 // is given ready bodies, which costs less.
 type RecordWriter = store.Writer

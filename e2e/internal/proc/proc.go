@@ -193,9 +193,6 @@ func ReadMachine() (Machine, error) {
 	return m, nil
 }
 
-// Done is closed when the process has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
-
 // Stop sends SIGTERM and waits; after half a minute it kills.
 func (p *Process) Stop() error { return p.End(syscall.SIGTERM) }
 

@@ -187,9 +187,6 @@ func (i *Instance) Stop(t testing.TB) {
 	}
 }
 
-// PID is the process identifier.
-func (i *Instance) PID() int { return i.cmd.Process.Pid }
-
 // ReadAll reads every float sample that a server of the remote read protocol has in [startMs, endMs] and matches, as
 // samples, so with all their bits. Series come sorted by labels.
 func ReadAll(ctx context.Context, url string, startMs, endMs int64, matchers ...*prompb.LabelMatcher) ([]*prompb.TimeSeries, error) {

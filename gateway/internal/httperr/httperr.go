@@ -6,7 +6,6 @@
 package httperr
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -168,11 +167,6 @@ func ours(st *status.Status) bool {
 		}
 	}
 	return false
-}
-
-// Canceled reports whether err says that the caller went away.
-func Canceled(err error) bool {
-	return errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled
 }
 
 // SetHeaders sets the headers that belong to a refusal: Retry-After and Connection.

@@ -170,13 +170,6 @@ func (it *Item) timeNs() int64 {
 
 func (it *Item) silent() bool { return it.Extra != nil && it.Extra.Silent }
 
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // compareEntry is 0 for the same entry: the first to arrive counts, whatever its value.
 func compareEntry(a, b *Item) int {
 	if a.Series != b.Series {
@@ -233,8 +226,11 @@ func (s *Sorter) Arrange(items []Item) {
 		if c := compareEntry(x, y); c != 0 {
 			return c
 		}
-		if x.silent() != y.silent() {
-			return cmp.Compare(b2i(x.silent()), b2i(y.silent())) // what came counts before what was added
+		switch { // what came counts before what was added
+		case y.silent() && !x.silent():
+			return -1
+		case x.silent() && !y.silent():
+			return 1
 		}
 		if c := cmp.Compare(x.order, y.order); c != 0 {
 			return c

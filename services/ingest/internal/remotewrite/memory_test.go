@@ -92,7 +92,7 @@ func TestMemory(t *testing.T) {
 			t.Logf("message %d, heap %d, counted %d", len(tt.give), used, counted)
 			// There may be some memory that the next request of the decoder uses.
 			const spare = 256 << 10
-			if used > 2*counted+spare || counted > 8*used+spare {
+			if used > 2*counted+spare || counted > 4*used+spare {
 				t.Errorf("the heap has %d bytes, %d were counted", used, counted)
 			}
 			r.Release()

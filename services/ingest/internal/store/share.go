@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
@@ -19,12 +18,14 @@ type crew struct {
 	// deadline is the latest of the members'.
 	deadline time.Time
 
-	timer   *time.Timer
-	leaving sync.Once // the crew has left: it takes no more members
-	done    chan struct{}
-	ctx     context.Context
-	cancel  context.CancelFunc
-	aboard  int // under the table's sharing lock
+	timer *time.Timer
+	// left: its batch is on its way and it takes no more members. aboard is how many wait for it. Both are under the
+	// table's sharing lock.
+	left   bool
+	aboard int
+	// cancel ends the batch; it is there once the crew has left. done is closed when the batch has ended.
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 // share puts the items of a request that do not fill a batch together with those of others to the same table that come within
@@ -79,34 +80,37 @@ func (s *Store) share(ctx context.Context, j *job, items []batch.Item) {
 
 // leave sends a crew's batch, once. The caller holds t.sharing.
 func (s *Store) leave(t *table, c *crew) {
-	c.leaving.Do(func() {
-		c.timer.Stop()
-		if t.open == c {
-			t.open = nil
+	if c.left {
+		return
+	}
+	c.left = true
+	c.timer.Stop()
+	if t.open == c {
+		t.open = nil
+	}
+	if len(c.owners) > 1 {
+		s.shared.Inc()
+	}
+	ctx := context.Background()
+	if c.deadline.IsZero() {
+		ctx, c.cancel = context.WithCancel(ctx)
+	} else {
+		ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
+	}
+	go func() {
+		defer close(c.done)
+		defer c.cancel()
+		order := t.order.Load()
+		for i := range c.items {
+			c.items[i].Place(order)
 		}
-		if c.deadline.IsZero() {
-			c.ctx, c.cancel = context.WithCancel(context.Background())
-		} else {
-			c.ctx, c.cancel = context.WithDeadline(context.Background(), c.deadline)
+		new(batch.Sorter).Arrange(c.items)
+		for wave := c.items; len(wave) > 0; {
+			// None may count for another's, so repeats of others are sent after what they repeat.
+			var later []batch.Item
+			wave, later = batch.Distinct(wave)
+			s.write(ctx, c.owners, wave)
+			wave = later
 		}
-		if len(c.owners) > 1 {
-			s.shared.Inc()
-		}
-		go func() {
-			defer close(c.done)
-			defer c.cancel()
-			order := t.order.Load()
-			for i := range c.items {
-				c.items[i].Place(order)
-			}
-			new(batch.Sorter).Arrange(c.items)
-			for wave := c.items; len(wave) > 0; {
-				// None may count for another's, so repeats of others are sent after what they repeat.
-				var later []batch.Item
-				wave, later = batch.Distinct(wave)
-				s.write(c.ctx, c.owners, wave)
-				wave = later
-			}
-		}()
-	})
+	}()
 }
