@@ -140,13 +140,13 @@ func (s jsonIngest) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ing
 }
 
 // jsonQuery is a client of the query service for calls that serveJSON has let in.
-type jsonQuery struct{ client queryv1.QueryServiceClient }
+type jsonQuery struct{ queryv1.QueryServiceClient }
 
 // Read implements queryv1.QueryServiceClient. It waits for the first message, so that a read which fails at once is
 // answered with a status code instead of an error inside a 200.
 func (q jsonQuery) Read(ctx context.Context, req *queryv1.ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.ReadResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	stream, err := q.client.Read(ctx, req, opts...)
+	stream, err := q.QueryServiceClient.Read(ctx, req, opts...)
 	if err != nil {
 		return nil, err
 	}

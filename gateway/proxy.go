@@ -75,7 +75,7 @@ func grpcError(err error) error {
 
 // queryServer is the query service as the gateway offers it: the one behind it, within the gateway's limits.
 type queryServer struct {
-	queryv1.UnsafeQueryServiceServer
+	queryv1.UnimplementedQueryServiceServer
 	client  queryv1.QueryServiceClient
 	gate    *fairgate.Gate
 	timeout time.Duration

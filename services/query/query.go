@@ -59,7 +59,7 @@ type Deps struct {
 // Service is a query service. It implements queryv1.QueryServiceServer and statusv1.StatusServiceServer, whether it
 // listens or not.
 type Service struct {
-	queryv1.UnsafeQueryServiceServer
+	queryv1.UnimplementedQueryServiceServer
 	statusv1.UnsafeStatusServiceServer
 
 	cfg      Config

@@ -159,11 +159,5 @@ func selection(req *queryv1.ReadRequest) (series.Selection, error) {
 		}
 		sel.Matchers = append(sel.Matchers, lm)
 	}
-	if h := req.GetHints(); h != nil {
-		sel.Hints = series.Hints{
-			StepMs: h.GetStepMs(), StartMs: h.GetStartMs(), EndMs: h.GetEndMs(), RangeMs: h.GetRangeMs(),
-			Func: h.GetFunc(), Grouping: h.GetGrouping(), By: h.GetBy(),
-		}
-	}
 	return sel, nil
 }

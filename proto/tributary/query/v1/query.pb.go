@@ -14,6 +14,8 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -34,6 +36,8 @@ const (
 	ResponseType_RESPONSE_TYPE_UNSPECIFIED ResponseType = 0
 	// Each part is one whole series as a serialised prometheus.TimeSeries.
 	ResponseType_RESPONSE_TYPE_SAMPLES ResponseType = 1
+	// Each part is some serialised prometheus.ChunkedReadResponse.
+	ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS ResponseType = 2
 )
 
 // Enum value maps for ResponseType.
@@ -41,10 +45,12 @@ var (
 	ResponseType_name = map[int32]string{
 		0: "RESPONSE_TYPE_UNSPECIFIED",
 		1: "RESPONSE_TYPE_SAMPLES",
+		2: "RESPONSE_TYPE_STREAMED_XOR_CHUNKS",
 	}
 	ResponseType_value = map[string]int32{
-		"RESPONSE_TYPE_UNSPECIFIED": 0,
-		"RESPONSE_TYPE_SAMPLES":     1,
+		"RESPONSE_TYPE_UNSPECIFIED":         0,
+		"RESPONSE_TYPE_SAMPLES":             1,
+		"RESPONSE_TYPE_STREAMED_XOR_CHUNKS": 2,
 	}
 )
 
@@ -73,6 +79,120 @@ func (x ResponseType) Number() protoreflect.EnumNumber {
 // Deprecated: Use ResponseType.Descriptor instead.
 func (ResponseType) EnumDescriptor() ([]byte, []int) {
 	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{0}
+}
+
+// QueryStatsLevel is how much of its work a query tells.
+type QueryStatsLevel int32
+
+const (
+	// Nothing.
+	QueryStatsLevel_QUERY_STATS_LEVEL_UNSPECIFIED QueryStatsLevel = 0
+	// Timings and samples.
+	QueryStatsLevel_QUERY_STATS_LEVEL_BASIC QueryStatsLevel = 1
+	// The samples of each step too.
+	QueryStatsLevel_QUERY_STATS_LEVEL_PER_STEP QueryStatsLevel = 2
+)
+
+// Enum value maps for QueryStatsLevel.
+var (
+	QueryStatsLevel_name = map[int32]string{
+		0: "QUERY_STATS_LEVEL_UNSPECIFIED",
+		1: "QUERY_STATS_LEVEL_BASIC",
+		2: "QUERY_STATS_LEVEL_PER_STEP",
+	}
+	QueryStatsLevel_value = map[string]int32{
+		"QUERY_STATS_LEVEL_UNSPECIFIED": 0,
+		"QUERY_STATS_LEVEL_BASIC":       1,
+		"QUERY_STATS_LEVEL_PER_STEP":    2,
+	}
+)
+
+func (x QueryStatsLevel) Enum() *QueryStatsLevel {
+	p := new(QueryStatsLevel)
+	*p = x
+	return p
+}
+
+func (x QueryStatsLevel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QueryStatsLevel) Descriptor() protoreflect.EnumDescriptor {
+	return file_tributary_query_v1_query_proto_enumTypes[1].Descriptor()
+}
+
+func (QueryStatsLevel) Type() protoreflect.EnumType {
+	return &file_tributary_query_v1_query_proto_enumTypes[1]
+}
+
+func (x QueryStatsLevel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QueryStatsLevel.Descriptor instead.
+func (QueryStatsLevel) EnumDescriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{1}
+}
+
+// ValueType is the type of the value of an expression.
+type ValueType int32
+
+const (
+	// Not set: never sent.
+	ValueType_VALUE_TYPE_UNSPECIFIED ValueType = 0
+	// One number.
+	ValueType_VALUE_TYPE_SCALAR ValueType = 1
+	// One text.
+	ValueType_VALUE_TYPE_STRING ValueType = 2
+	// Series of one sample each.
+	ValueType_VALUE_TYPE_VECTOR ValueType = 3
+	// Series of samples.
+	ValueType_VALUE_TYPE_MATRIX ValueType = 4
+)
+
+// Enum value maps for ValueType.
+var (
+	ValueType_name = map[int32]string{
+		0: "VALUE_TYPE_UNSPECIFIED",
+		1: "VALUE_TYPE_SCALAR",
+		2: "VALUE_TYPE_STRING",
+		3: "VALUE_TYPE_VECTOR",
+		4: "VALUE_TYPE_MATRIX",
+	}
+	ValueType_value = map[string]int32{
+		"VALUE_TYPE_UNSPECIFIED": 0,
+		"VALUE_TYPE_SCALAR":      1,
+		"VALUE_TYPE_STRING":      2,
+		"VALUE_TYPE_VECTOR":      3,
+		"VALUE_TYPE_MATRIX":      4,
+	}
+)
+
+func (x ValueType) Enum() *ValueType {
+	p := new(ValueType)
+	*p = x
+	return p
+}
+
+func (x ValueType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ValueType) Descriptor() protoreflect.EnumDescriptor {
+	return file_tributary_query_v1_query_proto_enumTypes[2].Descriptor()
+}
+
+func (ValueType) Type() protoreflect.EnumType {
+	return &file_tributary_query_v1_query_proto_enumTypes[2]
+}
+
+func (x ValueType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ValueType.Descriptor instead.
+func (ValueType) EnumDescriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{2}
 }
 
 // Type says how `value` is compared.
@@ -120,11 +240,11 @@ func (x LabelMatcher_Type) String() string {
 }
 
 func (LabelMatcher_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_tributary_query_v1_query_proto_enumTypes[1].Descriptor()
+	return file_tributary_query_v1_query_proto_enumTypes[3].Descriptor()
 }
 
 func (LabelMatcher_Type) Type() protoreflect.EnumType {
-	return &file_tributary_query_v1_query_proto_enumTypes[1]
+	return &file_tributary_query_v1_query_proto_enumTypes[3]
 }
 
 func (x LabelMatcher_Type) Number() protoreflect.EnumNumber {
@@ -372,7 +492,9 @@ type ReadRequest struct {
 	// Form of the parts.
 	ResponseType ResponseType `protobuf:"varint,6,opt,name=response_type,json=responseType,proto3,enum=tributary.query.v1.ResponseType" json:"response_type,omitempty"`
 	// Who asks, for logs and metrics: no credential, at most 128 bytes. Optional.
-	CallerId      string `protobuf:"bytes,7,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	CallerId string `protobuf:"bytes,7,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	// What query_index of each prometheus.ChunkedReadResponse is: the number of this query in the request it came with.
+	QueryIndex    int64 `protobuf:"varint,8,opt,name=query_index,json=queryIndex,proto3" json:"query_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +578,13 @@ func (x *ReadRequest) GetCallerId() string {
 	return ""
 }
 
+func (x *ReadRequest) GetQueryIndex() int64 {
+	if x != nil {
+		return x.QueryIndex
+	}
+	return 0
+}
+
 // ReadResponse is one message of the stream.
 type ReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -466,6 +595,7 @@ type ReadResponse struct {
 	//	*ReadResponse_Header
 	//	*ReadResponse_TimeSeries
 	//	*ReadResponse_Trailer
+	//	*ReadResponse_Frames
 	Message       isReadResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -535,6 +665,15 @@ func (x *ReadResponse) GetTrailer() *ReadTrailer {
 	return nil
 }
 
+func (x *ReadResponse) GetFrames() *ReadFrames {
+	if x != nil {
+		if x, ok := x.Message.(*ReadResponse_Frames); ok {
+			return x.Frames
+		}
+	}
+	return nil
+}
+
 type isReadResponse_Message interface {
 	isReadResponse_Message()
 }
@@ -554,11 +693,65 @@ type ReadResponse_Trailer struct {
 	Trailer *ReadTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
 }
 
+type ReadResponse_Frames struct {
+	// Some chunks.
+	Frames *ReadFrames `protobuf:"bytes,4,opt,name=frames,proto3,oneof"`
+}
+
 func (*ReadResponse_Header) isReadResponse_Message() {}
 
 func (*ReadResponse_TimeSeries) isReadResponse_Message() {}
 
 func (*ReadResponse_Trailer) isReadResponse_Message() {}
+
+func (*ReadResponse_Frames) isReadResponse_Message() {}
+
+// ReadFrames is some parts of a result in chunks.
+type ReadFrames struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each is one serialised prometheus.ChunkedReadResponse of one series. The frames of a series follow each other, in order
+	// of time; max_time_ms of a chunk is the time of its last sample.
+	Frames        [][]byte `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadFrames) Reset() {
+	*x = ReadFrames{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadFrames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadFrames) ProtoMessage() {}
+
+func (x *ReadFrames) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadFrames.ProtoReflect.Descriptor instead.
+func (*ReadFrames) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReadFrames) GetFrames() [][]byte {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
 
 // ReadHeader opens a result.
 type ReadHeader struct {
@@ -571,7 +764,7 @@ type ReadHeader struct {
 
 func (x *ReadHeader) Reset() {
 	*x = ReadHeader{}
-	mi := &file_tributary_query_v1_query_proto_msgTypes[5]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +776,7 @@ func (x *ReadHeader) String() string {
 func (*ReadHeader) ProtoMessage() {}
 
 func (x *ReadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_tributary_query_v1_query_proto_msgTypes[5]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +789,7 @@ func (x *ReadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadHeader.ProtoReflect.Descriptor instead.
 func (*ReadHeader) Descriptor() ([]byte, []int) {
-	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{5}
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReadHeader) GetResponseType() ResponseType {
@@ -619,7 +812,7 @@ type ReadTrailer struct {
 
 func (x *ReadTrailer) Reset() {
 	*x = ReadTrailer{}
-	mi := &file_tributary_query_v1_query_proto_msgTypes[6]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +824,7 @@ func (x *ReadTrailer) String() string {
 func (*ReadTrailer) ProtoMessage() {}
 
 func (x *ReadTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tributary_query_v1_query_proto_msgTypes[6]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +837,7 @@ func (x *ReadTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTrailer.ProtoReflect.Descriptor instead.
 func (*ReadTrailer) Descriptor() ([]byte, []int) {
-	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReadTrailer) GetWarnings() []string {
@@ -682,7 +875,7 @@ type ReadStats struct {
 
 func (x *ReadStats) Reset() {
 	*x = ReadStats{}
-	mi := &file_tributary_query_v1_query_proto_msgTypes[7]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +887,7 @@ func (x *ReadStats) String() string {
 func (*ReadStats) ProtoMessage() {}
 
 func (x *ReadStats) ProtoReflect() protoreflect.Message {
-	mi := &file_tributary_query_v1_query_proto_msgTypes[7]
+	mi := &file_tributary_query_v1_query_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +900,7 @@ func (x *ReadStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStats.ProtoReflect.Descriptor instead.
 func (*ReadStats) Descriptor() ([]byte, []int) {
-	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{7}
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadStats) GetSeries() uint64 {
@@ -752,11 +945,2711 @@ func (x *ReadStats) GetConflicts() uint64 {
 	return 0
 }
 
+// QueryOptions are what the caller of a PromQL query may choose. Unset is the service's default.
+type QueryOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time for the query, at most --query.timeout.
+	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How long a sample counts, instead of --query.lookback-delta.
+	LookbackDelta *durationpb.Duration `protobuf:"bytes,2,opt,name=lookback_delta,json=lookbackDelta,proto3" json:"lookback_delta,omitempty"`
+	// Series to return at most, in their order; 0 for all. More are cut off, with a warning.
+	Limit uint64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How much of its work the query tells.
+	Stats         QueryStatsLevel `protobuf:"varint,4,opt,name=stats,proto3,enum=tributary.query.v1.QueryStatsLevel" json:"stats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryOptions) Reset() {
+	*x = QueryOptions{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryOptions) ProtoMessage() {}
+
+func (x *QueryOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryOptions.ProtoReflect.Descriptor instead.
+func (*QueryOptions) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *QueryOptions) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *QueryOptions) GetLookbackDelta() *durationpb.Duration {
+	if x != nil {
+		return x.LookbackDelta
+	}
+	return nil
+}
+
+func (x *QueryOptions) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *QueryOptions) GetStats() QueryStatsLevel {
+	if x != nil {
+		return x.Stats
+	}
+	return QueryStatsLevel_QUERY_STATS_LEVEL_UNSPECIFIED
+}
+
+// QueryRequest is an instant query.
+type QueryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// PromQL expression.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// Moment of the evaluation in milliseconds since 1970; unset is now.
+	TimeMs *int64 `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3,oneof" json:"time_ms,omitempty"`
+	// What else the caller chooses.
+	Options *QueryOptions `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,5,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRequest) Reset() {
+	*x = QueryRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRequest) ProtoMessage() {}
+
+func (x *QueryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
+func (*QueryRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *QueryRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *QueryRequest) GetTimeMs() int64 {
+	if x != nil && x.TimeMs != nil {
+		return *x.TimeMs
+	}
+	return 0
+}
+
+func (x *QueryRequest) GetOptions() *QueryOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// QueryRangeRequest is a range query.
+type QueryRangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// PromQL expression.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// First step in milliseconds since 1970.
+	StartMs int64 `protobuf:"varint,3,opt,name=start_ms,json=startMs,proto3" json:"start_ms,omitempty"`
+	// Last step, included if a step falls on it.
+	EndMs int64 `protobuf:"varint,4,opt,name=end_ms,json=endMs,proto3" json:"end_ms,omitempty"`
+	// Milliseconds from one step to the next. At least 1, and at most 11,000 steps.
+	StepMs int64 `protobuf:"varint,5,opt,name=step_ms,json=stepMs,proto3" json:"step_ms,omitempty"`
+	// What else the caller chooses.
+	Options *QueryOptions `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,7,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRangeRequest) Reset() {
+	*x = QueryRangeRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRangeRequest) ProtoMessage() {}
+
+func (x *QueryRangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRangeRequest.ProtoReflect.Descriptor instead.
+func (*QueryRangeRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *QueryRangeRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *QueryRangeRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetStartMs() int64 {
+	if x != nil {
+		return x.StartMs
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetEndMs() int64 {
+	if x != nil {
+		return x.EndMs
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetStepMs() int64 {
+	if x != nil {
+		return x.StepMs
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetOptions() *QueryOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *QueryRangeRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// QueryHeader opens the result of an expression.
+type QueryHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Type of the value.
+	ValueType     ValueType `protobuf:"varint,1,opt,name=value_type,json=valueType,proto3,enum=tributary.query.v1.ValueType" json:"value_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryHeader) Reset() {
+	*x = QueryHeader{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryHeader) ProtoMessage() {}
+
+func (x *QueryHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryHeader.ProtoReflect.Descriptor instead.
+func (*QueryHeader) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *QueryHeader) GetValueType() ValueType {
+	if x != nil {
+		return x.ValueType
+	}
+	return ValueType_VALUE_TYPE_UNSPECIFIED
+}
+
+// QuerySeries is some series of a vector or a matrix.
+type QuerySeries struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each is one whole series as a serialised prometheus.TimeSeries; its histograms are float histograms.
+	TimeSeries    [][]byte `protobuf:"bytes,1,rep,name=time_series,json=timeSeries,proto3" json:"time_series,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuerySeries) Reset() {
+	*x = QuerySeries{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuerySeries) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuerySeries) ProtoMessage() {}
+
+func (x *QuerySeries) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuerySeries.ProtoReflect.Descriptor instead.
+func (*QuerySeries) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *QuerySeries) GetTimeSeries() [][]byte {
+	if x != nil {
+		return x.TimeSeries
+	}
+	return nil
+}
+
+// ScalarValue is the value of a scalar expression.
+type ScalarValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Moment in milliseconds since 1970.
+	TimeMs int64 `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Number.
+	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScalarValue) Reset() {
+	*x = ScalarValue{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScalarValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScalarValue) ProtoMessage() {}
+
+func (x *ScalarValue) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScalarValue.ProtoReflect.Descriptor instead.
+func (*ScalarValue) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ScalarValue) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *ScalarValue) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// StringValue is the value of a string expression.
+type StringValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Moment in milliseconds since 1970.
+	TimeMs int64 `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Text.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StringValue) Reset() {
+	*x = StringValue{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StringValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StringValue) ProtoMessage() {}
+
+func (x *StringValue) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StringValue.ProtoReflect.Descriptor instead.
+func (*StringValue) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StringValue) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *StringValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// QueryTrailer closes the result of an expression.
+type QueryTrailer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the caller should know about the result: it may not be what he meant.
+	Warnings []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What the caller may like to know about the expression.
+	Infos []string `protobuf:"bytes,2,rep,name=infos,proto3" json:"infos,omitempty"`
+	// What the query took, when it was asked for.
+	Stats *QueryStats `protobuf:"bytes,3,opt,name=stats,proto3" json:"stats,omitempty"`
+	// What reading took.
+	Read          *ReadStats `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryTrailer) Reset() {
+	*x = QueryTrailer{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryTrailer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryTrailer) ProtoMessage() {}
+
+func (x *QueryTrailer) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryTrailer.ProtoReflect.Descriptor instead.
+func (*QueryTrailer) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *QueryTrailer) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *QueryTrailer) GetInfos() []string {
+	if x != nil {
+		return x.Infos
+	}
+	return nil
+}
+
+func (x *QueryTrailer) GetStats() *QueryStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
+func (x *QueryTrailer) GetRead() *ReadStats {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+// QueryStats is what a query took, in the terms of Prometheus' API.
+type QueryStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seconds by what they were spent on: evalTotalTime, resultSortTime, queryPreparationTime, innerEvalTime, execQueueTime,
+	// execTotalTime.
+	TimingsSeconds map[string]float64 `protobuf:"bytes,1,rep,name=timings_seconds,json=timingsSeconds,proto3" json:"timings_seconds,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// Samples that were looked at.
+	TotalQueryableSamples int64 `protobuf:"varint,2,opt,name=total_queryable_samples,json=totalQueryableSamples,proto3" json:"total_queryable_samples,omitempty"`
+	// Samples in memory at most.
+	PeakSamples int64 `protobuf:"varint,3,opt,name=peak_samples,json=peakSamples,proto3" json:"peak_samples,omitempty"`
+	// Samples that were looked at for each step, with QUERY_STATS_LEVEL_PER_STEP.
+	TotalQueryableSamplesPerStep []*StepSamples `protobuf:"bytes,4,rep,name=total_queryable_samples_per_step,json=totalQueryableSamplesPerStep,proto3" json:"total_queryable_samples_per_step,omitempty"`
+	unknownFields                protoimpl.UnknownFields
+	sizeCache                    protoimpl.SizeCache
+}
+
+func (x *QueryStats) Reset() {
+	*x = QueryStats{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryStats) ProtoMessage() {}
+
+func (x *QueryStats) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryStats.ProtoReflect.Descriptor instead.
+func (*QueryStats) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *QueryStats) GetTimingsSeconds() map[string]float64 {
+	if x != nil {
+		return x.TimingsSeconds
+	}
+	return nil
+}
+
+func (x *QueryStats) GetTotalQueryableSamples() int64 {
+	if x != nil {
+		return x.TotalQueryableSamples
+	}
+	return 0
+}
+
+func (x *QueryStats) GetPeakSamples() int64 {
+	if x != nil {
+		return x.PeakSamples
+	}
+	return 0
+}
+
+func (x *QueryStats) GetTotalQueryableSamplesPerStep() []*StepSamples {
+	if x != nil {
+		return x.TotalQueryableSamplesPerStep
+	}
+	return nil
+}
+
+// StepSamples is how many samples were looked at for one step.
+type StepSamples struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The step in milliseconds since 1970.
+	TimeMs int64 `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Samples.
+	Samples       int64 `protobuf:"varint,2,opt,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepSamples) Reset() {
+	*x = StepSamples{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepSamples) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepSamples) ProtoMessage() {}
+
+func (x *StepSamples) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepSamples.ProtoReflect.Descriptor instead.
+func (*StepSamples) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StepSamples) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *StepSamples) GetSamples() int64 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+// QueryResponse is one message of the stream of an instant query.
+type QueryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*QueryResponse_Header
+	//	*QueryResponse_Series
+	//	*QueryResponse_Scalar
+	//	*QueryResponse_String_
+	//	*QueryResponse_Trailer
+	Message       isQueryResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryResponse) Reset() {
+	*x = QueryResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryResponse) ProtoMessage() {}
+
+func (x *QueryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
+func (*QueryResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *QueryResponse) GetMessage() isQueryResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetHeader() *QueryHeader {
+	if x != nil {
+		if x, ok := x.Message.(*QueryResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetSeries() *QuerySeries {
+	if x != nil {
+		if x, ok := x.Message.(*QueryResponse_Series); ok {
+			return x.Series
+		}
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetScalar() *ScalarValue {
+	if x != nil {
+		if x, ok := x.Message.(*QueryResponse_Scalar); ok {
+			return x.Scalar
+		}
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetString_() *StringValue {
+	if x != nil {
+		if x, ok := x.Message.(*QueryResponse_String_); ok {
+			return x.String_
+		}
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetTrailer() *QueryTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*QueryResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isQueryResponse_Message interface {
+	isQueryResponse_Message()
+}
+
+type QueryResponse_Header struct {
+	// First message.
+	Header *QueryHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type QueryResponse_Series struct {
+	// Part of a vector or a matrix.
+	Series *QuerySeries `protobuf:"bytes,2,opt,name=series,proto3,oneof"`
+}
+
+type QueryResponse_Scalar struct {
+	// A scalar.
+	Scalar *ScalarValue `protobuf:"bytes,3,opt,name=scalar,proto3,oneof"`
+}
+
+type QueryResponse_String_ struct {
+	// A string.
+	String_ *StringValue `protobuf:"bytes,4,opt,name=string,proto3,oneof"`
+}
+
+type QueryResponse_Trailer struct {
+	// Last message: the result is whole.
+	Trailer *QueryTrailer `protobuf:"bytes,5,opt,name=trailer,proto3,oneof"`
+}
+
+func (*QueryResponse_Header) isQueryResponse_Message() {}
+
+func (*QueryResponse_Series) isQueryResponse_Message() {}
+
+func (*QueryResponse_Scalar) isQueryResponse_Message() {}
+
+func (*QueryResponse_String_) isQueryResponse_Message() {}
+
+func (*QueryResponse_Trailer) isQueryResponse_Message() {}
+
+// QueryRangeResponse is one message of the stream of a range query.
+type QueryRangeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*QueryRangeResponse_Header
+	//	*QueryRangeResponse_Series
+	//	*QueryRangeResponse_Trailer
+	Message       isQueryRangeResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRangeResponse) Reset() {
+	*x = QueryRangeResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRangeResponse) ProtoMessage() {}
+
+func (x *QueryRangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRangeResponse.ProtoReflect.Descriptor instead.
+func (*QueryRangeResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *QueryRangeResponse) GetMessage() isQueryRangeResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *QueryRangeResponse) GetHeader() *QueryHeader {
+	if x != nil {
+		if x, ok := x.Message.(*QueryRangeResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *QueryRangeResponse) GetSeries() *QuerySeries {
+	if x != nil {
+		if x, ok := x.Message.(*QueryRangeResponse_Series); ok {
+			return x.Series
+		}
+	}
+	return nil
+}
+
+func (x *QueryRangeResponse) GetTrailer() *QueryTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*QueryRangeResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isQueryRangeResponse_Message interface {
+	isQueryRangeResponse_Message()
+}
+
+type QueryRangeResponse_Header struct {
+	// First message; the type is a matrix.
+	Header *QueryHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type QueryRangeResponse_Series struct {
+	// Part of the matrix.
+	Series *QuerySeries `protobuf:"bytes,2,opt,name=series,proto3,oneof"`
+}
+
+type QueryRangeResponse_Trailer struct {
+	// Last message: the result is whole.
+	Trailer *QueryTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*QueryRangeResponse_Header) isQueryRangeResponse_Message() {}
+
+func (*QueryRangeResponse_Series) isQueryRangeResponse_Message() {}
+
+func (*QueryRangeResponse_Trailer) isQueryRangeResponse_Message() {}
+
+// Selector is a set of conditions.
+type Selector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All must hold. At least one, one of which does not match the empty text.
+	Matchers      []*LabelMatcher `protobuf:"bytes,1,rep,name=matchers,proto3" json:"matchers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Selector) Reset() {
+	*x = Selector{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Selector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Selector) ProtoMessage() {}
+
+func (x *Selector) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Selector.ProtoReflect.Descriptor instead.
+func (*Selector) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Selector) GetMatchers() []*LabelMatcher {
+	if x != nil {
+		return x.Matchers
+	}
+	return nil
+}
+
+// Scope is which series a listing is about.
+type Scope struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A series counts if one of these selects it; none selects every series.
+	Selectors []*Selector `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
+	// First millisecond since 1970, included. Unset: --query.metadata-lookback before the end, and a warning says so.
+	StartMs *int64 `protobuf:"varint,2,opt,name=start_ms,json=startMs,proto3,oneof" json:"start_ms,omitempty"`
+	// Last millisecond, included. Unset: now.
+	EndMs *int64 `protobuf:"varint,3,opt,name=end_ms,json=endMs,proto3,oneof" json:"end_ms,omitempty"`
+	// How many to return at most; 0 for all. More are cut off, with a warning.
+	Limit         uint64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Scope) Reset() {
+	*x = Scope{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scope) ProtoMessage() {}
+
+func (x *Scope) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scope.ProtoReflect.Descriptor instead.
+func (*Scope) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Scope) GetSelectors() []*Selector {
+	if x != nil {
+		return x.Selectors
+	}
+	return nil
+}
+
+func (x *Scope) GetStartMs() int64 {
+	if x != nil && x.StartMs != nil {
+		return *x.StartMs
+	}
+	return 0
+}
+
+func (x *Scope) GetEndMs() int64 {
+	if x != nil && x.EndMs != nil {
+		return *x.EndMs
+	}
+	return 0
+}
+
+func (x *Scope) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListHeader opens a listing.
+type ListHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHeader) Reset() {
+	*x = ListHeader{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHeader) ProtoMessage() {}
+
+func (x *ListHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHeader.ProtoReflect.Descriptor instead.
+func (*ListHeader) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{23}
+}
+
+// ListTrailer closes a listing.
+type ListTrailer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the caller should know about the listing.
+	Warnings []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What reading took.
+	Stats         *ReadStats `protobuf:"bytes,2,opt,name=stats,proto3" json:"stats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTrailer) Reset() {
+	*x = ListTrailer{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTrailer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTrailer) ProtoMessage() {}
+
+func (x *ListTrailer) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTrailer.ProtoReflect.Descriptor instead.
+func (*ListTrailer) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListTrailer) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ListTrailer) GetStats() *ReadStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
+// Label is a label.
+type Label struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name; __name__ is the metric name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Value; never empty.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Label) Reset() {
+	*x = Label{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Label) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Label) ProtoMessage() {}
+
+func (x *Label) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Label.ProtoReflect.Descriptor instead.
+func (*Label) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Label) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Label) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// LabelSet is the labels of a series.
+type LabelSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by name.
+	Labels        []*Label `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelSet) Reset() {
+	*x = LabelSet{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelSet) ProtoMessage() {}
+
+func (x *LabelSet) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelSet.ProtoReflect.Descriptor instead.
+func (*LabelSet) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LabelSet) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// SeriesRequest asks for label sets.
+type SeriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// Which series; at least one selector.
+	Scope *Scope `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,3,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeriesRequest) Reset() {
+	*x = SeriesRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeriesRequest) ProtoMessage() {}
+
+func (x *SeriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeriesRequest.ProtoReflect.Descriptor instead.
+func (*SeriesRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SeriesRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *SeriesRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *SeriesRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// SeriesResponse is one message of the stream.
+type SeriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*SeriesResponse_Header
+	//	*SeriesResponse_Series
+	//	*SeriesResponse_Trailer
+	Message       isSeriesResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeriesResponse) Reset() {
+	*x = SeriesResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeriesResponse) ProtoMessage() {}
+
+func (x *SeriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeriesResponse.ProtoReflect.Descriptor instead.
+func (*SeriesResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SeriesResponse) GetMessage() isSeriesResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SeriesResponse) GetHeader() *ListHeader {
+	if x != nil {
+		if x, ok := x.Message.(*SeriesResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *SeriesResponse) GetSeries() *LabelSets {
+	if x != nil {
+		if x, ok := x.Message.(*SeriesResponse_Series); ok {
+			return x.Series
+		}
+	}
+	return nil
+}
+
+func (x *SeriesResponse) GetTrailer() *ListTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*SeriesResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isSeriesResponse_Message interface {
+	isSeriesResponse_Message()
+}
+
+type SeriesResponse_Header struct {
+	// First message.
+	Header *ListHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type SeriesResponse_Series struct {
+	// Some label sets.
+	Series *LabelSets `protobuf:"bytes,2,opt,name=series,proto3,oneof"`
+}
+
+type SeriesResponse_Trailer struct {
+	// Last message: the listing is whole.
+	Trailer *ListTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*SeriesResponse_Header) isSeriesResponse_Message() {}
+
+func (*SeriesResponse_Series) isSeriesResponse_Message() {}
+
+func (*SeriesResponse_Trailer) isSeriesResponse_Message() {}
+
+// LabelSets is some label sets.
+type LabelSets struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order.
+	LabelSets     []*LabelSet `protobuf:"bytes,1,rep,name=label_sets,json=labelSets,proto3" json:"label_sets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelSets) Reset() {
+	*x = LabelSets{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelSets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelSets) ProtoMessage() {}
+
+func (x *LabelSets) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelSets.ProtoReflect.Descriptor instead.
+func (*LabelSets) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *LabelSets) GetLabelSets() []*LabelSet {
+	if x != nil {
+		return x.LabelSets
+	}
+	return nil
+}
+
+// LabelNamesRequest asks for label names.
+type LabelNamesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// Of which series.
+	Scope *Scope `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,3,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelNamesRequest) Reset() {
+	*x = LabelNamesRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelNamesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelNamesRequest) ProtoMessage() {}
+
+func (x *LabelNamesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelNamesRequest.ProtoReflect.Descriptor instead.
+func (*LabelNamesRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *LabelNamesRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *LabelNamesRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *LabelNamesRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// LabelNamesResponse is one message of the stream.
+type LabelNamesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*LabelNamesResponse_Header
+	//	*LabelNamesResponse_Names
+	//	*LabelNamesResponse_Trailer
+	Message       isLabelNamesResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelNamesResponse) Reset() {
+	*x = LabelNamesResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelNamesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelNamesResponse) ProtoMessage() {}
+
+func (x *LabelNamesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelNamesResponse.ProtoReflect.Descriptor instead.
+func (*LabelNamesResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LabelNamesResponse) GetMessage() isLabelNamesResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *LabelNamesResponse) GetHeader() *ListHeader {
+	if x != nil {
+		if x, ok := x.Message.(*LabelNamesResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *LabelNamesResponse) GetNames() *Names {
+	if x != nil {
+		if x, ok := x.Message.(*LabelNamesResponse_Names); ok {
+			return x.Names
+		}
+	}
+	return nil
+}
+
+func (x *LabelNamesResponse) GetTrailer() *ListTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*LabelNamesResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isLabelNamesResponse_Message interface {
+	isLabelNamesResponse_Message()
+}
+
+type LabelNamesResponse_Header struct {
+	// First message.
+	Header *ListHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type LabelNamesResponse_Names struct {
+	// Some names.
+	Names *Names `protobuf:"bytes,2,opt,name=names,proto3,oneof"`
+}
+
+type LabelNamesResponse_Trailer struct {
+	// Last message: the listing is whole.
+	Trailer *ListTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*LabelNamesResponse_Header) isLabelNamesResponse_Message() {}
+
+func (*LabelNamesResponse_Names) isLabelNamesResponse_Message() {}
+
+func (*LabelNamesResponse_Trailer) isLabelNamesResponse_Message() {}
+
+// LabelValuesRequest asks for the values of a label.
+type LabelValuesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// Name of the label, as it is: no escaping.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Of which series.
+	Scope *Scope `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,4,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelValuesRequest) Reset() {
+	*x = LabelValuesRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelValuesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelValuesRequest) ProtoMessage() {}
+
+func (x *LabelValuesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelValuesRequest.ProtoReflect.Descriptor instead.
+func (*LabelValuesRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *LabelValuesRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *LabelValuesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LabelValuesRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *LabelValuesRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// LabelValuesResponse is one message of the stream.
+type LabelValuesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*LabelValuesResponse_Header
+	//	*LabelValuesResponse_Values
+	//	*LabelValuesResponse_Trailer
+	Message       isLabelValuesResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelValuesResponse) Reset() {
+	*x = LabelValuesResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelValuesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelValuesResponse) ProtoMessage() {}
+
+func (x *LabelValuesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelValuesResponse.ProtoReflect.Descriptor instead.
+func (*LabelValuesResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *LabelValuesResponse) GetMessage() isLabelValuesResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *LabelValuesResponse) GetHeader() *ListHeader {
+	if x != nil {
+		if x, ok := x.Message.(*LabelValuesResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *LabelValuesResponse) GetValues() *Names {
+	if x != nil {
+		if x, ok := x.Message.(*LabelValuesResponse_Values); ok {
+			return x.Values
+		}
+	}
+	return nil
+}
+
+func (x *LabelValuesResponse) GetTrailer() *ListTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*LabelValuesResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isLabelValuesResponse_Message interface {
+	isLabelValuesResponse_Message()
+}
+
+type LabelValuesResponse_Header struct {
+	// First message.
+	Header *ListHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type LabelValuesResponse_Values struct {
+	// Some values.
+	Values *Names `protobuf:"bytes,2,opt,name=values,proto3,oneof"`
+}
+
+type LabelValuesResponse_Trailer struct {
+	// Last message: the listing is whole.
+	Trailer *ListTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*LabelValuesResponse_Header) isLabelValuesResponse_Message() {}
+
+func (*LabelValuesResponse_Values) isLabelValuesResponse_Message() {}
+
+func (*LabelValuesResponse_Trailer) isLabelValuesResponse_Message() {}
+
+// Names is some texts.
+type Names struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Names) Reset() {
+	*x = Names{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Names) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Names) ProtoMessage() {}
+
+func (x *Names) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Names.ProtoReflect.Descriptor instead.
+func (*Names) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Names) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// MetadataRequest asks for metadata.
+type MetadataRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// The metric; empty for all.
+	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// Metrics to return at most; unset for all.
+	Limit *uint64 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// Entries of a metric to return at most; unset for all.
+	LimitPerMetric *uint64 `protobuf:"varint,4,opt,name=limit_per_metric,json=limitPerMetric,proto3,oneof" json:"limit_per_metric,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,5,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataRequest) Reset() {
+	*x = MetadataRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataRequest) ProtoMessage() {}
+
+func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataRequest.ProtoReflect.Descriptor instead.
+func (*MetadataRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *MetadataRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *MetadataRequest) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *MetadataRequest) GetLimit() uint64 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *MetadataRequest) GetLimitPerMetric() uint64 {
+	if x != nil && x.LimitPerMetric != nil {
+		return *x.LimitPerMetric
+	}
+	return 0
+}
+
+func (x *MetadataRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// MetadataResponse is one message of the stream.
+type MetadataResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*MetadataResponse_Header
+	//	*MetadataResponse_Metric
+	//	*MetadataResponse_Trailer
+	Message       isMetadataResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataResponse) Reset() {
+	*x = MetadataResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataResponse) ProtoMessage() {}
+
+func (x *MetadataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataResponse.ProtoReflect.Descriptor instead.
+func (*MetadataResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *MetadataResponse) GetMessage() isMetadataResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MetadataResponse) GetHeader() *ListHeader {
+	if x != nil {
+		if x, ok := x.Message.(*MetadataResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *MetadataResponse) GetMetric() *MetricMetadata {
+	if x != nil {
+		if x, ok := x.Message.(*MetadataResponse_Metric); ok {
+			return x.Metric
+		}
+	}
+	return nil
+}
+
+func (x *MetadataResponse) GetTrailer() *ListTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*MetadataResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isMetadataResponse_Message interface {
+	isMetadataResponse_Message()
+}
+
+type MetadataResponse_Header struct {
+	// First message.
+	Header *ListHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type MetadataResponse_Metric struct {
+	// One metric.
+	Metric *MetricMetadata `protobuf:"bytes,2,opt,name=metric,proto3,oneof"`
+}
+
+type MetadataResponse_Trailer struct {
+	// Last message: the listing is whole.
+	Trailer *ListTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*MetadataResponse_Header) isMetadataResponse_Message() {}
+
+func (*MetadataResponse_Metric) isMetadataResponse_Message() {}
+
+func (*MetadataResponse_Trailer) isMetadataResponse_Message() {}
+
+// MetricMetadata is what is known of a metric.
+type MetricMetadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the metric.
+	Metric string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
+	// One, unless the targets do not agree.
+	Entries       []*MetadataEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetricMetadata) Reset() {
+	*x = MetricMetadata{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetricMetadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetricMetadata) ProtoMessage() {}
+
+func (x *MetricMetadata) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetricMetadata.ProtoReflect.Descriptor instead.
+func (*MetricMetadata) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *MetricMetadata) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *MetricMetadata) GetEntries() []*MetadataEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// MetadataEntry is one description of a metric.
+type MetadataEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Text for people.
+	Help string `protobuf:"bytes,2,opt,name=help,proto3" json:"help,omitempty"`
+	// Unit; may be empty.
+	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataEntry) Reset() {
+	*x = MetadataEntry{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataEntry) ProtoMessage() {}
+
+func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
+func (*MetadataEntry) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *MetadataEntry) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *MetadataEntry) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *MetadataEntry) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// QueryExemplarsRequest asks for exemplars.
+type QueryExemplarsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to read; unset means the service's default table.
+	Destination *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// PromQL expression; its selectors count.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// First millisecond since 1970, included. Unset: --query.metadata-lookback before the end, and a warning says so.
+	StartMs *int64 `protobuf:"varint,3,opt,name=start_ms,json=startMs,proto3,oneof" json:"start_ms,omitempty"`
+	// Last millisecond, included. Unset: now.
+	EndMs *int64 `protobuf:"varint,4,opt,name=end_ms,json=endMs,proto3,oneof" json:"end_ms,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,5,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryExemplarsRequest) Reset() {
+	*x = QueryExemplarsRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryExemplarsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryExemplarsRequest) ProtoMessage() {}
+
+func (x *QueryExemplarsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryExemplarsRequest.ProtoReflect.Descriptor instead.
+func (*QueryExemplarsRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *QueryExemplarsRequest) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *QueryExemplarsRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *QueryExemplarsRequest) GetStartMs() int64 {
+	if x != nil && x.StartMs != nil {
+		return *x.StartMs
+	}
+	return 0
+}
+
+func (x *QueryExemplarsRequest) GetEndMs() int64 {
+	if x != nil && x.EndMs != nil {
+		return *x.EndMs
+	}
+	return 0
+}
+
+func (x *QueryExemplarsRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// QueryExemplarsResponse is one message of the stream.
+type QueryExemplarsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*QueryExemplarsResponse_Header
+	//	*QueryExemplarsResponse_TimeSeries
+	//	*QueryExemplarsResponse_Trailer
+	Message       isQueryExemplarsResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryExemplarsResponse) Reset() {
+	*x = QueryExemplarsResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryExemplarsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryExemplarsResponse) ProtoMessage() {}
+
+func (x *QueryExemplarsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryExemplarsResponse.ProtoReflect.Descriptor instead.
+func (*QueryExemplarsResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *QueryExemplarsResponse) GetMessage() isQueryExemplarsResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *QueryExemplarsResponse) GetHeader() *ListHeader {
+	if x != nil {
+		if x, ok := x.Message.(*QueryExemplarsResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *QueryExemplarsResponse) GetTimeSeries() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*QueryExemplarsResponse_TimeSeries); ok {
+			return x.TimeSeries
+		}
+	}
+	return nil
+}
+
+func (x *QueryExemplarsResponse) GetTrailer() *ListTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*QueryExemplarsResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isQueryExemplarsResponse_Message interface {
+	isQueryExemplarsResponse_Message()
+}
+
+type QueryExemplarsResponse_Header struct {
+	// First message.
+	Header *ListHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type QueryExemplarsResponse_TimeSeries struct {
+	// One series with labels and exemplars, as a serialised prometheus.TimeSeries.
+	TimeSeries []byte `protobuf:"bytes,2,opt,name=time_series,json=timeSeries,proto3,oneof"`
+}
+
+type QueryExemplarsResponse_Trailer struct {
+	// Last message: the listing is whole.
+	Trailer *ListTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*QueryExemplarsResponse_Header) isQueryExemplarsResponse_Message() {}
+
+func (*QueryExemplarsResponse_TimeSeries) isQueryExemplarsResponse_Message() {}
+
+func (*QueryExemplarsResponse_Trailer) isQueryExemplarsResponse_Message() {}
+
+// SQLRequest is one statement.
+type SQLRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One statement of Timestream's SQL: SELECT, WITH, SHOW or DESCRIBE. It names its tables itself, in full.
+	Statement string `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	// Rows to return at most, at most --sql.max-rows; 0 means that. More are cut off, with a warning.
+	Limit uint64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Time for the statement, at most --query.timeout; unset means that.
+	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Who asks, as in ReadRequest.
+	CallerId      string `protobuf:"bytes,4,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLRequest) Reset() {
+	*x = SQLRequest{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLRequest) ProtoMessage() {}
+
+func (x *SQLRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLRequest.ProtoReflect.Descriptor instead.
+func (*SQLRequest) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *SQLRequest) GetStatement() string {
+	if x != nil {
+		return x.Statement
+	}
+	return ""
+}
+
+func (x *SQLRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SQLRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *SQLRequest) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+// SQLResponse is one message of the stream.
+type SQLResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of these.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*SQLResponse_Header
+	//	*SQLResponse_Rows
+	//	*SQLResponse_Trailer
+	Message       isSQLResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLResponse) Reset() {
+	*x = SQLResponse{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLResponse) ProtoMessage() {}
+
+func (x *SQLResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLResponse.ProtoReflect.Descriptor instead.
+func (*SQLResponse) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SQLResponse) GetMessage() isSQLResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SQLResponse) GetHeader() *SQLHeader {
+	if x != nil {
+		if x, ok := x.Message.(*SQLResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *SQLResponse) GetRows() *SQLRows {
+	if x != nil {
+		if x, ok := x.Message.(*SQLResponse_Rows); ok {
+			return x.Rows
+		}
+	}
+	return nil
+}
+
+func (x *SQLResponse) GetTrailer() *SQLTrailer {
+	if x != nil {
+		if x, ok := x.Message.(*SQLResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isSQLResponse_Message interface {
+	isSQLResponse_Message()
+}
+
+type SQLResponse_Header struct {
+	// First message.
+	Header *SQLHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type SQLResponse_Rows struct {
+	// Some rows.
+	Rows *SQLRows `protobuf:"bytes,2,opt,name=rows,proto3,oneof"`
+}
+
+type SQLResponse_Trailer struct {
+	// Last message: the result is whole.
+	Trailer *SQLTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*SQLResponse_Header) isSQLResponse_Message() {}
+
+func (*SQLResponse_Rows) isSQLResponse_Message() {}
+
+func (*SQLResponse_Trailer) isSQLResponse_Message() {}
+
+// SQLHeader opens the result of a statement.
+type SQLHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The columns, in order.
+	Columns       []*SQLColumn `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLHeader) Reset() {
+	*x = SQLHeader{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLHeader) ProtoMessage() {}
+
+func (x *SQLHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLHeader.ProtoReflect.Descriptor instead.
+func (*SQLHeader) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SQLHeader) GetColumns() []*SQLColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// SQLColumn is a column of a result.
+type SQLColumn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name as Timestream gives it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Timestream's name of the type: varchar, double, bigint, integer, boolean, timestamp, date, time, interval_day_to_second,
+	// interval_year_to_month, timeseries(T), array(T), row(T, ...), unknown.
+	Type          string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLColumn) Reset() {
+	*x = SQLColumn{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLColumn) ProtoMessage() {}
+
+func (x *SQLColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLColumn.ProtoReflect.Descriptor instead.
+func (*SQLColumn) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SQLColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SQLColumn) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+// SQLRows is some rows.
+type SQLRows struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each has one value for each column: null; a boolean; a number for double and the integers, but a text for NaN,
+	// Infinity, -Infinity and integers over 2^53; a text for varchar and everything about time, as Timestream writes it (UTC,
+	// nanoseconds); a list for arrays and rows; a list of {"time": ..., "value": ...} for time series.
+	Rows          []*structpb.ListValue `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLRows) Reset() {
+	*x = SQLRows{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLRows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLRows) ProtoMessage() {}
+
+func (x *SQLRows) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLRows.ProtoReflect.Descriptor instead.
+func (*SQLRows) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SQLRows) GetRows() []*structpb.ListValue {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// SQLTrailer closes the result of a statement.
+type SQLTrailer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the caller should know about the result.
+	Warnings []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Rows sent.
+	Rows uint64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// What it took.
+	Stats         *ReadStats `protobuf:"bytes,3,opt,name=stats,proto3" json:"stats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SQLTrailer) Reset() {
+	*x = SQLTrailer{}
+	mi := &file_tributary_query_v1_query_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SQLTrailer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SQLTrailer) ProtoMessage() {}
+
+func (x *SQLTrailer) ProtoReflect() protoreflect.Message {
+	mi := &file_tributary_query_v1_query_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SQLTrailer.ProtoReflect.Descriptor instead.
+func (*SQLTrailer) Descriptor() ([]byte, []int) {
+	return file_tributary_query_v1_query_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SQLTrailer) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *SQLTrailer) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *SQLTrailer) GetStats() *ReadStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
 var File_tributary_query_v1_query_proto protoreflect.FileDescriptor
 
 const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x1etributary/query/v1/query.proto\x12\x12tributary.query.v1\x1a\x1cgoogle/api/annotations.proto\"?\n" +
+	"\x1etributary/query/v1/query.proto\x12\x12tributary.query.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"?\n" +
 	"\vDestination\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\"\xe4\x01\n" +
@@ -778,7 +3671,7 @@ const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"\x06end_ms\x18\x04 \x01(\x03R\x05endMs\x12\x1a\n" +
 	"\bgrouping\x18\x05 \x03(\tR\bgrouping\x12\x0e\n" +
 	"\x02by\x18\x06 \x01(\bR\x02by\x12\x19\n" +
-	"\brange_ms\x18\a \x01(\x03R\arangeMs\"\xd9\x02\n" +
+	"\brange_ms\x18\a \x01(\x03R\arangeMs\"\xfa\x02\n" +
 	"\vReadRequest\x12A\n" +
 	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12<\n" +
 	"\bmatchers\x18\x02 \x03(\v2 .tributary.query.v1.LabelMatcherR\bmatchers\x12\x19\n" +
@@ -786,13 +3679,19 @@ const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"\x06end_ms\x18\x04 \x01(\x03R\x05endMs\x123\n" +
 	"\x05hints\x18\x05 \x01(\v2\x1d.tributary.query.v1.ReadHintsR\x05hints\x12E\n" +
 	"\rresponse_type\x18\x06 \x01(\x0e2 .tributary.query.v1.ResponseTypeR\fresponseType\x12\x1b\n" +
-	"\tcaller_id\x18\a \x01(\tR\bcallerId\"\xb3\x01\n" +
+	"\tcaller_id\x18\a \x01(\tR\bcallerId\x12\x1f\n" +
+	"\vquery_index\x18\b \x01(\x03R\n" +
+	"queryIndex\"\xed\x01\n" +
 	"\fReadResponse\x128\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ReadHeaderH\x00R\x06header\x12!\n" +
 	"\vtime_series\x18\x02 \x01(\fH\x00R\n" +
 	"timeSeries\x12;\n" +
-	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ReadTrailerH\x00R\atrailerB\t\n" +
-	"\amessage\"S\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ReadTrailerH\x00R\atrailer\x128\n" +
+	"\x06frames\x18\x04 \x01(\v2\x1e.tributary.query.v1.ReadFramesH\x00R\x06framesB\t\n" +
+	"\amessage\"$\n" +
+	"\n" +
+	"ReadFrames\x12\x16\n" +
+	"\x06frames\x18\x01 \x03(\fR\x06frames\"S\n" +
 	"\n" +
 	"ReadHeader\x12E\n" +
 	"\rresponse_type\x18\x01 \x01(\x0e2 .tributary.query.v1.ResponseTypeR\fresponseType\"^\n" +
@@ -805,12 +3704,204 @@ const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"\aqueries\x18\x03 \x01(\x04R\aqueries\x12\x14\n" +
 	"\x05pages\x18\x04 \x01(\x04R\x05pages\x12#\n" +
 	"\rmetered_bytes\x18\x05 \x01(\x04R\fmeteredBytes\x12\x1c\n" +
-	"\tconflicts\x18\x06 \x01(\x04R\tconflicts*H\n" +
+	"\tconflicts\x18\x06 \x01(\x04R\tconflicts\"\xd6\x01\n" +
+	"\fQueryOptions\x123\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12@\n" +
+	"\x0elookback_delta\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\rlookbackDelta\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x04R\x05limit\x129\n" +
+	"\x05stats\x18\x04 \x01(\x0e2#.tributary.query.v1.QueryStatsLevelR\x05stats\"\xea\x01\n" +
+	"\fQueryRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x1c\n" +
+	"\atime_ms\x18\x03 \x01(\x03H\x00R\x06timeMs\x88\x01\x01\x12:\n" +
+	"\aoptions\x18\x04 \x01(\v2 .tributary.query.v1.QueryOptionsR\aoptions\x12\x1b\n" +
+	"\tcaller_id\x18\x05 \x01(\tR\bcallerIdB\n" +
+	"\n" +
+	"\b_time_ms\"\x90\x02\n" +
+	"\x11QueryRangeRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x19\n" +
+	"\bstart_ms\x18\x03 \x01(\x03R\astartMs\x12\x15\n" +
+	"\x06end_ms\x18\x04 \x01(\x03R\x05endMs\x12\x17\n" +
+	"\astep_ms\x18\x05 \x01(\x03R\x06stepMs\x12:\n" +
+	"\aoptions\x18\x06 \x01(\v2 .tributary.query.v1.QueryOptionsR\aoptions\x12\x1b\n" +
+	"\tcaller_id\x18\a \x01(\tR\bcallerId\"K\n" +
+	"\vQueryHeader\x12<\n" +
+	"\n" +
+	"value_type\x18\x01 \x01(\x0e2\x1d.tributary.query.v1.ValueTypeR\tvalueType\".\n" +
+	"\vQuerySeries\x12\x1f\n" +
+	"\vtime_series\x18\x01 \x03(\fR\n" +
+	"timeSeries\"<\n" +
+	"\vScalarValue\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\"<\n" +
+	"\vStringValue\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xa9\x01\n" +
+	"\fQueryTrailer\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x12\x14\n" +
+	"\x05infos\x18\x02 \x03(\tR\x05infos\x124\n" +
+	"\x05stats\x18\x03 \x01(\v2\x1e.tributary.query.v1.QueryStatsR\x05stats\x121\n" +
+	"\x04read\x18\x04 \x01(\v2\x1d.tributary.query.v1.ReadStatsR\x04read\"\xf0\x02\n" +
+	"\n" +
+	"QueryStats\x12[\n" +
+	"\x0ftimings_seconds\x18\x01 \x03(\v22.tributary.query.v1.QueryStats.TimingsSecondsEntryR\x0etimingsSeconds\x126\n" +
+	"\x17total_queryable_samples\x18\x02 \x01(\x03R\x15totalQueryableSamples\x12!\n" +
+	"\fpeak_samples\x18\x03 \x01(\x03R\vpeakSamples\x12g\n" +
+	" total_queryable_samples_per_step\x18\x04 \x03(\v2\x1f.tributary.query.v1.StepSamplesR\x1ctotalQueryableSamplesPerStep\x1aA\n" +
+	"\x13TimingsSecondsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"@\n" +
+	"\vStepSamples\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x18\n" +
+	"\asamples\x18\x02 \x01(\x03R\asamples\"\xc4\x02\n" +
+	"\rQueryResponse\x129\n" +
+	"\x06header\x18\x01 \x01(\v2\x1f.tributary.query.v1.QueryHeaderH\x00R\x06header\x129\n" +
+	"\x06series\x18\x02 \x01(\v2\x1f.tributary.query.v1.QuerySeriesH\x00R\x06series\x129\n" +
+	"\x06scalar\x18\x03 \x01(\v2\x1f.tributary.query.v1.ScalarValueH\x00R\x06scalar\x129\n" +
+	"\x06string\x18\x04 \x01(\v2\x1f.tributary.query.v1.StringValueH\x00R\x06string\x12<\n" +
+	"\atrailer\x18\x05 \x01(\v2 .tributary.query.v1.QueryTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"\xd3\x01\n" +
+	"\x12QueryRangeResponse\x129\n" +
+	"\x06header\x18\x01 \x01(\v2\x1f.tributary.query.v1.QueryHeaderH\x00R\x06header\x129\n" +
+	"\x06series\x18\x02 \x01(\v2\x1f.tributary.query.v1.QuerySeriesH\x00R\x06series\x12<\n" +
+	"\atrailer\x18\x03 \x01(\v2 .tributary.query.v1.QueryTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"H\n" +
+	"\bSelector\x12<\n" +
+	"\bmatchers\x18\x01 \x03(\v2 .tributary.query.v1.LabelMatcherR\bmatchers\"\xad\x01\n" +
+	"\x05Scope\x12:\n" +
+	"\tselectors\x18\x01 \x03(\v2\x1c.tributary.query.v1.SelectorR\tselectors\x12\x1e\n" +
+	"\bstart_ms\x18\x02 \x01(\x03H\x00R\astartMs\x88\x01\x01\x12\x1a\n" +
+	"\x06end_ms\x18\x03 \x01(\x03H\x01R\x05endMs\x88\x01\x01\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x04R\x05limitB\v\n" +
+	"\t_start_msB\t\n" +
+	"\a_end_ms\"\f\n" +
+	"\n" +
+	"ListHeader\"^\n" +
+	"\vListTrailer\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x123\n" +
+	"\x05stats\x18\x02 \x01(\v2\x1d.tributary.query.v1.ReadStatsR\x05stats\"1\n" +
+	"\x05Label\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"=\n" +
+	"\bLabelSet\x121\n" +
+	"\x06labels\x18\x01 \x03(\v2\x19.tributary.query.v1.LabelR\x06labels\"\xa0\x01\n" +
+	"\rSeriesRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12/\n" +
+	"\x05scope\x18\x02 \x01(\v2\x19.tributary.query.v1.ScopeR\x05scope\x12\x1b\n" +
+	"\tcaller_id\x18\x03 \x01(\tR\bcallerId\"\xcb\x01\n" +
+	"\x0eSeriesResponse\x128\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ListHeaderH\x00R\x06header\x127\n" +
+	"\x06series\x18\x02 \x01(\v2\x1d.tributary.query.v1.LabelSetsH\x00R\x06series\x12;\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ListTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"H\n" +
+	"\tLabelSets\x12;\n" +
+	"\n" +
+	"label_sets\x18\x01 \x03(\v2\x1c.tributary.query.v1.LabelSetR\tlabelSets\"\xa4\x01\n" +
+	"\x11LabelNamesRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12/\n" +
+	"\x05scope\x18\x02 \x01(\v2\x19.tributary.query.v1.ScopeR\x05scope\x12\x1b\n" +
+	"\tcaller_id\x18\x03 \x01(\tR\bcallerId\"\xc9\x01\n" +
+	"\x12LabelNamesResponse\x128\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ListHeaderH\x00R\x06header\x121\n" +
+	"\x05names\x18\x02 \x01(\v2\x19.tributary.query.v1.NamesH\x00R\x05names\x12;\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ListTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"\xb9\x01\n" +
+	"\x12LabelValuesRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
+	"\x05scope\x18\x03 \x01(\v2\x19.tributary.query.v1.ScopeR\x05scope\x12\x1b\n" +
+	"\tcaller_id\x18\x04 \x01(\tR\bcallerId\"\xcc\x01\n" +
+	"\x13LabelValuesResponse\x128\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ListHeaderH\x00R\x06header\x123\n" +
+	"\x06values\x18\x02 \x01(\v2\x19.tributary.query.v1.NamesH\x00R\x06values\x12;\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ListTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"\x1d\n" +
+	"\x05Names\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xf2\x01\n" +
+	"\x0fMetadataRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x19\n" +
+	"\x05limit\x18\x03 \x01(\x04H\x00R\x05limit\x88\x01\x01\x12-\n" +
+	"\x10limit_per_metric\x18\x04 \x01(\x04H\x01R\x0elimitPerMetric\x88\x01\x01\x12\x1b\n" +
+	"\tcaller_id\x18\x05 \x01(\tR\bcallerIdB\b\n" +
+	"\x06_limitB\x13\n" +
+	"\x11_limit_per_metric\"\xd2\x01\n" +
+	"\x10MetadataResponse\x128\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ListHeaderH\x00R\x06header\x12<\n" +
+	"\x06metric\x18\x02 \x01(\v2\".tributary.query.v1.MetricMetadataH\x00R\x06metric\x12;\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ListTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"e\n" +
+	"\x0eMetricMetadata\x12\x16\n" +
+	"\x06metric\x18\x01 \x01(\tR\x06metric\x12;\n" +
+	"\aentries\x18\x02 \x03(\v2!.tributary.query.v1.MetadataEntryR\aentries\"K\n" +
+	"\rMetadataEntry\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04help\x18\x02 \x01(\tR\x04help\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\"\xe1\x01\n" +
+	"\x15QueryExemplarsRequest\x12A\n" +
+	"\vdestination\x18\x01 \x01(\v2\x1f.tributary.query.v1.DestinationR\vdestination\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x1e\n" +
+	"\bstart_ms\x18\x03 \x01(\x03H\x00R\astartMs\x88\x01\x01\x12\x1a\n" +
+	"\x06end_ms\x18\x04 \x01(\x03H\x01R\x05endMs\x88\x01\x01\x12\x1b\n" +
+	"\tcaller_id\x18\x05 \x01(\tR\bcallerIdB\v\n" +
+	"\t_start_msB\t\n" +
+	"\a_end_ms\"\xbd\x01\n" +
+	"\x16QueryExemplarsResponse\x128\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.tributary.query.v1.ListHeaderH\x00R\x06header\x12!\n" +
+	"\vtime_series\x18\x02 \x01(\fH\x00R\n" +
+	"timeSeries\x12;\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1f.tributary.query.v1.ListTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"\x92\x01\n" +
+	"\n" +
+	"SQLRequest\x12\x1c\n" +
+	"\tstatement\x18\x01 \x01(\tR\tstatement\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x04R\x05limit\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1b\n" +
+	"\tcaller_id\x18\x04 \x01(\tR\bcallerId\"\xc0\x01\n" +
+	"\vSQLResponse\x127\n" +
+	"\x06header\x18\x01 \x01(\v2\x1d.tributary.query.v1.SQLHeaderH\x00R\x06header\x121\n" +
+	"\x04rows\x18\x02 \x01(\v2\x1b.tributary.query.v1.SQLRowsH\x00R\x04rows\x12:\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1e.tributary.query.v1.SQLTrailerH\x00R\atrailerB\t\n" +
+	"\amessage\"D\n" +
+	"\tSQLHeader\x127\n" +
+	"\acolumns\x18\x01 \x03(\v2\x1d.tributary.query.v1.SQLColumnR\acolumns\"3\n" +
+	"\tSQLColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\"9\n" +
+	"\aSQLRows\x12.\n" +
+	"\x04rows\x18\x01 \x03(\v2\x1a.google.protobuf.ListValueR\x04rows\"q\n" +
+	"\n" +
+	"SQLTrailer\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x04R\x04rows\x123\n" +
+	"\x05stats\x18\x03 \x01(\v2\x1d.tributary.query.v1.ReadStatsR\x05stats*o\n" +
 	"\fResponseType\x12\x1d\n" +
 	"\x19RESPONSE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15RESPONSE_TYPE_SAMPLES\x10\x012~\n" +
+	"\x15RESPONSE_TYPE_SAMPLES\x10\x01\x12%\n" +
+	"!RESPONSE_TYPE_STREAMED_XOR_CHUNKS\x10\x02*q\n" +
+	"\x0fQueryStatsLevel\x12!\n" +
+	"\x1dQUERY_STATS_LEVEL_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17QUERY_STATS_LEVEL_BASIC\x10\x01\x12\x1e\n" +
+	"\x1aQUERY_STATS_LEVEL_PER_STEP\x10\x02*\x83\x01\n" +
+	"\tValueType\x12\x1a\n" +
+	"\x16VALUE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11VALUE_TYPE_SCALAR\x10\x01\x12\x15\n" +
+	"\x11VALUE_TYPE_STRING\x10\x02\x12\x15\n" +
+	"\x11VALUE_TYPE_VECTOR\x10\x03\x12\x15\n" +
+	"\x11VALUE_TYPE_MATRIX\x10\x042\x8d\t\n" +
 	"\fQueryService\x12n\n" +
-	"\x04Read\x12\x1f.tributary.query.v1.ReadRequest\x1a .tributary.query.v1.ReadResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/api/tributary/v1/read0\x01BIZGgithub.com/tributary-project/tributary/proto/tributary/query/v1;queryv1b\x06proto3"
+	"\x04Read\x12\x1f.tributary.query.v1.ReadRequest\x1a .tributary.query.v1.ReadResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/api/tributary/v1/read0\x01\x12r\n" +
+	"\x05Query\x12 .tributary.query.v1.QueryRequest\x1a!.tributary.query.v1.QueryResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/tributary/v1/query0\x01\x12\x87\x01\n" +
+	"\n" +
+	"QueryRange\x12%.tributary.query.v1.QueryRangeRequest\x1a&.tributary.query.v1.QueryRangeResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/api/tributary/v1/query_range0\x01\x12v\n" +
+	"\x06Series\x12!.tributary.query.v1.SeriesRequest\x1a\".tributary.query.v1.SeriesResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/tributary/v1/series0\x01\x12\x82\x01\n" +
+	"\n" +
+	"LabelNames\x12%.tributary.query.v1.LabelNamesRequest\x1a&.tributary.query.v1.LabelNamesResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/tributary/v1/labels0\x01\x12\x8b\x01\n" +
+	"\vLabelValues\x12&.tributary.query.v1.LabelValuesRequest\x1a'.tributary.query.v1.LabelValuesResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/api/tributary/v1/label_values0\x01\x12~\n" +
+	"\bMetadata\x12#.tributary.query.v1.MetadataRequest\x1a$.tributary.query.v1.MetadataResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/tributary/v1/metadata0\x01\x12\x97\x01\n" +
+	"\x0eQueryExemplars\x12).tributary.query.v1.QueryExemplarsRequest\x1a*.tributary.query.v1.QueryExemplarsResponse\",\x82\xd3\xe4\x93\x02&:\x01*\"!/api/tributary/v1/query_exemplars0\x01\x12j\n" +
+	"\x03SQL\x12\x1e.tributary.query.v1.SQLRequest\x1a\x1f.tributary.query.v1.SQLResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/tributary/v1/sql0\x01BIZGgithub.com/tributary-project/tributary/proto/tributary/query/v1;queryv1b\x06proto3"
 
 var (
 	file_tributary_query_v1_query_proto_rawDescOnce sync.Once
@@ -824,37 +3915,153 @@ func file_tributary_query_v1_query_proto_rawDescGZIP() []byte {
 	return file_tributary_query_v1_query_proto_rawDescData
 }
 
-var file_tributary_query_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tributary_query_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tributary_query_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_tributary_query_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_tributary_query_v1_query_proto_goTypes = []any{
-	(ResponseType)(0),      // 0: tributary.query.v1.ResponseType
-	(LabelMatcher_Type)(0), // 1: tributary.query.v1.LabelMatcher.Type
-	(*Destination)(nil),    // 2: tributary.query.v1.Destination
-	(*LabelMatcher)(nil),   // 3: tributary.query.v1.LabelMatcher
-	(*ReadHints)(nil),      // 4: tributary.query.v1.ReadHints
-	(*ReadRequest)(nil),    // 5: tributary.query.v1.ReadRequest
-	(*ReadResponse)(nil),   // 6: tributary.query.v1.ReadResponse
-	(*ReadHeader)(nil),     // 7: tributary.query.v1.ReadHeader
-	(*ReadTrailer)(nil),    // 8: tributary.query.v1.ReadTrailer
-	(*ReadStats)(nil),      // 9: tributary.query.v1.ReadStats
+	(ResponseType)(0),              // 0: tributary.query.v1.ResponseType
+	(QueryStatsLevel)(0),           // 1: tributary.query.v1.QueryStatsLevel
+	(ValueType)(0),                 // 2: tributary.query.v1.ValueType
+	(LabelMatcher_Type)(0),         // 3: tributary.query.v1.LabelMatcher.Type
+	(*Destination)(nil),            // 4: tributary.query.v1.Destination
+	(*LabelMatcher)(nil),           // 5: tributary.query.v1.LabelMatcher
+	(*ReadHints)(nil),              // 6: tributary.query.v1.ReadHints
+	(*ReadRequest)(nil),            // 7: tributary.query.v1.ReadRequest
+	(*ReadResponse)(nil),           // 8: tributary.query.v1.ReadResponse
+	(*ReadFrames)(nil),             // 9: tributary.query.v1.ReadFrames
+	(*ReadHeader)(nil),             // 10: tributary.query.v1.ReadHeader
+	(*ReadTrailer)(nil),            // 11: tributary.query.v1.ReadTrailer
+	(*ReadStats)(nil),              // 12: tributary.query.v1.ReadStats
+	(*QueryOptions)(nil),           // 13: tributary.query.v1.QueryOptions
+	(*QueryRequest)(nil),           // 14: tributary.query.v1.QueryRequest
+	(*QueryRangeRequest)(nil),      // 15: tributary.query.v1.QueryRangeRequest
+	(*QueryHeader)(nil),            // 16: tributary.query.v1.QueryHeader
+	(*QuerySeries)(nil),            // 17: tributary.query.v1.QuerySeries
+	(*ScalarValue)(nil),            // 18: tributary.query.v1.ScalarValue
+	(*StringValue)(nil),            // 19: tributary.query.v1.StringValue
+	(*QueryTrailer)(nil),           // 20: tributary.query.v1.QueryTrailer
+	(*QueryStats)(nil),             // 21: tributary.query.v1.QueryStats
+	(*StepSamples)(nil),            // 22: tributary.query.v1.StepSamples
+	(*QueryResponse)(nil),          // 23: tributary.query.v1.QueryResponse
+	(*QueryRangeResponse)(nil),     // 24: tributary.query.v1.QueryRangeResponse
+	(*Selector)(nil),               // 25: tributary.query.v1.Selector
+	(*Scope)(nil),                  // 26: tributary.query.v1.Scope
+	(*ListHeader)(nil),             // 27: tributary.query.v1.ListHeader
+	(*ListTrailer)(nil),            // 28: tributary.query.v1.ListTrailer
+	(*Label)(nil),                  // 29: tributary.query.v1.Label
+	(*LabelSet)(nil),               // 30: tributary.query.v1.LabelSet
+	(*SeriesRequest)(nil),          // 31: tributary.query.v1.SeriesRequest
+	(*SeriesResponse)(nil),         // 32: tributary.query.v1.SeriesResponse
+	(*LabelSets)(nil),              // 33: tributary.query.v1.LabelSets
+	(*LabelNamesRequest)(nil),      // 34: tributary.query.v1.LabelNamesRequest
+	(*LabelNamesResponse)(nil),     // 35: tributary.query.v1.LabelNamesResponse
+	(*LabelValuesRequest)(nil),     // 36: tributary.query.v1.LabelValuesRequest
+	(*LabelValuesResponse)(nil),    // 37: tributary.query.v1.LabelValuesResponse
+	(*Names)(nil),                  // 38: tributary.query.v1.Names
+	(*MetadataRequest)(nil),        // 39: tributary.query.v1.MetadataRequest
+	(*MetadataResponse)(nil),       // 40: tributary.query.v1.MetadataResponse
+	(*MetricMetadata)(nil),         // 41: tributary.query.v1.MetricMetadata
+	(*MetadataEntry)(nil),          // 42: tributary.query.v1.MetadataEntry
+	(*QueryExemplarsRequest)(nil),  // 43: tributary.query.v1.QueryExemplarsRequest
+	(*QueryExemplarsResponse)(nil), // 44: tributary.query.v1.QueryExemplarsResponse
+	(*SQLRequest)(nil),             // 45: tributary.query.v1.SQLRequest
+	(*SQLResponse)(nil),            // 46: tributary.query.v1.SQLResponse
+	(*SQLHeader)(nil),              // 47: tributary.query.v1.SQLHeader
+	(*SQLColumn)(nil),              // 48: tributary.query.v1.SQLColumn
+	(*SQLRows)(nil),                // 49: tributary.query.v1.SQLRows
+	(*SQLTrailer)(nil),             // 50: tributary.query.v1.SQLTrailer
+	nil,                            // 51: tributary.query.v1.QueryStats.TimingsSecondsEntry
+	(*durationpb.Duration)(nil),    // 52: google.protobuf.Duration
+	(*structpb.ListValue)(nil),     // 53: google.protobuf.ListValue
 }
 var file_tributary_query_v1_query_proto_depIdxs = []int32{
-	1,  // 0: tributary.query.v1.LabelMatcher.type:type_name -> tributary.query.v1.LabelMatcher.Type
-	2,  // 1: tributary.query.v1.ReadRequest.destination:type_name -> tributary.query.v1.Destination
-	3,  // 2: tributary.query.v1.ReadRequest.matchers:type_name -> tributary.query.v1.LabelMatcher
-	4,  // 3: tributary.query.v1.ReadRequest.hints:type_name -> tributary.query.v1.ReadHints
+	3,  // 0: tributary.query.v1.LabelMatcher.type:type_name -> tributary.query.v1.LabelMatcher.Type
+	4,  // 1: tributary.query.v1.ReadRequest.destination:type_name -> tributary.query.v1.Destination
+	5,  // 2: tributary.query.v1.ReadRequest.matchers:type_name -> tributary.query.v1.LabelMatcher
+	6,  // 3: tributary.query.v1.ReadRequest.hints:type_name -> tributary.query.v1.ReadHints
 	0,  // 4: tributary.query.v1.ReadRequest.response_type:type_name -> tributary.query.v1.ResponseType
-	7,  // 5: tributary.query.v1.ReadResponse.header:type_name -> tributary.query.v1.ReadHeader
-	8,  // 6: tributary.query.v1.ReadResponse.trailer:type_name -> tributary.query.v1.ReadTrailer
-	0,  // 7: tributary.query.v1.ReadHeader.response_type:type_name -> tributary.query.v1.ResponseType
-	9,  // 8: tributary.query.v1.ReadTrailer.stats:type_name -> tributary.query.v1.ReadStats
-	5,  // 9: tributary.query.v1.QueryService.Read:input_type -> tributary.query.v1.ReadRequest
-	6,  // 10: tributary.query.v1.QueryService.Read:output_type -> tributary.query.v1.ReadResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	10, // 5: tributary.query.v1.ReadResponse.header:type_name -> tributary.query.v1.ReadHeader
+	11, // 6: tributary.query.v1.ReadResponse.trailer:type_name -> tributary.query.v1.ReadTrailer
+	9,  // 7: tributary.query.v1.ReadResponse.frames:type_name -> tributary.query.v1.ReadFrames
+	0,  // 8: tributary.query.v1.ReadHeader.response_type:type_name -> tributary.query.v1.ResponseType
+	12, // 9: tributary.query.v1.ReadTrailer.stats:type_name -> tributary.query.v1.ReadStats
+	52, // 10: tributary.query.v1.QueryOptions.timeout:type_name -> google.protobuf.Duration
+	52, // 11: tributary.query.v1.QueryOptions.lookback_delta:type_name -> google.protobuf.Duration
+	1,  // 12: tributary.query.v1.QueryOptions.stats:type_name -> tributary.query.v1.QueryStatsLevel
+	4,  // 13: tributary.query.v1.QueryRequest.destination:type_name -> tributary.query.v1.Destination
+	13, // 14: tributary.query.v1.QueryRequest.options:type_name -> tributary.query.v1.QueryOptions
+	4,  // 15: tributary.query.v1.QueryRangeRequest.destination:type_name -> tributary.query.v1.Destination
+	13, // 16: tributary.query.v1.QueryRangeRequest.options:type_name -> tributary.query.v1.QueryOptions
+	2,  // 17: tributary.query.v1.QueryHeader.value_type:type_name -> tributary.query.v1.ValueType
+	21, // 18: tributary.query.v1.QueryTrailer.stats:type_name -> tributary.query.v1.QueryStats
+	12, // 19: tributary.query.v1.QueryTrailer.read:type_name -> tributary.query.v1.ReadStats
+	51, // 20: tributary.query.v1.QueryStats.timings_seconds:type_name -> tributary.query.v1.QueryStats.TimingsSecondsEntry
+	22, // 21: tributary.query.v1.QueryStats.total_queryable_samples_per_step:type_name -> tributary.query.v1.StepSamples
+	16, // 22: tributary.query.v1.QueryResponse.header:type_name -> tributary.query.v1.QueryHeader
+	17, // 23: tributary.query.v1.QueryResponse.series:type_name -> tributary.query.v1.QuerySeries
+	18, // 24: tributary.query.v1.QueryResponse.scalar:type_name -> tributary.query.v1.ScalarValue
+	19, // 25: tributary.query.v1.QueryResponse.string:type_name -> tributary.query.v1.StringValue
+	20, // 26: tributary.query.v1.QueryResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
+	16, // 27: tributary.query.v1.QueryRangeResponse.header:type_name -> tributary.query.v1.QueryHeader
+	17, // 28: tributary.query.v1.QueryRangeResponse.series:type_name -> tributary.query.v1.QuerySeries
+	20, // 29: tributary.query.v1.QueryRangeResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
+	5,  // 30: tributary.query.v1.Selector.matchers:type_name -> tributary.query.v1.LabelMatcher
+	25, // 31: tributary.query.v1.Scope.selectors:type_name -> tributary.query.v1.Selector
+	12, // 32: tributary.query.v1.ListTrailer.stats:type_name -> tributary.query.v1.ReadStats
+	29, // 33: tributary.query.v1.LabelSet.labels:type_name -> tributary.query.v1.Label
+	4,  // 34: tributary.query.v1.SeriesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 35: tributary.query.v1.SeriesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 36: tributary.query.v1.SeriesResponse.header:type_name -> tributary.query.v1.ListHeader
+	33, // 37: tributary.query.v1.SeriesResponse.series:type_name -> tributary.query.v1.LabelSets
+	28, // 38: tributary.query.v1.SeriesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	30, // 39: tributary.query.v1.LabelSets.label_sets:type_name -> tributary.query.v1.LabelSet
+	4,  // 40: tributary.query.v1.LabelNamesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 41: tributary.query.v1.LabelNamesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 42: tributary.query.v1.LabelNamesResponse.header:type_name -> tributary.query.v1.ListHeader
+	38, // 43: tributary.query.v1.LabelNamesResponse.names:type_name -> tributary.query.v1.Names
+	28, // 44: tributary.query.v1.LabelNamesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	4,  // 45: tributary.query.v1.LabelValuesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 46: tributary.query.v1.LabelValuesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 47: tributary.query.v1.LabelValuesResponse.header:type_name -> tributary.query.v1.ListHeader
+	38, // 48: tributary.query.v1.LabelValuesResponse.values:type_name -> tributary.query.v1.Names
+	28, // 49: tributary.query.v1.LabelValuesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	4,  // 50: tributary.query.v1.MetadataRequest.destination:type_name -> tributary.query.v1.Destination
+	27, // 51: tributary.query.v1.MetadataResponse.header:type_name -> tributary.query.v1.ListHeader
+	41, // 52: tributary.query.v1.MetadataResponse.metric:type_name -> tributary.query.v1.MetricMetadata
+	28, // 53: tributary.query.v1.MetadataResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	42, // 54: tributary.query.v1.MetricMetadata.entries:type_name -> tributary.query.v1.MetadataEntry
+	4,  // 55: tributary.query.v1.QueryExemplarsRequest.destination:type_name -> tributary.query.v1.Destination
+	27, // 56: tributary.query.v1.QueryExemplarsResponse.header:type_name -> tributary.query.v1.ListHeader
+	28, // 57: tributary.query.v1.QueryExemplarsResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	52, // 58: tributary.query.v1.SQLRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 59: tributary.query.v1.SQLResponse.header:type_name -> tributary.query.v1.SQLHeader
+	49, // 60: tributary.query.v1.SQLResponse.rows:type_name -> tributary.query.v1.SQLRows
+	50, // 61: tributary.query.v1.SQLResponse.trailer:type_name -> tributary.query.v1.SQLTrailer
+	48, // 62: tributary.query.v1.SQLHeader.columns:type_name -> tributary.query.v1.SQLColumn
+	53, // 63: tributary.query.v1.SQLRows.rows:type_name -> google.protobuf.ListValue
+	12, // 64: tributary.query.v1.SQLTrailer.stats:type_name -> tributary.query.v1.ReadStats
+	7,  // 65: tributary.query.v1.QueryService.Read:input_type -> tributary.query.v1.ReadRequest
+	14, // 66: tributary.query.v1.QueryService.Query:input_type -> tributary.query.v1.QueryRequest
+	15, // 67: tributary.query.v1.QueryService.QueryRange:input_type -> tributary.query.v1.QueryRangeRequest
+	31, // 68: tributary.query.v1.QueryService.Series:input_type -> tributary.query.v1.SeriesRequest
+	34, // 69: tributary.query.v1.QueryService.LabelNames:input_type -> tributary.query.v1.LabelNamesRequest
+	36, // 70: tributary.query.v1.QueryService.LabelValues:input_type -> tributary.query.v1.LabelValuesRequest
+	39, // 71: tributary.query.v1.QueryService.Metadata:input_type -> tributary.query.v1.MetadataRequest
+	43, // 72: tributary.query.v1.QueryService.QueryExemplars:input_type -> tributary.query.v1.QueryExemplarsRequest
+	45, // 73: tributary.query.v1.QueryService.SQL:input_type -> tributary.query.v1.SQLRequest
+	8,  // 74: tributary.query.v1.QueryService.Read:output_type -> tributary.query.v1.ReadResponse
+	23, // 75: tributary.query.v1.QueryService.Query:output_type -> tributary.query.v1.QueryResponse
+	24, // 76: tributary.query.v1.QueryService.QueryRange:output_type -> tributary.query.v1.QueryRangeResponse
+	32, // 77: tributary.query.v1.QueryService.Series:output_type -> tributary.query.v1.SeriesResponse
+	35, // 78: tributary.query.v1.QueryService.LabelNames:output_type -> tributary.query.v1.LabelNamesResponse
+	37, // 79: tributary.query.v1.QueryService.LabelValues:output_type -> tributary.query.v1.LabelValuesResponse
+	40, // 80: tributary.query.v1.QueryService.Metadata:output_type -> tributary.query.v1.MetadataResponse
+	44, // 81: tributary.query.v1.QueryService.QueryExemplars:output_type -> tributary.query.v1.QueryExemplarsResponse
+	46, // 82: tributary.query.v1.QueryService.SQL:output_type -> tributary.query.v1.SQLResponse
+	74, // [74:83] is the sub-list for method output_type
+	65, // [65:74] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_tributary_query_v1_query_proto_init() }
@@ -866,14 +4073,61 @@ func file_tributary_query_v1_query_proto_init() {
 		(*ReadResponse_Header)(nil),
 		(*ReadResponse_TimeSeries)(nil),
 		(*ReadResponse_Trailer)(nil),
+		(*ReadResponse_Frames)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[10].OneofWrappers = []any{}
+	file_tributary_query_v1_query_proto_msgTypes[19].OneofWrappers = []any{
+		(*QueryResponse_Header)(nil),
+		(*QueryResponse_Series)(nil),
+		(*QueryResponse_Scalar)(nil),
+		(*QueryResponse_String_)(nil),
+		(*QueryResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[20].OneofWrappers = []any{
+		(*QueryRangeResponse_Header)(nil),
+		(*QueryRangeResponse_Series)(nil),
+		(*QueryRangeResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[22].OneofWrappers = []any{}
+	file_tributary_query_v1_query_proto_msgTypes[28].OneofWrappers = []any{
+		(*SeriesResponse_Header)(nil),
+		(*SeriesResponse_Series)(nil),
+		(*SeriesResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[31].OneofWrappers = []any{
+		(*LabelNamesResponse_Header)(nil),
+		(*LabelNamesResponse_Names)(nil),
+		(*LabelNamesResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[33].OneofWrappers = []any{
+		(*LabelValuesResponse_Header)(nil),
+		(*LabelValuesResponse_Values)(nil),
+		(*LabelValuesResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[35].OneofWrappers = []any{}
+	file_tributary_query_v1_query_proto_msgTypes[36].OneofWrappers = []any{
+		(*MetadataResponse_Header)(nil),
+		(*MetadataResponse_Metric)(nil),
+		(*MetadataResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[39].OneofWrappers = []any{}
+	file_tributary_query_v1_query_proto_msgTypes[40].OneofWrappers = []any{
+		(*QueryExemplarsResponse_Header)(nil),
+		(*QueryExemplarsResponse_TimeSeries)(nil),
+		(*QueryExemplarsResponse_Trailer)(nil),
+	}
+	file_tributary_query_v1_query_proto_msgTypes[42].OneofWrappers = []any{
+		(*SQLResponse_Header)(nil),
+		(*SQLResponse_Rows)(nil),
+		(*SQLResponse_Trailer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tributary_query_v1_query_proto_rawDesc), len(file_tributary_query_v1_query_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   8,
+			NumEnums:      4,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

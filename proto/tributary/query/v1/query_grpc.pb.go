@@ -23,22 +23,49 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	QueryService_Read_FullMethodName = "/tributary.query.v1.QueryService/Read"
+	QueryService_Read_FullMethodName           = "/tributary.query.v1.QueryService/Read"
+	QueryService_Query_FullMethodName          = "/tributary.query.v1.QueryService/Query"
+	QueryService_QueryRange_FullMethodName     = "/tributary.query.v1.QueryService/QueryRange"
+	QueryService_Series_FullMethodName         = "/tributary.query.v1.QueryService/Series"
+	QueryService_LabelNames_FullMethodName     = "/tributary.query.v1.QueryService/LabelNames"
+	QueryService_LabelValues_FullMethodName    = "/tributary.query.v1.QueryService/LabelValues"
+	QueryService_Metadata_FullMethodName       = "/tributary.query.v1.QueryService/Metadata"
+	QueryService_QueryExemplars_FullMethodName = "/tributary.query.v1.QueryService/QueryExemplars"
+	QueryService_SQL_FullMethodName            = "/tributary.query.v1.QueryService/SQL"
 )
 
 // QueryServiceClient is the client API for QueryService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// QueryService reads series. Every method that returns data streams: one header, any number of parts, one trailer.
+// QueryService reads series. Every method that returns data streams: one header, any number of parts, one trailer. After an
+// error the parts that came are not a result.
+//
+// Errors of every method: INVALID_ARGUMENT (the request is malformed; for PromQL this is Prometheus' bad_data),
+// FAILED_PRECONDITION with the reason EXECUTION in a google.rpc.ErrorInfo (the expression cannot be evaluated over this
+// data), NOT_FOUND (the table named in the request does not exist), PERMISSION_DENIED with TABLE_NOT_ALLOWED,
+// RESOURCE_EXHAUSTED (too many reads at once; with the reason RESULT_TOO_LARGE a limit that waiting does not move),
+// UNAVAILABLE (Timestream is away, throttles or refuses our credentials), UNIMPLEMENTED (the table is of a newer layout),
+// DEADLINE_EXCEEDED (--query.timeout or the request's own), CANCELLED.
 type QueryServiceClient interface {
-	// Read returns every series that matches, sorted by labels, each with its samples in [start_ms, end_ms].
-	//
-	// Errors: INVALID_ARGUMENT (a matcher or the range is malformed), NOT_FOUND (the table named in the request does not
-	// exist), RESOURCE_EXHAUSTED (more samples than --storage.remote.read-sample-limit, or more reads at once than
-	// --storage.remote.read-concurrent-limit), UNAVAILABLE (Timestream is away, throttles or refuses our credentials),
-	// DEADLINE_EXCEEDED. After an error the parts that came are not a result.
+	// Read returns every series that matches, sorted by labels, each with its samples in [start_ms, end_ms]: remote read.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
+	// Query evaluates a PromQL expression at one moment.
+	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryResponse], error)
+	// QueryRange evaluates a PromQL expression at every step of a range.
+	QueryRange(ctx context.Context, in *QueryRangeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryRangeResponse], error)
+	// Series returns the label sets of the series that have samples in a range, sorted, each once.
+	Series(ctx context.Context, in *SeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SeriesResponse], error)
+	// LabelNames returns the label names of the series that have samples in a range, sorted.
+	LabelNames(ctx context.Context, in *LabelNamesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LabelNamesResponse], error)
+	// LabelValues returns the values of one label of the series that have samples in a range, sorted.
+	LabelValues(ctx context.Context, in *LabelValuesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LabelValuesResponse], error)
+	// Metadata returns what is known of metrics: type, help and unit, sorted by name.
+	Metadata(ctx context.Context, in *MetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MetadataResponse], error)
+	// QueryExemplars returns the exemplars of every series that a selector of the expression matches, sorted by labels.
+	QueryExemplars(ctx context.Context, in *QueryExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryExemplarsResponse], error)
+	// SQL runs one read-only statement of Timestream's SQL: SELECT, WITH, SHOW or DESCRIBE.
+	SQL(ctx context.Context, in *SQLRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SQLResponse], error)
 }
 
 type queryServiceClient struct {
@@ -68,19 +95,190 @@ func (c *queryServiceClient) Read(ctx context.Context, in *ReadRequest, opts ...
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QueryService_ReadClient = grpc.ServerStreamingClient[ReadResponse]
 
+func (c *queryServiceClient) Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[1], QueryService_Query_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QueryRequest, QueryResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryClient = grpc.ServerStreamingClient[QueryResponse]
+
+func (c *queryServiceClient) QueryRange(ctx context.Context, in *QueryRangeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryRangeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[2], QueryService_QueryRange_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QueryRangeRequest, QueryRangeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryRangeClient = grpc.ServerStreamingClient[QueryRangeResponse]
+
+func (c *queryServiceClient) Series(ctx context.Context, in *SeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SeriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[3], QueryService_Series_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SeriesRequest, SeriesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_SeriesClient = grpc.ServerStreamingClient[SeriesResponse]
+
+func (c *queryServiceClient) LabelNames(ctx context.Context, in *LabelNamesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LabelNamesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[4], QueryService_LabelNames_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LabelNamesRequest, LabelNamesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_LabelNamesClient = grpc.ServerStreamingClient[LabelNamesResponse]
+
+func (c *queryServiceClient) LabelValues(ctx context.Context, in *LabelValuesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LabelValuesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[5], QueryService_LabelValues_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LabelValuesRequest, LabelValuesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_LabelValuesClient = grpc.ServerStreamingClient[LabelValuesResponse]
+
+func (c *queryServiceClient) Metadata(ctx context.Context, in *MetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MetadataResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[6], QueryService_Metadata_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[MetadataRequest, MetadataResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_MetadataClient = grpc.ServerStreamingClient[MetadataResponse]
+
+func (c *queryServiceClient) QueryExemplars(ctx context.Context, in *QueryExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryExemplarsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[7], QueryService_QueryExemplars_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QueryExemplarsRequest, QueryExemplarsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryExemplarsClient = grpc.ServerStreamingClient[QueryExemplarsResponse]
+
+func (c *queryServiceClient) SQL(ctx context.Context, in *SQLRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SQLResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[8], QueryService_SQL_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SQLRequest, SQLResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_SQLClient = grpc.ServerStreamingClient[SQLResponse]
+
 // QueryServiceServer is the server API for QueryService service.
 // All implementations must embed UnimplementedQueryServiceServer
 // for forward compatibility.
 //
-// QueryService reads series. Every method that returns data streams: one header, any number of parts, one trailer.
+// QueryService reads series. Every method that returns data streams: one header, any number of parts, one trailer. After an
+// error the parts that came are not a result.
+//
+// Errors of every method: INVALID_ARGUMENT (the request is malformed; for PromQL this is Prometheus' bad_data),
+// FAILED_PRECONDITION with the reason EXECUTION in a google.rpc.ErrorInfo (the expression cannot be evaluated over this
+// data), NOT_FOUND (the table named in the request does not exist), PERMISSION_DENIED with TABLE_NOT_ALLOWED,
+// RESOURCE_EXHAUSTED (too many reads at once; with the reason RESULT_TOO_LARGE a limit that waiting does not move),
+// UNAVAILABLE (Timestream is away, throttles or refuses our credentials), UNIMPLEMENTED (the table is of a newer layout),
+// DEADLINE_EXCEEDED (--query.timeout or the request's own), CANCELLED.
 type QueryServiceServer interface {
-	// Read returns every series that matches, sorted by labels, each with its samples in [start_ms, end_ms].
-	//
-	// Errors: INVALID_ARGUMENT (a matcher or the range is malformed), NOT_FOUND (the table named in the request does not
-	// exist), RESOURCE_EXHAUSTED (more samples than --storage.remote.read-sample-limit, or more reads at once than
-	// --storage.remote.read-concurrent-limit), UNAVAILABLE (Timestream is away, throttles or refuses our credentials),
-	// DEADLINE_EXCEEDED. After an error the parts that came are not a result.
+	// Read returns every series that matches, sorted by labels, each with its samples in [start_ms, end_ms]: remote read.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
+	// Query evaluates a PromQL expression at one moment.
+	Query(*QueryRequest, grpc.ServerStreamingServer[QueryResponse]) error
+	// QueryRange evaluates a PromQL expression at every step of a range.
+	QueryRange(*QueryRangeRequest, grpc.ServerStreamingServer[QueryRangeResponse]) error
+	// Series returns the label sets of the series that have samples in a range, sorted, each once.
+	Series(*SeriesRequest, grpc.ServerStreamingServer[SeriesResponse]) error
+	// LabelNames returns the label names of the series that have samples in a range, sorted.
+	LabelNames(*LabelNamesRequest, grpc.ServerStreamingServer[LabelNamesResponse]) error
+	// LabelValues returns the values of one label of the series that have samples in a range, sorted.
+	LabelValues(*LabelValuesRequest, grpc.ServerStreamingServer[LabelValuesResponse]) error
+	// Metadata returns what is known of metrics: type, help and unit, sorted by name.
+	Metadata(*MetadataRequest, grpc.ServerStreamingServer[MetadataResponse]) error
+	// QueryExemplars returns the exemplars of every series that a selector of the expression matches, sorted by labels.
+	QueryExemplars(*QueryExemplarsRequest, grpc.ServerStreamingServer[QueryExemplarsResponse]) error
+	// SQL runs one read-only statement of Timestream's SQL: SELECT, WITH, SHOW or DESCRIBE.
+	SQL(*SQLRequest, grpc.ServerStreamingServer[SQLResponse]) error
 	mustEmbedUnimplementedQueryServiceServer()
 }
 
@@ -93,6 +291,30 @@ type UnimplementedQueryServiceServer struct{}
 
 func (UnimplementedQueryServiceServer) Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error {
 	return status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedQueryServiceServer) Query(*QueryRequest, grpc.ServerStreamingServer[QueryResponse]) error {
+	return status.Error(codes.Unimplemented, "method Query not implemented")
+}
+func (UnimplementedQueryServiceServer) QueryRange(*QueryRangeRequest, grpc.ServerStreamingServer[QueryRangeResponse]) error {
+	return status.Error(codes.Unimplemented, "method QueryRange not implemented")
+}
+func (UnimplementedQueryServiceServer) Series(*SeriesRequest, grpc.ServerStreamingServer[SeriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Series not implemented")
+}
+func (UnimplementedQueryServiceServer) LabelNames(*LabelNamesRequest, grpc.ServerStreamingServer[LabelNamesResponse]) error {
+	return status.Error(codes.Unimplemented, "method LabelNames not implemented")
+}
+func (UnimplementedQueryServiceServer) LabelValues(*LabelValuesRequest, grpc.ServerStreamingServer[LabelValuesResponse]) error {
+	return status.Error(codes.Unimplemented, "method LabelValues not implemented")
+}
+func (UnimplementedQueryServiceServer) Metadata(*MetadataRequest, grpc.ServerStreamingServer[MetadataResponse]) error {
+	return status.Error(codes.Unimplemented, "method Metadata not implemented")
+}
+func (UnimplementedQueryServiceServer) QueryExemplars(*QueryExemplarsRequest, grpc.ServerStreamingServer[QueryExemplarsResponse]) error {
+	return status.Error(codes.Unimplemented, "method QueryExemplars not implemented")
+}
+func (UnimplementedQueryServiceServer) SQL(*SQLRequest, grpc.ServerStreamingServer[SQLResponse]) error {
+	return status.Error(codes.Unimplemented, "method SQL not implemented")
 }
 func (UnimplementedQueryServiceServer) mustEmbedUnimplementedQueryServiceServer() {}
 func (UnimplementedQueryServiceServer) testEmbeddedByValue()                      {}
@@ -126,6 +348,94 @@ func _QueryService_Read_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QueryService_ReadServer = grpc.ServerStreamingServer[ReadResponse]
 
+func _QueryService_Query_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QueryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).Query(m, &grpc.GenericServerStream[QueryRequest, QueryResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryServer = grpc.ServerStreamingServer[QueryResponse]
+
+func _QueryService_QueryRange_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QueryRangeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).QueryRange(m, &grpc.GenericServerStream[QueryRangeRequest, QueryRangeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryRangeServer = grpc.ServerStreamingServer[QueryRangeResponse]
+
+func _QueryService_Series_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SeriesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).Series(m, &grpc.GenericServerStream[SeriesRequest, SeriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_SeriesServer = grpc.ServerStreamingServer[SeriesResponse]
+
+func _QueryService_LabelNames_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(LabelNamesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).LabelNames(m, &grpc.GenericServerStream[LabelNamesRequest, LabelNamesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_LabelNamesServer = grpc.ServerStreamingServer[LabelNamesResponse]
+
+func _QueryService_LabelValues_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(LabelValuesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).LabelValues(m, &grpc.GenericServerStream[LabelValuesRequest, LabelValuesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_LabelValuesServer = grpc.ServerStreamingServer[LabelValuesResponse]
+
+func _QueryService_Metadata_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(MetadataRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).Metadata(m, &grpc.GenericServerStream[MetadataRequest, MetadataResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_MetadataServer = grpc.ServerStreamingServer[MetadataResponse]
+
+func _QueryService_QueryExemplars_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QueryExemplarsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).QueryExemplars(m, &grpc.GenericServerStream[QueryExemplarsRequest, QueryExemplarsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryExemplarsServer = grpc.ServerStreamingServer[QueryExemplarsResponse]
+
+func _QueryService_SQL_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SQLRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).SQL(m, &grpc.GenericServerStream[SQLRequest, SQLResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_SQLServer = grpc.ServerStreamingServer[SQLResponse]
+
 // QueryService_ServiceDesc is the grpc.ServiceDesc for QueryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -137,6 +447,46 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Read",
 			Handler:       _QueryService_Read_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Query",
+			Handler:       _QueryService_Query_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "QueryRange",
+			Handler:       _QueryService_QueryRange_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Series",
+			Handler:       _QueryService_Series_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "LabelNames",
+			Handler:       _QueryService_LabelNames_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "LabelValues",
+			Handler:       _QueryService_LabelValues_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Metadata",
+			Handler:       _QueryService_Metadata_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "QueryExemplars",
+			Handler:       _QueryService_QueryExemplars_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SQL",
+			Handler:       _QueryService_SQL_Handler,
 			ServerStreams: true,
 		},
 	},
