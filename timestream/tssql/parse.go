@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxDepth bounds how deep expressions and queries nest. A chain of one of AND and OR counts as one level, because planners
+// maxDepth bounds how deep expressions and queries nest. A chain of one of AND, OR and || counts as one level, because planners
 // write long ones. The service's own bound is not documented.
 const maxDepth = 400
 

@@ -375,7 +375,7 @@ func (p *parser) typeName() string {
 	return b.String()
 }
 
-// exprDepth returns how many levels e has; a chain of one of AND and OR is one level.
+// exprDepth returns how many levels e has; a chain of one of AND, OR and || is one level.
 func exprDepth(e Expr) int {
 	d := 0
 	deeper := func(es ...Expr) {
@@ -387,7 +387,7 @@ func exprDepth(e Expr) int {
 	}
 	switch e := e.(type) {
 	case *Binary:
-		if e.Op == "AND" || e.Op == "OR" {
+		if e.Op == "AND" || e.Op == "OR" || e.Op == "||" {
 			var l Expr = e
 			for {
 				b, ok := l.(*Binary)

@@ -124,14 +124,8 @@ func (b *binder) expr(e tssql.Expr) bound {
 }
 
 func (b *binder) node(e tssql.Expr) bound {
-	if b.group != nil && b.inAggregate == "" {
-		if c, ok := e.(*tssql.Column); !ok || !b.namesOutput(c) {
-			for _, k := range b.group.keys {
-				if b.same(k.expr, e) {
-					return k.out
-				}
-			}
-		}
+	if k := b.key(e); k != nil {
+		return k.out
 	}
 	switch e := e.(type) {
 	case *tssql.Column:
@@ -182,6 +176,22 @@ func (b *binder) node(e tssql.Expr) bound {
 	}
 	fail(e.Position(), "This kind of expression is not supported")
 	return bound{}
+}
+
+// key returns the key of the group that e is, nil for other expressions.
+func (b *binder) key(e tssql.Expr) *groupKey {
+	if b.group == nil || b.inAggregate != "" {
+		return nil
+	}
+	if c, ok := e.(*tssql.Column); ok && b.namesOutput(c) {
+		return nil
+	}
+	for i := range b.group.keys {
+		if b.same(b.group.keys[i].expr, e) {
+			return &b.group.keys[i]
+		}
+	}
+	return nil
 }
 
 // lookup finds a column of the source by name; a name is matched as it is written.
@@ -359,23 +369,54 @@ func (b *binder) binary(e *tssql.Binary) bound {
 		}
 		return compare(e.Op, coerce(l, t, e.L.Position()), coerce(r, t, e.R.Position()))
 	case "||":
-		l, r := b.expr(e.L), b.expr(e.R)
-		if !textual(l) || !textual(r) {
-			fail(e.Pos, "'||' cannot be applied to %s, %s", l.typ, r.typ)
-		}
-		return concat(coerce(l, ScalarOf(Varchar), e.Pos), coerce(r, ScalarOf(Varchar), e.Pos))
+		return b.joined(e)
 	}
 	return arithmetic(e.Pos, e.Op, b.expr(e.L), b.expr(e.R))
 }
 
 func textual(x bound) bool { return x.typ.isScalar(Varchar) || x.typ.isScalar(Unknown) }
 
-func concat(xs ...bound) bound {
-	parts := make([]string, len(xs))
-	for i, x := range xs {
-		parts[i] = x.sql
+// joined binds a || b || c. Keys that order series are as long as a table has columns, so the chain is bound in one step; a part
+// from its start may be a key of the group.
+func (b *binder) joined(e *tssql.Binary) bound {
+	chain := []*tssql.Binary{e}
+	var left tssql.Expr = e.L
+	for {
+		l, ok := left.(*tssql.Binary)
+		if !ok || l.Op != "||" || b.key(l) != nil {
+			break
+		}
+		chain = append(chain, l)
+		left = l.L
 	}
-	return bound{sql: "(" + strings.Join(parts, " || ") + ")", typ: ScalarOf(Varchar)}
+	operands := []bound{b.expr(left)}
+	total := len(operands[0].sql)
+	for i := len(chain) - 1; i >= 0; i-- {
+		l, r := operands[len(operands)-1], b.expr(chain[i].R)
+		if !textual(l) || !textual(r) {
+			fail(chain[i].Pos, "'||' cannot be applied to %s, %s", l.typ, r.typ)
+		}
+		if total += len(r.sql); total > b.co.maxSQL {
+			fail(e.Pos, "expression is too large")
+		}
+		operands = append(operands, r)
+	}
+	for i := range operands {
+		operands[i] = coerce(operands[i], ScalarOf(Varchar), e.Pos)
+	}
+	return concat(operands...)
+}
+
+// concat joins texts. It is printed as a tree of little depth, which DuckDB bounds.
+func concat(xs ...bound) bound {
+	if len(xs) == 1 {
+		return xs[0]
+	}
+	half := len(xs) / 2
+	if len(xs) <= 8 {
+		half = len(xs) - 1
+	}
+	return bound{sql: "(" + concat(xs[:half]...).sql + " || " + concat(xs[half:]...).sql + ")", typ: ScalarOf(Varchar)}
 }
 
 // logical prints a chain of AND or OR flat: planners write thousands of operands, and DuckDB bounds the depth.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
@@ -236,6 +237,8 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 		return fromEpoch(1)
 	case "from_iso8601_timestamp":
 		return fromISO8601
+	case "chr":
+		return chr
 	case "regexp_like":
 		return regexpLike
 	case "substr", "substring":
@@ -307,6 +310,22 @@ func fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
 		}
 		return bound{sql: "(" + x.sql + " * " + constant(Bigint, unit).sql + ")", typ: ScalarOf(Timestamp)}
 	}
+}
+
+// chr is the character of a code point.
+func chr(c *tssql.Call, args []bound) bound {
+	if len(args) != 1 || !coercible(args[0].typ, ScalarOf(Bigint)) {
+		mismatch(c, args, "chr(bigint)")
+	}
+	x := coerce(args[0], ScalarOf(Bigint), c.Pos)
+	if v, ok := x.k.(int64); ok {
+		if v < 0 || v > utf8.MaxRune || !utf8.ValidRune(rune(v)) {
+			fail(c.Args[0].Position(), "Not a valid Unicode code point: %d", v)
+		}
+		return constant(Varchar, string(rune(v)))
+	}
+	return bound{sql: "(CASE WHEN " + x.sql + " BETWEEN 0 AND 55295 OR " + x.sql + " BETWEEN 57344 AND 1114111 THEN chr(CAST(" + x.sql +
+		" AS INTEGER)) WHEN " + x.sql + " IS NOT NULL THEN error('Not a valid Unicode code point') END)", typ: ScalarOf(Varchar)}
 }
 
 func fromISO8601(c *tssql.Call, args []bound) bound {

@@ -315,7 +315,7 @@ func findAggregate(e tssql.Expr) *tssql.Call {
 	return nil
 }
 
-// children yields the operands of an expression; those of a chain of one of AND and OR all at once.
+// children yields the operands of an expression; those of a chain of one of AND, OR and || all at once.
 func children(e tssql.Expr) func(yield func(tssql.Expr) bool) {
 	var list []tssql.Expr
 	add := func(es ...tssql.Expr) {
@@ -327,7 +327,7 @@ func children(e tssql.Expr) func(yield func(tssql.Expr) bool) {
 	}
 	switch e := e.(type) {
 	case *tssql.Binary:
-		if e.Op == "AND" || e.Op == "OR" {
+		if e.Op == "AND" || e.Op == "OR" || e.Op == "||" {
 			list = chain(e)
 		} else {
 			add(e.L, e.R)
@@ -363,7 +363,7 @@ func children(e tssql.Expr) func(yield func(tssql.Expr) bool) {
 	}
 }
 
-// chain returns the operands of a AND b AND c (or OR) in order.
+// chain returns the operands of a AND b AND c (or OR, or ||) in order.
 func chain(e *tssql.Binary) []tssql.Expr {
 	var reversed []tssql.Expr
 	var left tssql.Expr = e
