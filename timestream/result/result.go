@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package result is the rows of a query as one who reads many samples wants them: times and values as numbers, texts
-// without a copy of each. Whether they come out of the JSON of a page or out of a database in the same process is left
-// to those who make them, and what they mean to those who read them.
+// without a copy of each, and how those texts that are times and numbers are read. Whether rows come out of the JSON of a
+// page or out of a database in the same process is left to those who make them, and what they mean to those who read them.
 package result
 
 // Kind is what a column of a result holds.
