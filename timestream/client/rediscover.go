@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
@@ -47,6 +48,7 @@ func (w *Writer) rediscover(c *timestreamwrite.Client, err error) {
 // Querier is the same for queries.
 type Querier struct {
 	client atomic.Pointer[timestreamquery.Client]
+	pages  sync.Pool // of *Page
 }
 
 // NewQuerier returns a querier that begins with c.
