@@ -1487,8 +1487,12 @@ type QueryStats struct {
 	PeakSamples int64 `protobuf:"varint,3,opt,name=peak_samples,json=peakSamples,proto3" json:"peak_samples,omitempty"`
 	// Samples that were looked at for each step, with QUERY_STATS_LEVEL_PER_STEP.
 	TotalQueryableSamplesPerStep []*StepSamples `protobuf:"bytes,4,rep,name=total_queryable_samples_per_step,json=totalQueryableSamplesPerStep,proto3" json:"total_queryable_samples_per_step,omitempty"`
-	unknownFields                protoimpl.UnknownFields
-	sizeCache                    protoimpl.SizeCache
+	// Samples that were read: of the windows of a range query only what the window before did not have.
+	SamplesRead int64 `protobuf:"varint,5,opt,name=samples_read,json=samplesRead,proto3" json:"samples_read,omitempty"`
+	// Samples that were read for each step, with QUERY_STATS_LEVEL_PER_STEP.
+	SamplesReadPerStep []*StepSamples `protobuf:"bytes,6,rep,name=samples_read_per_step,json=samplesReadPerStep,proto3" json:"samples_read_per_step,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *QueryStats) Reset() {
@@ -1545,6 +1549,20 @@ func (x *QueryStats) GetPeakSamples() int64 {
 func (x *QueryStats) GetTotalQueryableSamplesPerStep() []*StepSamples {
 	if x != nil {
 		return x.TotalQueryableSamplesPerStep
+	}
+	return nil
+}
+
+func (x *QueryStats) GetSamplesRead() int64 {
+	if x != nil {
+		return x.SamplesRead
+	}
+	return 0
+}
+
+func (x *QueryStats) GetSamplesReadPerStep() []*StepSamples {
+	if x != nil {
+		return x.SamplesReadPerStep
 	}
 	return nil
 }
@@ -3742,13 +3760,15 @@ const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x12\x14\n" +
 	"\x05infos\x18\x02 \x03(\tR\x05infos\x124\n" +
 	"\x05stats\x18\x03 \x01(\v2\x1e.tributary.query.v1.QueryStatsR\x05stats\x121\n" +
-	"\x04read\x18\x04 \x01(\v2\x1d.tributary.query.v1.ReadStatsR\x04read\"\xf0\x02\n" +
+	"\x04read\x18\x04 \x01(\v2\x1d.tributary.query.v1.ReadStatsR\x04read\"\xe7\x03\n" +
 	"\n" +
 	"QueryStats\x12[\n" +
 	"\x0ftimings_seconds\x18\x01 \x03(\v22.tributary.query.v1.QueryStats.TimingsSecondsEntryR\x0etimingsSeconds\x126\n" +
 	"\x17total_queryable_samples\x18\x02 \x01(\x03R\x15totalQueryableSamples\x12!\n" +
 	"\fpeak_samples\x18\x03 \x01(\x03R\vpeakSamples\x12g\n" +
-	" total_queryable_samples_per_step\x18\x04 \x03(\v2\x1f.tributary.query.v1.StepSamplesR\x1ctotalQueryableSamplesPerStep\x1aA\n" +
+	" total_queryable_samples_per_step\x18\x04 \x03(\v2\x1f.tributary.query.v1.StepSamplesR\x1ctotalQueryableSamplesPerStep\x12!\n" +
+	"\fsamples_read\x18\x05 \x01(\x03R\vsamplesRead\x12R\n" +
+	"\x15samples_read_per_step\x18\x06 \x03(\v2\x1f.tributary.query.v1.StepSamplesR\x12samplesReadPerStep\x1aA\n" +
 	"\x13TimingsSecondsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"@\n" +
@@ -3996,72 +4016,73 @@ var file_tributary_query_v1_query_proto_depIdxs = []int32{
 	12, // 19: tributary.query.v1.QueryTrailer.read:type_name -> tributary.query.v1.ReadStats
 	51, // 20: tributary.query.v1.QueryStats.timings_seconds:type_name -> tributary.query.v1.QueryStats.TimingsSecondsEntry
 	22, // 21: tributary.query.v1.QueryStats.total_queryable_samples_per_step:type_name -> tributary.query.v1.StepSamples
-	16, // 22: tributary.query.v1.QueryResponse.header:type_name -> tributary.query.v1.QueryHeader
-	17, // 23: tributary.query.v1.QueryResponse.series:type_name -> tributary.query.v1.QuerySeries
-	18, // 24: tributary.query.v1.QueryResponse.scalar:type_name -> tributary.query.v1.ScalarValue
-	19, // 25: tributary.query.v1.QueryResponse.string:type_name -> tributary.query.v1.StringValue
-	20, // 26: tributary.query.v1.QueryResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
-	16, // 27: tributary.query.v1.QueryRangeResponse.header:type_name -> tributary.query.v1.QueryHeader
-	17, // 28: tributary.query.v1.QueryRangeResponse.series:type_name -> tributary.query.v1.QuerySeries
-	20, // 29: tributary.query.v1.QueryRangeResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
-	5,  // 30: tributary.query.v1.Selector.matchers:type_name -> tributary.query.v1.LabelMatcher
-	25, // 31: tributary.query.v1.Scope.selectors:type_name -> tributary.query.v1.Selector
-	12, // 32: tributary.query.v1.ListTrailer.stats:type_name -> tributary.query.v1.ReadStats
-	29, // 33: tributary.query.v1.LabelSet.labels:type_name -> tributary.query.v1.Label
-	4,  // 34: tributary.query.v1.SeriesRequest.destination:type_name -> tributary.query.v1.Destination
-	26, // 35: tributary.query.v1.SeriesRequest.scope:type_name -> tributary.query.v1.Scope
-	27, // 36: tributary.query.v1.SeriesResponse.header:type_name -> tributary.query.v1.ListHeader
-	33, // 37: tributary.query.v1.SeriesResponse.series:type_name -> tributary.query.v1.LabelSets
-	28, // 38: tributary.query.v1.SeriesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
-	30, // 39: tributary.query.v1.LabelSets.label_sets:type_name -> tributary.query.v1.LabelSet
-	4,  // 40: tributary.query.v1.LabelNamesRequest.destination:type_name -> tributary.query.v1.Destination
-	26, // 41: tributary.query.v1.LabelNamesRequest.scope:type_name -> tributary.query.v1.Scope
-	27, // 42: tributary.query.v1.LabelNamesResponse.header:type_name -> tributary.query.v1.ListHeader
-	38, // 43: tributary.query.v1.LabelNamesResponse.names:type_name -> tributary.query.v1.Names
-	28, // 44: tributary.query.v1.LabelNamesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
-	4,  // 45: tributary.query.v1.LabelValuesRequest.destination:type_name -> tributary.query.v1.Destination
-	26, // 46: tributary.query.v1.LabelValuesRequest.scope:type_name -> tributary.query.v1.Scope
-	27, // 47: tributary.query.v1.LabelValuesResponse.header:type_name -> tributary.query.v1.ListHeader
-	38, // 48: tributary.query.v1.LabelValuesResponse.values:type_name -> tributary.query.v1.Names
-	28, // 49: tributary.query.v1.LabelValuesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
-	4,  // 50: tributary.query.v1.MetadataRequest.destination:type_name -> tributary.query.v1.Destination
-	27, // 51: tributary.query.v1.MetadataResponse.header:type_name -> tributary.query.v1.ListHeader
-	41, // 52: tributary.query.v1.MetadataResponse.metric:type_name -> tributary.query.v1.MetricMetadata
-	28, // 53: tributary.query.v1.MetadataResponse.trailer:type_name -> tributary.query.v1.ListTrailer
-	42, // 54: tributary.query.v1.MetricMetadata.entries:type_name -> tributary.query.v1.MetadataEntry
-	4,  // 55: tributary.query.v1.QueryExemplarsRequest.destination:type_name -> tributary.query.v1.Destination
-	27, // 56: tributary.query.v1.QueryExemplarsResponse.header:type_name -> tributary.query.v1.ListHeader
-	28, // 57: tributary.query.v1.QueryExemplarsResponse.trailer:type_name -> tributary.query.v1.ListTrailer
-	52, // 58: tributary.query.v1.SQLRequest.timeout:type_name -> google.protobuf.Duration
-	47, // 59: tributary.query.v1.SQLResponse.header:type_name -> tributary.query.v1.SQLHeader
-	49, // 60: tributary.query.v1.SQLResponse.rows:type_name -> tributary.query.v1.SQLRows
-	50, // 61: tributary.query.v1.SQLResponse.trailer:type_name -> tributary.query.v1.SQLTrailer
-	48, // 62: tributary.query.v1.SQLHeader.columns:type_name -> tributary.query.v1.SQLColumn
-	53, // 63: tributary.query.v1.SQLRows.rows:type_name -> google.protobuf.ListValue
-	12, // 64: tributary.query.v1.SQLTrailer.stats:type_name -> tributary.query.v1.ReadStats
-	7,  // 65: tributary.query.v1.QueryService.Read:input_type -> tributary.query.v1.ReadRequest
-	14, // 66: tributary.query.v1.QueryService.Query:input_type -> tributary.query.v1.QueryRequest
-	15, // 67: tributary.query.v1.QueryService.QueryRange:input_type -> tributary.query.v1.QueryRangeRequest
-	31, // 68: tributary.query.v1.QueryService.Series:input_type -> tributary.query.v1.SeriesRequest
-	34, // 69: tributary.query.v1.QueryService.LabelNames:input_type -> tributary.query.v1.LabelNamesRequest
-	36, // 70: tributary.query.v1.QueryService.LabelValues:input_type -> tributary.query.v1.LabelValuesRequest
-	39, // 71: tributary.query.v1.QueryService.Metadata:input_type -> tributary.query.v1.MetadataRequest
-	43, // 72: tributary.query.v1.QueryService.QueryExemplars:input_type -> tributary.query.v1.QueryExemplarsRequest
-	45, // 73: tributary.query.v1.QueryService.SQL:input_type -> tributary.query.v1.SQLRequest
-	8,  // 74: tributary.query.v1.QueryService.Read:output_type -> tributary.query.v1.ReadResponse
-	23, // 75: tributary.query.v1.QueryService.Query:output_type -> tributary.query.v1.QueryResponse
-	24, // 76: tributary.query.v1.QueryService.QueryRange:output_type -> tributary.query.v1.QueryRangeResponse
-	32, // 77: tributary.query.v1.QueryService.Series:output_type -> tributary.query.v1.SeriesResponse
-	35, // 78: tributary.query.v1.QueryService.LabelNames:output_type -> tributary.query.v1.LabelNamesResponse
-	37, // 79: tributary.query.v1.QueryService.LabelValues:output_type -> tributary.query.v1.LabelValuesResponse
-	40, // 80: tributary.query.v1.QueryService.Metadata:output_type -> tributary.query.v1.MetadataResponse
-	44, // 81: tributary.query.v1.QueryService.QueryExemplars:output_type -> tributary.query.v1.QueryExemplarsResponse
-	46, // 82: tributary.query.v1.QueryService.SQL:output_type -> tributary.query.v1.SQLResponse
-	74, // [74:83] is the sub-list for method output_type
-	65, // [65:74] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	22, // 22: tributary.query.v1.QueryStats.samples_read_per_step:type_name -> tributary.query.v1.StepSamples
+	16, // 23: tributary.query.v1.QueryResponse.header:type_name -> tributary.query.v1.QueryHeader
+	17, // 24: tributary.query.v1.QueryResponse.series:type_name -> tributary.query.v1.QuerySeries
+	18, // 25: tributary.query.v1.QueryResponse.scalar:type_name -> tributary.query.v1.ScalarValue
+	19, // 26: tributary.query.v1.QueryResponse.string:type_name -> tributary.query.v1.StringValue
+	20, // 27: tributary.query.v1.QueryResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
+	16, // 28: tributary.query.v1.QueryRangeResponse.header:type_name -> tributary.query.v1.QueryHeader
+	17, // 29: tributary.query.v1.QueryRangeResponse.series:type_name -> tributary.query.v1.QuerySeries
+	20, // 30: tributary.query.v1.QueryRangeResponse.trailer:type_name -> tributary.query.v1.QueryTrailer
+	5,  // 31: tributary.query.v1.Selector.matchers:type_name -> tributary.query.v1.LabelMatcher
+	25, // 32: tributary.query.v1.Scope.selectors:type_name -> tributary.query.v1.Selector
+	12, // 33: tributary.query.v1.ListTrailer.stats:type_name -> tributary.query.v1.ReadStats
+	29, // 34: tributary.query.v1.LabelSet.labels:type_name -> tributary.query.v1.Label
+	4,  // 35: tributary.query.v1.SeriesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 36: tributary.query.v1.SeriesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 37: tributary.query.v1.SeriesResponse.header:type_name -> tributary.query.v1.ListHeader
+	33, // 38: tributary.query.v1.SeriesResponse.series:type_name -> tributary.query.v1.LabelSets
+	28, // 39: tributary.query.v1.SeriesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	30, // 40: tributary.query.v1.LabelSets.label_sets:type_name -> tributary.query.v1.LabelSet
+	4,  // 41: tributary.query.v1.LabelNamesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 42: tributary.query.v1.LabelNamesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 43: tributary.query.v1.LabelNamesResponse.header:type_name -> tributary.query.v1.ListHeader
+	38, // 44: tributary.query.v1.LabelNamesResponse.names:type_name -> tributary.query.v1.Names
+	28, // 45: tributary.query.v1.LabelNamesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	4,  // 46: tributary.query.v1.LabelValuesRequest.destination:type_name -> tributary.query.v1.Destination
+	26, // 47: tributary.query.v1.LabelValuesRequest.scope:type_name -> tributary.query.v1.Scope
+	27, // 48: tributary.query.v1.LabelValuesResponse.header:type_name -> tributary.query.v1.ListHeader
+	38, // 49: tributary.query.v1.LabelValuesResponse.values:type_name -> tributary.query.v1.Names
+	28, // 50: tributary.query.v1.LabelValuesResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	4,  // 51: tributary.query.v1.MetadataRequest.destination:type_name -> tributary.query.v1.Destination
+	27, // 52: tributary.query.v1.MetadataResponse.header:type_name -> tributary.query.v1.ListHeader
+	41, // 53: tributary.query.v1.MetadataResponse.metric:type_name -> tributary.query.v1.MetricMetadata
+	28, // 54: tributary.query.v1.MetadataResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	42, // 55: tributary.query.v1.MetricMetadata.entries:type_name -> tributary.query.v1.MetadataEntry
+	4,  // 56: tributary.query.v1.QueryExemplarsRequest.destination:type_name -> tributary.query.v1.Destination
+	27, // 57: tributary.query.v1.QueryExemplarsResponse.header:type_name -> tributary.query.v1.ListHeader
+	28, // 58: tributary.query.v1.QueryExemplarsResponse.trailer:type_name -> tributary.query.v1.ListTrailer
+	52, // 59: tributary.query.v1.SQLRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 60: tributary.query.v1.SQLResponse.header:type_name -> tributary.query.v1.SQLHeader
+	49, // 61: tributary.query.v1.SQLResponse.rows:type_name -> tributary.query.v1.SQLRows
+	50, // 62: tributary.query.v1.SQLResponse.trailer:type_name -> tributary.query.v1.SQLTrailer
+	48, // 63: tributary.query.v1.SQLHeader.columns:type_name -> tributary.query.v1.SQLColumn
+	53, // 64: tributary.query.v1.SQLRows.rows:type_name -> google.protobuf.ListValue
+	12, // 65: tributary.query.v1.SQLTrailer.stats:type_name -> tributary.query.v1.ReadStats
+	7,  // 66: tributary.query.v1.QueryService.Read:input_type -> tributary.query.v1.ReadRequest
+	14, // 67: tributary.query.v1.QueryService.Query:input_type -> tributary.query.v1.QueryRequest
+	15, // 68: tributary.query.v1.QueryService.QueryRange:input_type -> tributary.query.v1.QueryRangeRequest
+	31, // 69: tributary.query.v1.QueryService.Series:input_type -> tributary.query.v1.SeriesRequest
+	34, // 70: tributary.query.v1.QueryService.LabelNames:input_type -> tributary.query.v1.LabelNamesRequest
+	36, // 71: tributary.query.v1.QueryService.LabelValues:input_type -> tributary.query.v1.LabelValuesRequest
+	39, // 72: tributary.query.v1.QueryService.Metadata:input_type -> tributary.query.v1.MetadataRequest
+	43, // 73: tributary.query.v1.QueryService.QueryExemplars:input_type -> tributary.query.v1.QueryExemplarsRequest
+	45, // 74: tributary.query.v1.QueryService.SQL:input_type -> tributary.query.v1.SQLRequest
+	8,  // 75: tributary.query.v1.QueryService.Read:output_type -> tributary.query.v1.ReadResponse
+	23, // 76: tributary.query.v1.QueryService.Query:output_type -> tributary.query.v1.QueryResponse
+	24, // 77: tributary.query.v1.QueryService.QueryRange:output_type -> tributary.query.v1.QueryRangeResponse
+	32, // 78: tributary.query.v1.QueryService.Series:output_type -> tributary.query.v1.SeriesResponse
+	35, // 79: tributary.query.v1.QueryService.LabelNames:output_type -> tributary.query.v1.LabelNamesResponse
+	37, // 80: tributary.query.v1.QueryService.LabelValues:output_type -> tributary.query.v1.LabelValuesResponse
+	40, // 81: tributary.query.v1.QueryService.Metadata:output_type -> tributary.query.v1.MetadataResponse
+	44, // 82: tributary.query.v1.QueryService.QueryExemplars:output_type -> tributary.query.v1.QueryExemplarsResponse
+	46, // 83: tributary.query.v1.QueryService.SQL:output_type -> tributary.query.v1.SQLResponse
+	75, // [75:84] is the sub-list for method output_type
+	66, // [66:75] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_tributary_query_v1_query_proto_init() }
