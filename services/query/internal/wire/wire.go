@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire writes series as Prometheus' protocol buffers. It writes them by hand because the generated code of
-// prompb leaves out a value that equals zero, which -0 does, and needs a copy of every sample in a larger struct.
-// Histograms are written by promschema, for the first of these reasons.
+// Package wire writes series as Prometheus' protocol buffers of remote read: whole series of samples (TimeSeries), and
+// frames of chunks (ChunkEncoder). It writes messages by hand because the generated code of prompb leaves out a value that
+// equals zero, which -0 does, and needs a copy of every sample in a larger struct. Histograms of a TimeSeries are written by
+// promschema, for the first of these reasons; what is inside a chunk by Prometheus' own chunkenc. Framing and compression
+// are left to the gateway, sending to the service.
 package wire
 
 import (
@@ -19,6 +21,7 @@ import (
 )
 
 // Tags of prometheus.TimeSeries, prometheus.Label and prometheus.Sample: field number << 3 | wire type.
+// prometheus.ChunkedSeries has the tag of labels too.
 const (
 	seriesLabels  = 1<<3 | 2
 	seriesSamples = 2<<3 | 2
@@ -34,15 +37,24 @@ const typicalSampleBytes = 2 + 9 + 1 + 6
 
 // AppendTimeSeries appends the series as one serialised prometheus.TimeSeries.
 func AppendTimeSeries(dst []byte, s series.Series) []byte {
-	size := len(s.Samples) * typicalSampleBytes
-	s.Labels.Range(func(l labels.Label) { size += len(l.Name) + len(l.Value) + 8 })
-	dst = slices.Grow(dst, size)
-	s.Labels.Range(func(l labels.Label) {
+	return AppendSamples(AppendLabels(dst, s.Labels), s)
+}
+
+// AppendLabels appends the beginning of a serialised prometheus.TimeSeries. What AppendSamples appends after it, any number
+// of times, belongs to it.
+func AppendLabels(dst []byte, ls labels.Labels) []byte {
+	ls.Range(func(l labels.Label) {
 		dst = append(dst, seriesLabels)
 		dst = binary.AppendUvarint(dst, uint64(textSize(l.Name)+textSize(l.Value)))
 		dst = appendText(dst, labelName, l.Name)
 		dst = appendText(dst, labelValue, l.Value)
 	})
+	return dst
+}
+
+// AppendSamples appends the samples of a series, or of one piece of it.
+func AppendSamples(dst []byte, s series.Series) []byte {
+	dst = slices.Grow(dst, len(s.Samples)*typicalSampleBytes)
 	for _, p := range s.Samples {
 		value := math.Float64bits(p.V)
 		size := 0
