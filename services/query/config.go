@@ -38,6 +38,8 @@ type Config struct {
 	MaxSamples int64
 	// MaxConcurrent is how many reads run at once. Up to waitingPerRunning times as many wait for their turn.
 	MaxConcurrent int
+	// MaxFrameBytes ends a frame of chunks.
+	MaxFrameBytes flags.Bytes
 	// Timeout bounds one read, its wait included.
 	Timeout time.Duration
 	// MaxResultBytes bounds the memory of all results together.
@@ -59,6 +61,7 @@ func DefaultConfig() Config {
 		MaxRetries:       3,
 		MaxSamples:       50_000_000,
 		MaxConcurrent:    10,
+		MaxFrameBytes:    1 << 20,
 		Timeout:          2 * time.Minute,
 		MaxResultBytes:   1 << 30,
 		CatalogueRefresh: time.Minute,
@@ -87,8 +90,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 // rest in common: its destination and its listeners.
 func (c *Config) RegisterReadFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.MaxRetries, "max-retries", c.MaxRetries, "How often a call to Timestream that was throttled or not answered is made again. This is about reads; writes have flags of their own.")
-	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples, histograms included, that one read may return. 0: no limit.")
+	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples, histograms included, that one read may return, in both forms of an answer (Prometheus bounds samples only; here every one is paid for). 0: no limit.")
 	fs.IntVar(&c.MaxConcurrent, maxConcurrentFlag, c.MaxConcurrent, fmt.Sprintf("Reads that run at once. Up to %d times as many wait for their turn; further ones are refused.", waitingPerRunning))
+	fs.Var(&c.MaxFrameBytes, "storage.remote.read-max-bytes-in-frame", "When a frame of an answer in chunks ends: once its chunks have this many bytes. A series that takes more frames than one is several series to Prometheus, which has the same default and takes frames of up to 50MB.")
 	fs.DurationVar(&c.Timeout, timeoutFlag, c.Timeout, "Time for one read, waiting for its turn included.")
 	fs.Var(&c.MaxResultBytes, "query.max-result-bytes", "Memory for the results of all reads in flight (16 bytes a sample, histograms as they are, and labels). A read that goes beyond it fails.")
 	fs.DurationVar(&c.CatalogueMaxAge, "query.catalogue-max-age", c.CatalogueMaxAge, "How old the list of a table's columns may be that a result rests on. 0s: it is read (DESCRIBE, not metered) after each result, and the read runs again if a column has appeared: exact. Longer saves a call per read; but until then a label that is new to the table is missing from its series, and series that differ only in it are merged.")
@@ -114,6 +118,7 @@ func (c Config) Validate() error {
 		{"max-retries", int64(c.MaxRetries), 0},
 		{"storage.remote.read-sample-limit", c.MaxSamples, 0},
 		{maxConcurrentFlag, int64(c.MaxConcurrent), 1},
+		{"storage.remote.read-max-bytes-in-frame", int64(c.MaxFrameBytes), 1},
 		{"query.max-result-bytes", int64(c.MaxResultBytes), 1 << 20},
 	} {
 		if n.value < n.min {

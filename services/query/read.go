@@ -57,6 +57,11 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	}
 	defer s.gate.Leave()
 	header := &queryv1.ReadHeader{ResponseType: queryv1.ResponseType_RESPONSE_TYPE_SAMPLES}
+	var out seriesWriter = &sampleWriter{stream: stream, maxBytes: int(s.cfg.MaxResultBytes) / max(s.cfg.MaxConcurrent, 1), cfg: &s.cfg}
+	if req.GetResponseType() == queryv1.ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS {
+		header.ResponseType = req.GetResponseType()
+		out = &chunkWriter{stream: stream, encoder: wire.NewChunkEncoder(req.GetQueryIndex(), int(s.cfg.MaxFrameBytes))}
+	}
 	if err := stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_Header{Header: header}}); err != nil {
 		return err
 	}
@@ -76,15 +81,18 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// A buffer of its own: a connection inside the process may hand the message on as it is.
-		buf := wire.AppendTimeSeries(nil, x)
-		if err := stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_TimeSeries{TimeSeries: buf}}); err != nil {
+		if err := out.write(x); err != nil {
 			return err
 		}
-		nSeries++
+		if !x.Continued {
+			nSeries++
+		}
 		nSamples += uint64(len(x.Samples) + len(x.Histograms))
 	}
 	if err := set.Err(); err != nil {
+		return err
+	}
+	if err := out.finish(); err != nil {
 		return err
 	}
 	st := set.Stats()
@@ -114,7 +122,7 @@ func selection(req *queryv1.ReadRequest) (series.Selection, error) {
 		return none, status.Errorf(codes.InvalidArgument, format, args...)
 	}
 	switch req.GetResponseType() {
-	case queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED, queryv1.ResponseType_RESPONSE_TYPE_SAMPLES:
+	case queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED, queryv1.ResponseType_RESPONSE_TYPE_SAMPLES, queryv1.ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS:
 	default:
 		return bad("response_type %d is not known", req.GetResponseType())
 	}
