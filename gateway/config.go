@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tributary-project/tributary/gateway/internal/promapi"
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/tlsconfig"
@@ -44,6 +45,11 @@ type Config struct {
 	// answers of all reads are put together, compressed.
 	MaxReadResponseBytes, MaxReadBufferBytes flags.Bytes
 
+	// MaxFormBytes bounds the body of a form: the parameters of a PromQL request.
+	MaxFormBytes flags.Bytes
+	// CORSOrigin is a regular expression for the whole of an origin that browsers may read Prometheus' API from.
+	CORSOrigin string
+
 	// HealthInterval is how often the services behind the gateway are asked for their health.
 	HealthInterval time.Duration
 	// DrainDelay is how long a gateway that was asked to stop goes on as before, except that it says so in /-/ready, so
@@ -70,6 +76,8 @@ func DefaultConfig() Config {
 		ReadConcurrency:      4,
 		MaxReadResponseBytes: 256 << 20,
 		MaxReadBufferBytes:   256 << 20,
+		MaxFormBytes:         10 << 20, // what net/http lets a form have that nobody bounds, and so Prometheus
+		CORSOrigin:           ".*",
 		HealthInterval:       time.Second,
 		DrainTimeout:         30 * time.Second,
 	}
@@ -88,6 +96,8 @@ const (
 	maxReadQueriesFlag       = "read.max-queries"
 	maxReadResponseBytesFlag = "read.max-response-bytes"
 	maxReadBufferBytesFlag   = "read.max-buffer-bytes"
+	maxFormBytesFlag         = "web.max-form-bytes"
+	corsOriginFlag           = "web.cors.origin"
 )
 
 // RegisterFlags registers the flags with the present values as defaults.
@@ -105,7 +115,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.MaxReadQueries, maxReadQueriesFlag, c.MaxReadQueries, "How many queries one read request may hold. More are answered 400.")
 	fs.IntVar(&c.ReadConcurrency, "read.concurrency", c.ReadConcurrency, "How many queries of one read request run at once.")
 	fs.Var(&c.MaxReadResponseBytes, maxReadResponseBytesFlag, "Largest answer to a read request, decompressed. Larger ones are answered 400, as Prometheus does over its sample limit.")
-	fs.Var(&c.MaxReadBufferBytes, maxReadBufferBytesFlag, "Memory for the answers of all reads in flight, which are put together compressed. Reads beyond are answered 503. 0: no limit.")
+	fs.Var(&c.MaxReadBufferBytes, maxReadBufferBytesFlag, "Memory for the answers of all reads in flight: those of remote read are put together compressed, those of the Prometheus API are held back up to 1 MiB each. Remote reads beyond are answered 503. 0: no limit.")
+	fs.Var(&c.MaxFormBytes, maxFormBytesFlag, "Largest form that parameters of the Prometheus API may come in. Larger ones are answered 413. Parsed, a form counts four times against --web.max-inflight-bytes.")
+	fs.StringVar(&c.CORSOrigin, corsOriginFlag, c.CORSOrigin, "Regular expression for the origins that scripts in browsers may read the Prometheus API from. It is fully anchored. Example: 'https?://(domain1|domain2)\\.com'.")
 	fs.DurationVar(&c.HealthInterval, "backend.health-interval", c.HealthInterval, "How often the ingest and query services are asked for their health.")
 	fs.DurationVar(&c.DrainDelay, "web.drain-delay", c.DrainDelay, "How long to go on as before when asked to stop, while /-/ready already answers 503, so that a load balancer looks elsewhere first. Set it to the interval of the balancer's probe times its threshold.")
 	fs.DurationVar(&c.DrainTimeout, "web.drain-timeout", c.DrainTimeout, "How long HTTP requests in flight may take when the process stops.")
@@ -118,6 +130,9 @@ func (c Config) Validate() error {
 	if !strings.HasPrefix(c.TelemetryPath, "/") || strings.ContainsAny(c.TelemetryPath, "{} ") || c.TelemetryPath == "/" {
 		bad("--web.telemetry-path=%q: want a path such as /metrics", c.TelemetryPath)
 	}
+	if _, err := promapi.Origin(c.CORSOrigin); err != nil {
+		bad("--%s=%q: %w", corsOriginFlag, c.CORSOrigin, err)
+	}
 	const maxMessage = 1 << 30 // gRPC itself ends at 2 GiB
 	for _, b := range []struct {
 		flag     string
@@ -126,6 +141,7 @@ func (c Config) Validate() error {
 	}{
 		{maxRequestBytesFlag, c.MaxRequestBytes, 1, maxMessage},
 		{maxDecompressedBytesFlag, c.MaxDecompressedBytes, 1, maxMessage},
+		{maxFormBytesFlag, c.MaxFormBytes, 1, maxMessage},
 		{maxReadResponseBytesFlag, c.MaxReadResponseBytes, 1, 1 << 31}, // snappy's length ends at 4 GiB
 	} {
 		if b.value < b.min || b.value > b.max {

@@ -139,39 +139,103 @@ func (s jsonIngest) Write(ctx context.Context, req *ingestv1.WriteRequest) (*ing
 	return s.server.write(ctx, req, call.caller)
 }
 
-// jsonQuery is a client of the query service for calls that serveJSON has let in.
+// jsonQuery is a client of the query service for calls that serveJSON has let in. Each method waits for the first message
+// that is more than a header, so that a call which fails at once is answered with a status code instead of an error inside
+// a 200.
 type jsonQuery struct{ queryv1.QueryServiceClient }
 
-// Read implements queryv1.QueryServiceClient. It waits for the first message, so that a read which fails at once is
-// answered with a status code instead of an error inside a 200.
+var _ queryv1.QueryServiceClient = jsonQuery{}
+
+// Read implements queryv1.QueryServiceClient.
 func (q jsonQuery) Read(ctx context.Context, req *queryv1.ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.ReadResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	stream, err := q.QueryServiceClient.Read(ctx, req, opts...)
+	return peek(q.QueryServiceClient.Read(ctx, req, opts...))
+}
+
+// Query implements queryv1.QueryServiceClient.
+func (q jsonQuery) Query(ctx context.Context, req *queryv1.QueryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.Query(ctx, req, opts...))
+}
+
+// QueryRange implements queryv1.QueryServiceClient.
+func (q jsonQuery) QueryRange(ctx context.Context, req *queryv1.QueryRangeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryRangeResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.QueryRange(ctx, req, opts...))
+}
+
+// Series implements queryv1.QueryServiceClient.
+func (q jsonQuery) Series(ctx context.Context, req *queryv1.SeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.SeriesResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.Series(ctx, req, opts...))
+}
+
+// LabelNames implements queryv1.QueryServiceClient.
+func (q jsonQuery) LabelNames(ctx context.Context, req *queryv1.LabelNamesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.LabelNamesResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.LabelNames(ctx, req, opts...))
+}
+
+// LabelValues implements queryv1.QueryServiceClient.
+func (q jsonQuery) LabelValues(ctx context.Context, req *queryv1.LabelValuesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.LabelValuesResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.LabelValues(ctx, req, opts...))
+}
+
+// Metadata implements queryv1.QueryServiceClient.
+func (q jsonQuery) Metadata(ctx context.Context, req *queryv1.MetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.MetadataResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.Metadata(ctx, req, opts...))
+}
+
+// QueryExemplars implements queryv1.QueryServiceClient.
+func (q jsonQuery) QueryExemplars(ctx context.Context, req *queryv1.QueryExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryExemplarsResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.QueryExemplars(ctx, req, opts...))
+}
+
+// SQL implements queryv1.QueryServiceClient.
+func (q jsonQuery) SQL(ctx context.Context, req *queryv1.SQLRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.SQLResponse], error) {
+	req.CallerId = jsonCallOf(ctx).caller
+	return peek(q.QueryServiceClient.SQL(ctx, req, opts...))
+}
+
+// peek takes the header of a stream and the message after it.
+func peek[M any](stream grpc.ServerStreamingClient[M], err error) (grpc.ServerStreamingClient[M], error) {
 	if err != nil {
 		return nil, err
 	}
-	first, err := stream.Recv()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	out := &peekedStream[M]{ServerStreamingClient: stream}
+	for range 2 {
+		m, err := stream.Recv()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if err != nil {
+			out.err = err
+			break
+		}
+		out.taken = append(out.taken, m)
 	}
-	return &peekedStream{ServerStreamingClient: stream, first: first, err: err}, nil
+	return out, nil
 }
 
-// peekedStream is a stream whose first message was taken already.
-type peekedStream struct {
-	grpc.ServerStreamingClient[queryv1.ReadResponse]
-	first *queryv1.ReadResponse // nil once it was given out
-	err   error                 // io.EOF when there was no message
+// peekedStream is a stream whose first messages were taken already.
+type peekedStream[M any] struct {
+	grpc.ServerStreamingClient[M]
+	taken []*M
+	err   error // io.EOF when there were no more
 }
 
 // Recv implements grpc.ServerStreamingClient.
-func (s *peekedStream) Recv() (*queryv1.ReadResponse, error) {
+func (s *peekedStream[M]) Recv() (*M, error) {
+	if len(s.taken) > 0 {
+		m := s.taken[0]
+		s.taken = s.taken[1:]
+		return m, nil
+	}
 	if s.err != nil {
 		return nil, s.err
-	}
-	if m := s.first; m != nil {
-		s.first = nil
-		return m, nil
 	}
 	return s.ServerStreamingClient.Recv()
 }

@@ -75,24 +75,28 @@ func grpcError(err error) error {
 
 // queryServer is the query service as the gateway offers it: the one behind it, within the gateway's limits.
 type queryServer struct {
-	queryv1.UnimplementedQueryServiceServer
+	queryv1.UnsafeQueryServiceServer
 	client  queryv1.QueryServiceClient
 	gate    *fairgate.Gate
 	timeout time.Duration
 }
 
-// Read implements queryv1.QueryServiceServer. Messages are passed on one by one; the client's pace is the pace of the
-// stream behind.
-func (s *queryServer) Read(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
-	ticket, err := s.gate.Enter(grpcCaller(out.Context()), 0)
+// relay lets a call in and passes on its messages one by one; the client's pace is the pace of the stream behind. Who calls
+// is what the gateway saw, whatever the request says: callerID is the request's field for that.
+func relay[Q, M any](
+	s *queryServer, req *Q, callerID *string, out grpc.ServerStreamingServer[M],
+	call func(context.Context, *Q, ...grpc.CallOption) (grpc.ServerStreamingClient[M], error),
+) error {
+	caller := grpcCaller(out.Context())
+	ticket, err := s.gate.Enter(caller, 0)
 	if err != nil {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	defer ticket.Leave()
 	ctx, cancel := context.WithTimeout(out.Context(), s.timeout)
 	defer cancel()
-	req.CallerId = grpcCaller(ctx)
-	in, err := s.client.Read(ctx, req)
+	*callerID = caller
+	in, err := call(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -108,6 +112,51 @@ func (s *queryServer) Read(req *queryv1.ReadRequest, out grpc.ServerStreamingSer
 			return err
 		}
 	}
+}
+
+// Read implements queryv1.QueryServiceServer.
+func (s *queryServer) Read(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.Read)
+}
+
+// Query implements queryv1.QueryServiceServer.
+func (s *queryServer) Query(req *queryv1.QueryRequest, out grpc.ServerStreamingServer[queryv1.QueryResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.Query)
+}
+
+// QueryRange implements queryv1.QueryServiceServer.
+func (s *queryServer) QueryRange(req *queryv1.QueryRangeRequest, out grpc.ServerStreamingServer[queryv1.QueryRangeResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.QueryRange)
+}
+
+// Series implements queryv1.QueryServiceServer.
+func (s *queryServer) Series(req *queryv1.SeriesRequest, out grpc.ServerStreamingServer[queryv1.SeriesResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.Series)
+}
+
+// LabelNames implements queryv1.QueryServiceServer.
+func (s *queryServer) LabelNames(req *queryv1.LabelNamesRequest, out grpc.ServerStreamingServer[queryv1.LabelNamesResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.LabelNames)
+}
+
+// LabelValues implements queryv1.QueryServiceServer.
+func (s *queryServer) LabelValues(req *queryv1.LabelValuesRequest, out grpc.ServerStreamingServer[queryv1.LabelValuesResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.LabelValues)
+}
+
+// Metadata implements queryv1.QueryServiceServer.
+func (s *queryServer) Metadata(req *queryv1.MetadataRequest, out grpc.ServerStreamingServer[queryv1.MetadataResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.Metadata)
+}
+
+// QueryExemplars implements queryv1.QueryServiceServer.
+func (s *queryServer) QueryExemplars(req *queryv1.QueryExemplarsRequest, out grpc.ServerStreamingServer[queryv1.QueryExemplarsResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.QueryExemplars)
+}
+
+// SQL implements queryv1.QueryServiceServer.
+func (s *queryServer) SQL(req *queryv1.SQLRequest, out grpc.ServerStreamingServer[queryv1.SQLResponse]) error {
+	return relay(s, req, &req.CallerId, out, s.client.SQL)
 }
 
 // grpcCaller names who calls by gRPC.

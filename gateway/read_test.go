@@ -197,29 +197,38 @@ func TestReadResults(t *testing.T) {
 
 func TestReadNegotiation(t *testing.T) {
 	s := start(t, nil)
-	s.query.read = series(nil)
+	s.query.read = func(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+		return send(out, &queryv1.ReadResponse{Message: &queryv1.ReadResponse_Header{Header: &queryv1.ReadHeader{ResponseType: req.GetResponseType()}}}, trailer())
+	}
+	const samplesType, chunksType = "application/x-protobuf", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"
 	xor, samples := prompb.ReadRequest_STREAMED_XOR_CHUNKS, prompb.ReadRequest_SAMPLES
 	tests := []struct {
 		name     string
 		giveType string
 		give     []prompb.ReadRequest_ResponseType
 		want     int
+		wantType string
 	}{
-		{"no list", typeV1, nil, 200},
-		{"samples", typeV1, []prompb.ReadRequest_ResponseType{samples}, 200},
-		{"what Prometheus sends", typeV1, []prompb.ReadRequest_ResponseType{xor, samples}, 200},
-		{"only chunks", typeV1, []prompb.ReadRequest_ResponseType{xor}, 400},
-		{"only unknown", typeV1, []prompb.ReadRequest_ResponseType{42}, 400},
-		{"unknown and samples", typeV1, []prompb.ReadRequest_ResponseType{42, samples}, 200},
-		{"no type", "-", nil, 200},
-		{"what Thanos sends", "application/x-stream-protobuf", nil, 200},
-		{"json", "application/json", nil, 415},
+		{"no list", typeV1, nil, 200, samplesType},
+		{"samples", typeV1, []prompb.ReadRequest_ResponseType{samples}, 200, samplesType},
+		{"what Prometheus sends", typeV1, []prompb.ReadRequest_ResponseType{xor, samples}, 200, chunksType},
+		{"samples before chunks", typeV1, []prompb.ReadRequest_ResponseType{samples, xor}, 200, samplesType},
+		{"only chunks", typeV1, []prompb.ReadRequest_ResponseType{xor}, 200, chunksType},
+		{"only unknown", typeV1, []prompb.ReadRequest_ResponseType{42}, 400, ""},
+		{"unknown and samples", typeV1, []prompb.ReadRequest_ResponseType{42, samples}, 200, samplesType},
+		{"unknown and chunks", typeV1, []prompb.ReadRequest_ResponseType{42, xor, samples}, 200, chunksType},
+		{"no type", "-", nil, 200, samplesType},
+		{"what Thanos sends", "application/x-stream-protobuf", nil, 200, samplesType},
+		{"json", "application/json", nil, 415, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := s.post("/api/v1/read", tt.giveType, encodeRead(t, &prompb.ReadRequest{Queries: []*prompb.Query{query(0, 1)}, AcceptedResponseTypes: tt.give}))
 			if got.code != tt.want {
 				t.Errorf("got %d %q, want %d", got.code, got.body, tt.want)
+			}
+			if ct := got.header.Get("Content-Type"); tt.want == 200 && ct != tt.wantType {
+				t.Errorf("got type %q, want %q", ct, tt.wantType)
 			}
 		})
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/tributary-project/tributary/gateway/internal/otlp"
+	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/gateway/internal/promapi"
 	"github.com/tributary-project/tributary/gateway/internal/remoteread"
 	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
 	"github.com/tributary-project/tributary/internal/admin"
@@ -36,7 +38,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 			Buffers: g.buffers,
 			Reader:  g.reader,
 			Limits: remoteread.Limits{
-				Timeout:    g.cfg.ReadTimeout,
+				Timeout: g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
 				MaxQueries: g.cfg.MaxReadQueries, MaxQueriesFlag: maxReadQueriesFlag,
 				Concurrency:      g.cfg.ReadConcurrency,
 				MaxResponseBytes: int64(g.cfg.MaxReadResponseBytes), MaxResponseBytesFlag: maxReadResponseBytesFlag,
@@ -45,6 +47,9 @@ func (g *Gateway) routes() (http.Handler, error) {
 			Logger:   g.logger,
 			CallerID: httpCaller,
 		})
+	}
+	if err := g.promRoutes(mux); err != nil {
+		return nil, err
 	}
 	json, err := g.jsonHandler()
 	if err != nil {
@@ -58,6 +63,33 @@ func (g *Gateway) routes() (http.Handler, error) {
 	mux.Handle("GET /{$}", g.statusPage())
 	admin.Register(mux, g.cfg.TelemetryPath, g.deps.Registry, g.Ready)
 	return g.closeWhileDraining(mux), nil
+}
+
+// promRoutes adds the paths of Prometheus' API.
+func (g *Gateway) promRoutes(mux *http.ServeMux) error {
+	origin, err := promapi.Origin(g.cfg.CORSOrigin)
+	if err != nil {
+		return err
+	}
+	api := promapi.New(promapi.Config{
+		Query:   g.query.client,
+		Gate:    g.gate,
+		Buffers: g.buffers,
+		Reader: payload.NewReader(payload.Limits{
+			MaxBytes: int64(g.cfg.MaxFormBytes), MaxBytesFlag: maxFormBytesFlag,
+			Timeout: g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
+		}),
+		Timeout: g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
+		CORSOrigin: origin,
+		Refused:    func(path, reason string) { g.metrics.refusedFor(path)(reason) },
+		CallerID:   httpCaller,
+		Info:       promapi.Info{Build: g.deps.Build, Settings: g.deps.Settings, Start: g.status.start},
+		Logger:     g.logger,
+	})
+	for _, r := range api.Routes() {
+		g.handle(mux, r.Pattern, r.Handler)
+	}
+	return nil
 }
 
 func (g *Gateway) handle(mux *http.ServeMux, path string, h http.Handler) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remoteread is the answering end of Prometheus' remote read protocol: it decodes requests, asks the query
-// service once per query, and puts the answers together without decoding them. Which series match is left to the query
-// service. The protocol is https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/.
+// Package remoteread is the answering end of Prometheus' remote read protocol in both of its response types: it decodes
+// requests, asks the query service once per query, and passes the answers on without decoding them, as one message of
+// samples or as a stream of chunks. Which series match is left to the query service. The protocol is
+// https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/.
 package remoteread
 
 import (
@@ -12,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,13 +49,17 @@ type reader interface {
 
 // Limits bounds one read request.
 type Limits struct {
-	// Timeout bounds the whole request, and apart from that the time the answer may take to be sent.
+	// Timeout bounds a request until its answer begins. After that it bounds, for an answer of samples, the time until it is
+	// taken; for one of chunks, the time from one message of it to the next and the time until that is taken.
 	Timeout time.Duration
-	// MaxQueries is how many queries one request may hold; Concurrency how many of them run at once.
+	// TimeoutFlag moves Timeout.
+	TimeoutFlag string
+	// MaxQueries is how many queries one request may hold; Concurrency how many of them run at once when they are answered
+	// in samples. In chunks they are answered one after the other.
 	MaxQueries, Concurrency int
 	// MaxQueriesFlag moves MaxQueries.
 	MaxQueriesFlag string
-	// MaxResponseBytes bounds an answer before compression, which is what the client will hold.
+	// MaxResponseBytes bounds an answer of samples before compression, which is what the client will hold.
 	MaxResponseBytes     int64
 	MaxResponseBytesFlag string
 }
@@ -64,7 +68,8 @@ type Limits struct {
 type Handler struct {
 	// Query finds series.
 	Query reader
-	// Gate bounds requests and the bytes of their bodies, Buffers the bytes of answers that are being put together.
+	// Gate bounds requests and the bytes of their bodies, Buffers the bytes of answers of samples that are being put
+	// together.
 	Gate, Buffers *fairgate.Gate
 	// Reader reads bodies within their limits.
 	Reader *payload.Reader
@@ -89,8 +94,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve returns an error only when nothing of the answer was written.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), h.Limits.Timeout)
-	defer cancel()
 	if err := negotiate(w, r); err != nil {
 		return err
 	}
@@ -99,10 +102,20 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return payload.Overloaded(err)
 	}
 	defer ticket.Leave()
-	queries, err := h.decode(w, r, ticket)
+	queries, responseType, err := h.decode(w, r, ticket)
 	if err != nil {
 		return err
 	}
+	if responseType == prompb.ReadRequest_STREAMED_XOR_CHUNKS {
+		return h.chunks(w, r, queries)
+	}
+	return h.samples(w, r, queries)
+}
+
+// samples answers in one message. It returns an error only when nothing of the answer was written.
+func (h *Handler) samples(w http.ResponseWriter, r *http.Request, queries []*queryv1.ReadRequest) error {
+	ctx, cancel := context.WithTimeout(r.Context(), h.Limits.Timeout)
+	defer cancel()
 	buffers, err := h.Buffers.Enter(h.CallerID(r), 0)
 	if err != nil {
 		return payload.Overloaded(err)
@@ -143,8 +156,50 @@ func negotiate(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// decode reads the request and translates its queries.
-func (h *Handler) decode(w http.ResponseWriter, r *http.Request, ticket *fairgate.Ticket) ([]*queryv1.ReadRequest, error) {
+// decode reads the request, translates its queries, and chooses the response type.
+func (h *Handler) decode(w http.ResponseWriter, r *http.Request, ticket *fairgate.Ticket) ([]*queryv1.ReadRequest, prompb.ReadRequest_ResponseType, error) {
+	req, err := h.receive(w, r, ticket)
+	if err != nil {
+		return nil, 0, err
+	}
+	if n := len(req.Queries); n > h.Limits.MaxQueries {
+		return nil, 0, badRequest("too_many_queries", fmt.Sprintf("%d queries in one request, the limit is %d (--%s)", n, h.Limits.MaxQueries, h.Limits.MaxQueriesFlag))
+	}
+	responseType, err := chooseType(req.AcceptedResponseTypes)
+	if err != nil {
+		return nil, 0, err
+	}
+	caller := h.CallerID(r)
+	out := make([]*queryv1.ReadRequest, len(req.Queries))
+	for i, q := range req.Queries {
+		if out[i], err = translate(q); err != nil {
+			return nil, 0, badRequest("invalid_matcher", fmt.Sprintf("query %d: %v", i, err))
+		}
+		out[i].CallerId, out[i].QueryIndex = caller, int64(i)
+		if responseType == prompb.ReadRequest_STREAMED_XOR_CHUNKS {
+			out[i].ResponseType = queryv1.ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS
+		}
+	}
+	return out, responseType, nil
+}
+
+// chooseType returns the first of the accepted response types that is known, as Prometheus does; samples when there is no
+// list (prompb/remote.proto, accepted_response_types).
+func chooseType(accepted []prompb.ReadRequest_ResponseType) (prompb.ReadRequest_ResponseType, error) {
+	if len(accepted) == 0 {
+		return prompb.ReadRequest_SAMPLES, nil
+	}
+	for _, t := range accepted {
+		switch t {
+		case prompb.ReadRequest_SAMPLES, prompb.ReadRequest_STREAMED_XOR_CHUNKS:
+			return t, nil
+		}
+	}
+	return 0, badRequest("unsupported_response_type", fmt.Sprintf("none of the accepted response types %v is supported; supported: [SAMPLES STREAMED_XOR_CHUNKS]", accepted))
+}
+
+// receive reads the request within its limits.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, ticket *fairgate.Ticket) (*prompb.ReadRequest, error) {
 	body, err := h.Reader.Read(w, r, ticket)
 	if err != nil {
 		return nil, err
@@ -170,21 +225,7 @@ func (h *Handler) decode(w http.ResponseWriter, r *http.Request, ticket *fairgat
 	if err := req.Unmarshal(plain); err != nil {
 		return nil, badRequest("undecodable", "the body is not a prometheus.ReadRequest: "+err.Error())
 	}
-	if n := len(req.Queries); n > h.Limits.MaxQueries {
-		return nil, badRequest("too_many_queries", fmt.Sprintf("%d queries in one request, the limit is %d (--%s)", n, h.Limits.MaxQueries, h.Limits.MaxQueriesFlag))
-	}
-	if accepted := req.AcceptedResponseTypes; len(accepted) > 0 && !slices.Contains(accepted, prompb.ReadRequest_SAMPLES) {
-		return nil, badRequest("unsupported_response_type", fmt.Sprintf("none of the accepted response types %v is supported; supported: [SAMPLES]", accepted))
-	}
-	caller := h.CallerID(r)
-	out := make([]*queryv1.ReadRequest, len(req.Queries))
-	for i, q := range req.Queries {
-		if out[i], err = translate(q); err != nil {
-			return nil, badRequest("invalid_matcher", fmt.Sprintf("query %d: %v", i, err))
-		}
-		out[i].CallerId = caller
-	}
-	return out, nil
+	return &req, nil
 }
 
 // maxExpansion is above what snappy can expand: a copy element of three bytes makes at most 64 bytes.
