@@ -86,6 +86,9 @@ func classify(ctx context.Context, err error) error {
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
+		if errors.Is(err, client.ErrPageTooLarge) {
+			return &Error{Class: Failed, Text: "the answer from Timestream is not read: " + client.ErrPageTooLarge.Error(), err: err}
+		}
 		if s := err.Error(); strings.Contains(s, "get credentials") || strings.Contains(s, "get identity") {
 			return &Error{Class: Credentials, Text: "no AWS credentials: the SDK's chain (environment, profile, role) has none that work", err: err}
 		}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pages runs one statement of Timestream SQL and hands out its result page by page. It is the one retry layer
-// of reading: calls that were throttled or not answered are made again, a query that nobody waits for any more is
-// cancelled, and every error gets a class. What the statement is and what becomes of the rows is left to others.
+// Package pages runs one statement of Timestream SQL and hands out its result page by page or row by row. It is the one
+// retry layer of reading: calls that were throttled or not answered are made again, a query that nobody waits for any more
+// is cancelled, and every error gets a class. What the statement is and what becomes of the rows is left to others.
 package pages
 
 import (
@@ -17,6 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tributary-project/tributary/timestream/client"
+	"github.com/tributary-project/tributary/timestream/result"
+
+	"github.com/tributary-project/tributary/services/query/internal/pagejson"
 )
 
 // Client is the part of Timestream's query API that is used. *timestreamquery.Client satisfies it, configured not to
@@ -71,85 +76,164 @@ func New(client Client, maxRetries int, logger *slog.Logger, reg prometheus.Regi
 }
 
 // Stats is what a statement took.
-type Stats struct {
-	Pages int64
-	// MeteredBytes is what Timestream charges for.
-	MeteredBytes int64
-}
+type Stats = result.Stats
 
 // Run runs a statement and calls page for each page of the result, in order, whether it has rows or not. kind is for
 // metrics. An error of page ends the run and is returned; every other error is an *Error or the end of ctx. The
-// answers must not be kept.
-func (r *Runner) Run(ctx context.Context, kind, statement string, page func(*timestreamquery.QueryOutput) error) (st Stats, err error) {
+// answers must not be kept. The next page is asked for while page has this one.
+func (r *Runner) Run(ctx context.Context, kind, statement string, page func(*timestreamquery.QueryOutput) error) (Stats, error) {
+	return r.run(ctx, kind, statement, r.query, func(a *answer) error { return page(a.sdk) })
+}
+
+// answer is one page of a result, by whatever call it came.
+type answer struct {
+	query   string // the name of the query
+	token   string // asks for the next page; empty on the last
+	metered int64
+	rows    bool // there are some
+
+	sdk  *timestreamquery.QueryOutput // of query
+	raw  *client.Page                 // of queryPage
+	page pagejson.Page
+}
+
+// release gives back the memory of a page.
+func (a *answer) release() {
+	if a.raw != nil {
+		a.raw.Release()
+	}
+}
+
+// ask makes one call.
+type ask func(context.Context, *timestreamquery.QueryInput) (answer, error)
+
+// query asks for a page through the SDK.
+func (r *Runner) query(ctx context.Context, in *timestreamquery.QueryInput) (answer, error) {
+	out, err := r.client.Query(ctx, in)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{query: aws.ToString(out.QueryId), token: aws.ToString(out.NextToken), rows: len(out.Rows) > 0, sdk: out}
+	if s := out.QueryStatus; s != nil {
+		a.metered = s.CumulativeBytesMetered
+	}
+	return a, nil
+}
+
+// fetched is what became of asking for a page.
+type fetched struct {
+	answer
+	err error
+}
+
+// run reads the pages of a statement, one ahead of use: a page is asked for as soon as its token is known, and at most two
+// are held.
+func (r *Runner) run(ctx context.Context, kind, statement string, ask ask, use func(*answer) error) (st Stats, err error) {
 	r.queries.WithLabelValues(kind).Inc()
 	in := &timestreamquery.QueryInput{QueryString: aws.String(statement)}
 	running := "" // the query that the service still works on
 	defer func() {
 		r.metered.Add(float64(st.MeteredBytes))
-		var e *Error
-		if errors.As(err, &e) {
-			r.errors.WithLabelValues(e.Class.String()).Inc()
-		}
+		r.count(err)
 		if err != nil && running != "" {
 			r.cancel(ctx, running)
 		}
 	}()
-	for empty := 0; ; {
-		out, err := r.call(ctx, in)
-		if err != nil {
-			return st, err
-		}
+	ahead, stop := context.WithCancel(ctx)
+	defer stop()
+	took := func(a *answer) {
 		st.Pages++
 		r.pages.Inc()
-		if s := out.QueryStatus; s != nil {
-			st.MeteredBytes = max(st.MeteredBytes, s.CumulativeBytesMetered)
-		}
+		st.MeteredBytes = max(st.MeteredBytes, a.metered)
 		running = ""
-		if out.NextToken != nil {
-			running = aws.ToString(out.QueryId)
+		if a.token != "" {
+			running = a.query
 		}
-		if err := page(out); err != nil {
-			return st, err
+	}
+	page := r.fetch(ahead, in, ask, 0)
+	for empty := 0; ; {
+		if page.err != nil {
+			return st, page.err
 		}
-		if out.NextToken == nil {
-			return st, nil
-		}
-		in.NextToken = out.NextToken
-		if len(out.Rows) > 0 {
-			empty = 0
-		} else if empty++; empty > emptyPages {
-			if err := sleep(ctx, emptyDelay); err != nil {
-				return st, err
+		took(&page.answer)
+		var next chan fetched
+		if page.token != "" {
+			var pause time.Duration
+			if page.rows {
+				empty = 0
+			} else if empty++; empty > emptyPages {
+				pause = emptyDelay
 			}
+			// A page is a call of its own, as for the SDK's paginator; the SDK makes another ClientToken.
+			in.NextToken, in.ClientToken = aws.String(page.token), nil
+			next = make(chan fetched, 1)
+			go func() { next <- r.fetch(ahead, in, ask, pause) }()
 		}
+		err := use(&page.answer)
+		page.release()
+		switch {
+		case next == nil:
+			return st, err
+		case err == nil:
+			page = <-next
+			continue
+		}
+		stop()
+		if page = <-next; page.err == nil {
+			took(&page.answer)
+			page.release()
+		}
+		return st, err
 	}
 }
 
-// call makes one call, and makes it again while that can help.
-func (r *Runner) call(ctx context.Context, in *timestreamquery.QueryInput) (*timestreamquery.QueryOutput, error) {
-	for attempt := 0; ; attempt++ {
+// count counts a statement that failed for good.
+func (r *Runner) count(err error) {
+	var e *Error
+	if errors.As(err, &e) {
+		r.errors.WithLabelValues(e.Class.String()).Inc()
+	}
+}
+
+// fetch asks for a page after a pause.
+func (r *Runner) fetch(ctx context.Context, in *timestreamquery.QueryInput, ask ask, pause time.Duration) (f fetched) {
+	if pause > 0 {
+		if f.err = sleep(ctx, pause); f.err != nil {
+			return f
+		}
+	}
+	f.err = r.call(ctx, func() (again bool, err error) {
 		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-		out, err := r.client.Query(callCtx, in)
-		cancel()
+		defer cancel()
+		f.answer, err = ask(callCtx, in)
+		return true, err
+	})
+	return f
+}
+
+// call makes a call, and makes it again while that can help and the call allows it.
+func (r *Runner) call(ctx context.Context, do func() (again bool, err error)) error {
+	for attempt := 0; ; attempt++ {
+		again, err := do()
 		if err == nil {
 			r.last.Store(nil)
-			return out, nil
+			return nil
 		}
 		err = classify(ctx, err)
 		var e *Error
 		if !errors.As(err, &e) {
-			return nil, err
+			return err
 		}
 		r.remember(e)
-		if e.Class != Throttled && e.Class != Away || attempt >= r.maxRetries {
-			return nil, err
+		if e.Class != Throttled && e.Class != Away || !again || attempt >= r.maxRetries {
+			return err
 		}
 		r.retries.WithLabelValues(e.Class.String()).Inc()
 		pause := min(r.delay<<min(attempt, 10), maxDelay)
 		pause = pause/2 + rand.N(pause/2+1)
 		r.logger.Debug("Timestream call failed, trying again", "attempt", attempt+1, "pause", pause, "err", err)
 		if err := sleep(ctx, pause); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
