@@ -3,9 +3,7 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -19,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
@@ -473,34 +470,16 @@ func dimensions(t *testing.T, s *system.System) []string {
 // replica starts a second Tributary over the store of the first and returns its URL.
 func replica(t *testing.T, s *system.System, change func(*allinone.Config)) string {
 	t.Helper()
-	writer, err := writeClient(t.Context(), s)
+	app, err := s.Another(t.Context(), change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := allinone.DefaultConfig()
-	cfg.Gateway.ListenAddress, cfg.Gateway.GRPC.ListenAddress = "127.0.0.1:0", "127.0.0.1:0"
-	change(&cfg)
-	app, err := allinone.New(cfg, allinone.Deps{
-		Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Target: s.TimestreamURL, Writer: writer, Querier: queryClient(t, s),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
 	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
+		if err := app.Stop(); err != nil {
 			t.Errorf("the second tributary ended with: %v", err)
 		}
 	})
-	ready, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := app.WaitReady(ready); err != nil {
-		t.Fatal(err)
-	}
-	return app.URL()
+	return app.URL
 }
 
 // TestTwoEncodings: two replicas of ingest that disagree on which labels are columns write the same series, in turn and the

@@ -7,6 +7,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,8 @@ type System struct {
 	Faults *faults.Injector
 	// Registry holds the metrics of all parts but the store.
 	Registry *prometheus.Registry
+
+	deps allinone.Deps
 }
 
 // WriteURL is where remote write goes.
@@ -79,9 +82,7 @@ func Start(t testing.TB, o Options) *System {
 	t.Cleanup(server.Close)
 	s.TimestreamURL = server.URL
 
-	cfg := allinone.DefaultConfig()
-	cfg.Gateway.ListenAddress, cfg.Gateway.GRPC.ListenAddress = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Gateway.DrainTimeout = 5 * time.Second
+	cfg := defaultConfig()
 	if o.App != nil {
 		o.App(&cfg)
 	}
@@ -99,26 +100,67 @@ func Start(t testing.TB, o Options) *System {
 		}
 		deps.Writer, deps.Querier = client.NewRecordsWriter(writer, time.Now), client.NewQuerier(querier)
 	}
-	app, err := allinone.New(cfg, deps)
+	s.deps = deps
+	app, err := launch(t.Context(), cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
 	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
+		if err := app.Stop(); err != nil {
 			t.Errorf("tributary ended with: %v", err)
 		}
 	})
-	ready, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	s.URL = app.URL
+	return s
+}
+
+// App is gateway, ingest and query over a store.
+type App struct {
+	// URL is the base URL of its gateway.
+	URL string
+
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// Another starts one more Tributary over the same store; it has metrics and a memory of its own. The caller must Stop it
+// before the test ends.
+func (s *System) Another(ctx context.Context, change func(*allinone.Config)) (*App, error) {
+	deps := s.deps
+	deps.Registry = prometheus.NewRegistry()
+	cfg := defaultConfig()
+	change(&cfg)
+	return launch(ctx, cfg, deps)
+}
+
+func defaultConfig() allinone.Config {
+	cfg := allinone.DefaultConfig()
+	cfg.Gateway.ListenAddress, cfg.Gateway.GRPC.ListenAddress = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Gateway.DrainTimeout = 5 * time.Second
+	return cfg
+}
+
+// launch starts an app and waits until it takes requests.
+func launch(ctx context.Context, cfg allinone.Config, deps allinone.Deps) (*App, error) {
+	app, err := allinone.New(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.Background())
+	a := &App{URL: app.URL(), stop: stop, ended: make(chan error, 1)}
+	go func() { a.ended <- app.Run(running) }()
+	ready, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if err := app.WaitReady(ready); err != nil {
-		t.Fatal(err)
+		return nil, errors.Join(err, a.Stop())
 	}
-	s.URL = app.URL()
-	return s
+	return a, nil
+}
+
+// Stop ends the app and returns what it ended with. It must be called once.
+func (a *App) Stop() error {
+	a.stop()
+	return <-a.ended
 }
 
 // Switch stands before the store as the network does.
