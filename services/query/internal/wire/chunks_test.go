@@ -324,7 +324,7 @@ func TestChunksOfOneSeries(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		give  series.Series
-		want  []int                          // samples of each chunk
+		want  []int                         // samples of each chunk
 		flags []chunkenc.CounterResetHeader // of each chunk of histograms
 	}{
 		{"nothing", series.Series{}, nil, nil},
