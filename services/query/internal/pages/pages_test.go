@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tributary-project/tributary/services/query/internal/querytest"
+	"github.com/tributary-project/tributary/timestream/result"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,7 +71,18 @@ func TestRunReadsEveryPage(t *testing.T) {
 	}
 }
 
-func TestRunTriesAgain(t *testing.T) {
+func TestCallsAreMadeAgain(t *testing.T) {
+	readAll := func(ctx context.Context, r *Runner, n *int) error {
+		_, err := r.Rows(ctx, "plain", statement, twoScalars, func(result.Row) error { *n++; return nil })
+		return err
+	}
+	readers := map[string]func(context.Context, *Runner, *int) error{
+		"Run": func(ctx context.Context, r *Runner, n *int) error {
+			_, err := r.Run(ctx, "plain", statement, countRows(n))
+			return err
+		},
+		"pages": readAll, "SDK": readAll,
+	}
 	throttled := &types.ThrottlingException{Message: aws.String("Request rate limit exceeded")}
 	internal := &types.InternalServerException{Message: aws.String("try later")}
 	for _, tt := range []struct {
@@ -98,38 +110,40 @@ func TestRunTriesAgain(t *testing.T) {
 		{"too much work", querytest.Validation("MaxQueryTCU exceeded"), 1, 3, TooMuch, true},
 	} {
 		for _, where := range []string{"first call", "later page"} {
-			t.Run(tt.name+", "+where, func(t *testing.T) {
-				b := backend(10)
-				b.PageRows = 7
-				var left atomic.Int64
-				left.Store(tt.faults)
-				fault := func(string) error {
-					if left.Add(-1) >= 0 {
-						return tt.fault
+			for how, read := range readers {
+				t.Run(tt.name+", "+where+", "+how, func(t *testing.T) {
+					b := backend(10)
+					b.PageRows = 7
+					var left atomic.Int64
+					left.Store(tt.faults)
+					fault := func(string) error {
+						if left.Add(-1) >= 0 {
+							return tt.fault
+						}
+						return nil
 					}
-					return nil
-				}
-				if where == "first call" {
-					b.Before = fault
-				} else {
-					b.BeforePage = fault
-				}
-				r := newRunner(querytest.Client(t, b), tt.retries, io.Discard)
-				rows := 0
-				_, err := r.Run(t.Context(), "plain", statement, countRows(&rows))
-				if !tt.fails {
-					if err != nil || rows != 30 || r.Last() != nil {
-						t.Fatalf("got %d rows, %v, last error %v", rows, err, r.Last())
+					if where == "first call" {
+						b.Before = fault
+					} else {
+						b.BeforePage = fault
 					}
-					return
-				}
-				if !IsClass(err, tt.want) {
-					t.Fatalf("got %v, want class %s", err, tt.want)
-				}
-				if cancelled := len(b.Cancelled()); (cancelled == 1) != (where == "later page") {
-					t.Errorf("%d queries cancelled", cancelled)
-				}
-			})
+					r := newRunner(newClient(how, querytest.Client(t, b)), tt.retries, io.Discard)
+					rows := 0
+					err := read(t.Context(), r, &rows)
+					if !tt.fails {
+						if err != nil || rows != 30 || r.Last() != nil {
+							t.Fatalf("got %d rows, %v, last error %v", rows, err, r.Last())
+						}
+						return
+					}
+					if !IsClass(err, tt.want) {
+						t.Fatalf("got %v, want class %s", err, tt.want)
+					}
+					if cancelled := len(b.Cancelled()); (cancelled == 1) != (where == "later page") {
+						t.Errorf("%d queries cancelled", cancelled)
+					}
+				})
+			}
 		}
 	}
 }
