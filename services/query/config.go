@@ -13,6 +13,8 @@ import (
 	"github.com/tributary-project/tributary/internal/grpcserver"
 	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/timestream"
+
+	"github.com/tributary-project/tributary/services/query/internal/engine"
 )
 
 // Config is what the flags say about a query service. How Timestream is reached is not part of it: a client is given to
@@ -44,6 +46,25 @@ type Config struct {
 	Timeout time.Duration
 	// MaxResultBytes bounds the memory of all results together.
 	MaxResultBytes flags.Bytes
+	// Slices is in how many statements at once a long range is read, each of SliceMin at least.
+	Slices   int
+	SliceMin time.Duration
+	// MaxQuerySamples bounds the samples that one PromQL query works on at a time.
+	MaxQuerySamples int
+	// MaxConcurrency is how many PromQL queries run at once. Up to waitingPerRunning times as many wait for their turn.
+	MaxConcurrency int
+	// LookbackDelta is how long a sample counts in PromQL.
+	LookbackDelta time.Duration
+	// MetadataLookback is how far listings look back that name no start.
+	MetadataLookback time.Duration
+	// PushDown lets Timestream leave out samples that a PromQL query does not need.
+	PushDown bool
+	// EnableFeature lists Prometheus' names of features, divided by commas.
+	EnableFeature string
+	// ActiveQueryLog is the directory of the file that tells after a crash which queries ran. Empty: none.
+	ActiveQueryLog string
+	// QueryLogFile is a file for a line of JSON per PromQL query. Empty: none.
+	QueryLogFile string
 	// CatalogueMaxAge is how old the list of a table's columns may be that a result rests on.
 	CatalogueMaxAge time.Duration
 	// CatalogueRefresh is how old the list of metric names may be where the result does not rest on it.
@@ -64,7 +85,14 @@ func DefaultConfig() Config {
 		MaxFrameBytes:    1 << 20,
 		Timeout:          2 * time.Minute,
 		MaxResultBytes:   1 << 30,
+		MaxQuerySamples:  50_000_000,
+		MaxConcurrency:   20,
+		LookbackDelta:    5 * time.Minute,
+		MetadataLookback: 24 * time.Hour,
+		PushDown:         true,
 		CatalogueRefresh: time.Minute,
+		Slices:           4,
+		SliceMin:         12 * time.Hour,
 	}
 }
 
@@ -72,6 +100,9 @@ func DefaultConfig() Config {
 const (
 	maxConcurrentFlag = "storage.remote.read-concurrent-limit"
 	timeoutFlag       = "query.timeout"
+
+	maxQuerySamplesFlag  = "query.max-samples"
+	metadataLookbackFlag = "query.metadata-lookback"
 )
 
 // RegisterFlags registers every flag of a process that is only a query service, with the present values as defaults.
@@ -93,8 +124,18 @@ func (c *Config) RegisterReadFlags(fs *flag.FlagSet) {
 	fs.Int64Var(&c.MaxSamples, "storage.remote.read-sample-limit", c.MaxSamples, "Samples, histograms included, that one read may return, in both forms of an answer (Prometheus bounds samples only; here every one is paid for). 0: no limit.")
 	fs.IntVar(&c.MaxConcurrent, maxConcurrentFlag, c.MaxConcurrent, fmt.Sprintf("Reads that run at once. Up to %d times as many wait for their turn; further ones are refused.", waitingPerRunning))
 	fs.Var(&c.MaxFrameBytes, "storage.remote.read-max-bytes-in-frame", "When a frame of an answer in chunks ends: once its chunks have this many bytes. A series that takes more frames than one is several series to Prometheus, which has the same default and takes frames of up to 50MB.")
-	fs.DurationVar(&c.Timeout, timeoutFlag, c.Timeout, "Time for one read, waiting for its turn included.")
+	fs.DurationVar(&c.Timeout, timeoutFlag, c.Timeout, "Time for one read, one PromQL query or one listing, waiting for its turn included.")
 	fs.Var(&c.MaxResultBytes, "query.max-result-bytes", "Memory for the results of all reads in flight (16 bytes a sample, histograms as they are, and labels). A read that goes beyond it fails.")
+	fs.IntVar(&c.Slices, "query.slices", c.Slices, "In how many statements at once a long range is read, cut by time: the pages of one statement come one after the other. Each is metered on its own, 10 MB at least.")
+	fs.DurationVar(&c.SliceMin, "query.slice-min", c.SliceMin, "The shortest range that one of several statements reads.")
+	fs.IntVar(&c.MaxQuerySamples, maxQuerySamplesFlag, c.MaxQuerySamples, "Samples that one PromQL query may work on at a time, as Prometheus counts them. What it has loaded counts as a read's result (--query.max-result-bytes).")
+	fs.IntVar(&c.MaxConcurrency, engine.MaxConcurrencyFlag, c.MaxConcurrency, fmt.Sprintf("PromQL queries that run at once. Up to %d times as many wait for their turn; further ones are refused.", waitingPerRunning))
+	fs.DurationVar(&c.LookbackDelta, "query.lookback-delta", c.LookbackDelta, "How long a sample counts in PromQL.")
+	fs.DurationVar(&c.MetadataLookback, metadataLookbackFlag, c.MetadataLookback, "How far back from their end listings of series, labels and exemplars look that name no start, and how long metadata counts. An answer that was bounded by it says so in a warning.")
+	fs.BoolVar(&c.PushDown, "query.push-down", c.PushDown, "Let Timestream leave out samples that a PromQL query does not need: where only the last one before each step counts. Results are the same; false is for finding out.")
+	fs.StringVar(&c.EnableFeature, "enable-feature", c.EnableFeature, "Features of PromQL to enable, divided by commas, by Prometheus' names: "+strings.Join(engine.FeatureNames(), ", ")+".")
+	fs.StringVar(&c.ActiveQueryLog, "query.active-query-log", c.ActiveQueryLog, "Directory for the file queries.active, in which the PromQL queries are noted that run; after a crash the log tells which they were. Empty: none.")
+	fs.StringVar(&c.QueryLogFile, "query.log-file", c.QueryLogFile, "File to which a line of JSON is appended for each PromQL query, as in Prometheus' query log. Empty: none.")
 	fs.DurationVar(&c.CatalogueMaxAge, "query.catalogue-max-age", c.CatalogueMaxAge, "How old the list of a table's columns may be that a result rests on. 0s: it is read (DESCRIBE, not metered) after each result, and the read runs again if a column has appeared: exact. Longer saves a call per read; but until then a label that is new to the table is missing from its series, and series that differ only in it are merged.")
 	fs.DurationVar(&c.CatalogueRefresh, "query.catalogue-refresh-interval", c.CatalogueRefresh, "How often the list of metric names (SHOW MEASURES, not metered) is read again, where it only makes statements narrower and tells a table of a newer layout. Patterns of metric names are resolved against a list as new as --query.catalogue-max-age says.")
 }
@@ -120,6 +161,9 @@ func (c Config) Validate() error {
 		{maxConcurrentFlag, int64(c.MaxConcurrent), 1},
 		{"storage.remote.read-max-bytes-in-frame", int64(c.MaxFrameBytes), 1},
 		{"query.max-result-bytes", int64(c.MaxResultBytes), 1 << 20},
+		{maxQuerySamplesFlag, int64(c.MaxQuerySamples), 1},
+		{engine.MaxConcurrencyFlag, int64(c.MaxConcurrency), 1},
+		{"query.slices", int64(c.Slices), 1},
 	} {
 		if n.value < n.min {
 			bad("--%s=%d: want at least %d", n.flag, n.value, n.min)
@@ -130,7 +174,10 @@ func (c Config) Validate() error {
 		value, min time.Duration
 	}{
 		{timeoutFlag, c.Timeout, time.Millisecond},
+		{"query.lookback-delta", c.LookbackDelta, time.Millisecond},
+		{metadataLookbackFlag, c.MetadataLookback, time.Millisecond},
 		{"query.catalogue-max-age", c.CatalogueMaxAge, 0},
+		{"query.slice-min", c.SliceMin, time.Second},
 		{"query.catalogue-refresh-interval", c.CatalogueRefresh, 0},
 	} {
 		if d.value < d.min {

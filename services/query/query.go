@@ -25,6 +25,7 @@ import (
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
 
+	"github.com/tributary-project/tributary/services/query/internal/engine"
 	"github.com/tributary-project/tributary/services/query/internal/gate"
 	"github.com/tributary-project/tributary/services/query/internal/pages"
 	"github.com/tributary-project/tributary/services/query/internal/series"
@@ -66,6 +67,9 @@ type Service struct {
 	deps     Deps
 	logger   *slog.Logger
 	selector series.Selector
+	lister   lister
+	engine   *engine.Engine
+	now      func() time.Time
 	last     func() error // what keeps Timestream from being used
 	gate     *gate.Gate
 	metrics  *metrics
@@ -100,18 +104,33 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		deps.Registerer = deps.Registry
 	}
 	logger := deps.Logger.With("component", role)
+	features, unknown := engine.ParseFeatures(cfg.EnableFeature)
+	for _, f := range unknown {
+		logger.Warn("Unknown option for --enable-feature", "option", f)
+	}
 	runner := pages.New(deps.Timestream, cfg.MaxRetries, logger, deps.Registerer)
+	st := store.New(store.Config{
+		Database: cfg.Database, Table: cfg.Table,
+		MaxBytes:        int64(cfg.MaxResultBytes),
+		CatalogueMaxAge: cfg.CatalogueMaxAge, CatalogueRefresh: cfg.CatalogueRefresh,
+		Slices: cfg.Slices, SliceMin: cfg.SliceMin,
+	}, runner, time.Now, logger, deps.Registerer)
+	e, err := engine.New(engine.Config{
+		MaxSamples: cfg.MaxQuerySamples, Timeout: cfg.Timeout, LookbackDelta: cfg.LookbackDelta,
+		MaxConcurrency: cfg.MaxConcurrency, MaxWaiting: cfg.MaxConcurrency * waitingPerRunning,
+		PushDown: cfg.PushDown, Features: features,
+		ActiveQueryLog: cfg.ActiveQueryLog, QueryLogFile: cfg.QueryLogFile,
+	}, st, logger, deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
-		cfg: cfg, deps: deps, logger: logger, start: time.Now(),
-		selector: store.New(store.Config{
-			Database: cfg.Database, Table: cfg.Table,
-			MaxSamples: cfg.MaxSamples, MaxBytes: int64(cfg.MaxResultBytes),
-			CatalogueMaxAge: cfg.CatalogueMaxAge, CatalogueRefresh: cfg.CatalogueRefresh,
-		}, runner, time.Now, logger, deps.Registerer),
+		cfg: cfg, deps: deps, logger: logger, start: time.Now(), now: time.Now,
+		selector: st, lister: st, engine: e,
 		last: runner.Last,
 		gate: gate.New(cfg.MaxConcurrent, cfg.MaxConcurrent*waitingPerRunning),
 	}
-	s.metrics = newMetrics(deps.Registerer, s.gate)
+	s.metrics = newMetrics(deps.Registerer, s.gate, e)
 	deps.Build.Register(deps.Registerer, "tributary_query")
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -208,12 +227,13 @@ func (s *Service) Run(ctx context.Context) error {
 		defer context.AfterFunc(admin, end)()
 		return s.grpc.Serve(serving)
 	})
-	return process.Run(admin, actors...)
+	err := process.Run(admin, actors...)
+	return errors.Join(err, s.engine.Close())
 }
 
-// Close releases the listeners of a service that was never run.
+// Close releases the listeners and the logs of a service that was never run.
 func (s *Service) Close() error {
-	var errs []error
+	errs := []error{s.engine.Close()}
 	if s.http != nil {
 		errs = append(errs, s.http.Close())
 	}

@@ -65,6 +65,7 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	if err := stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_Header{Header: header}}); err != nil {
 		return err
 	}
+	sel.MaxSamples = s.cfg.MaxSamples
 	set, err := s.selector.Select(ctx, sel)
 	if err != nil {
 		return err

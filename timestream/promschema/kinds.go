@@ -118,6 +118,10 @@ func StartValue(startMs int64) Value {
 	return Value{Attributes: []Attribute{{StartAttribute, strconv.FormatInt(startMs, 10), BigInt}}}
 }
 
+// StartAgeMs is how far apart, in milliseconds of sample time, two records of a start timestamp are at most while it stays in force: it
+// is stored once more then. What is in force at a sample is in a record that is not older than this.
+const StartAgeMs = 3_600_000
+
 // DecodeStart returns the start timestamp of a StartAttribute.
 func DecodeStart(text string) (int64, error) {
 	ms, err := strconv.ParseInt(text, 10, 64)

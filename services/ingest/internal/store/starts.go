@@ -20,13 +20,10 @@ type starts struct {
 	record *batch.Extra
 }
 
-// startAge is for how long a start timestamp is not stored again while it stays the same, in milliseconds of the samples.
-const startAge = 3_600_000
-
 // start encodes the start timestamp of a sample unless it is in force already. A record is in force from its time until the
 // next one of the series, so a sample that comes late and has another one than its neighbours needs a second record after
 // it; and one that has none ends what is in force, unless it is a staleness marker, which has no start of its own. Every
-// startAge it is stored once more, so that it does not expire before its samples. This is exact for samples that come in
+// promschema.StartAgeMs it is stored once more, so that it does not expire before its samples. This is exact for samples that come in
 // order to one process, and for late ones as far back as the last record; what was in force before that, or by another
 // process, is not known.
 func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, st *starts) {
@@ -38,7 +35,7 @@ func (e *encoder) start(sr *series.Series, enc *batch.Series, x series.Sample, s
 	switch {
 	case x.StartMs == 0 && (!inForce || st.ms == 0 || value.IsStaleNaN(x.Value)):
 		return
-	case inForce && st.ms == x.StartMs && x.TimeMs < st.sinceMs+startAge:
+	case inForce && st.ms == x.StartMs && x.TimeMs < st.sinceMs+promschema.StartAgeMs:
 		if x.TimeMs > st.latestMs {
 			st.latestMs = x.TimeMs
 		}

@@ -43,6 +43,16 @@ func (c *Columns) Dimension(name string) bool { _, ok := c.isDim[name]; return o
 // Value tells whether the table has a measure column of this name.
 func (c *Columns) Value(name string) bool { _, ok := c.values[name]; return ok }
 
+// Empty tells whether nothing was ever written to the table.
+func (c *Columns) Empty() bool { return len(c.dimensions) == 0 && len(c.values) == 0 }
+
+// Without returns the columns without a measure column.
+func (c *Columns) Without(value string) *Columns {
+	values := maps.Clone(c.values)
+	delete(values, value)
+	return &Columns{dimensions: c.dimensions, isDim: c.isDim, values: values}
+}
+
 // Equal tells whether two lists have the same columns.
 func (c *Columns) Equal(o *Columns) bool {
 	return c == o || slices.Equal(c.dimensions, o.dimensions) && maps.Equal(c.values, o.values)

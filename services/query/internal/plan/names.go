@@ -126,6 +126,16 @@ func notOurs() tssql.Expr {
 	return &tssql.Like{X: column(timestream.ColumnMeasureName), Not: true, Pattern: text(likeEscape(promschema.Prefix) + "%"), Escape: text(`\`)}
 }
 
+// exact tells whether the conditions on metric names let no other names pass.
+func (n names) exact(noRegexp bool) bool {
+	for _, m := range n.matchers {
+		if _, v := valuePredicate(column(promschema.NameDimension), m, noRegexp); v != exact {
+			return false
+		}
+	}
+	return true
+}
+
 // plainNameCondition returns the condition on the measure name of plain records.
 func (n names) plainNameCondition(measures []string, known, noRegexp bool) *condition {
 	pattern := notOurs()

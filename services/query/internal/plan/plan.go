@@ -10,12 +10,14 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/result"
 	"github.com/tributary-project/tributary/timestream/tssql"
 
 	"github.com/tributary-project/tributary/services/query/internal/catalogue"
@@ -33,6 +35,8 @@ type Facts struct {
 
 // Options moves a plan away from the usual when a statement failed.
 type Options struct {
+	// Unsorted leaves out the order of the rows.
+	Unsorted bool
 	// Bin is the longest stretch of time whose samples of one series come in one row. 0 means DefaultBin.
 	Bin time.Duration
 	// NoRegexp leaves regular expressions to Prometheus' matchers.
@@ -57,10 +61,19 @@ const (
 	Plain Kind = iota
 	// Extension reads the sample extension.
 	Extension
+	// Starts reads start timestamps of float samples.
+	Starts
+	// Exemplars reads exemplars, Metadata metadata.
+	Exemplars
+	Metadata
+	// Listing finds out what series there are.
+	Listing
 )
 
 // String returns the kind's name in metrics.
-func (k Kind) String() string { return [...]string{"plain", "extension"}[k] }
+func (k Kind) String() string {
+	return [...]string{"plain", "extension", "starts", "exemplars", "metadata", "listing"}[k]
+}
 
 // Role is what a column of a result holds.
 type Role uint8
@@ -86,6 +99,16 @@ const (
 	// Histogram2 and Histogram3 are what the text goes on with, in rows of their own; or NULL.
 	Histogram2
 	Histogram3
+	// Start is a start timestamp in milliseconds as a bigint, or NULL.
+	Start
+	// ExemplarLabels are the labels of an exemplar.
+	ExemplarLabels
+	// Count is how many records have the dimension Output.Name, or how many there are when that is empty.
+	Count
+	// MetricType, Help and Unit are metadata, or NULL.
+	MetricType
+	Help
+	Unit
 )
 
 // Output is one column of a result.
@@ -106,6 +129,20 @@ type Statement struct {
 	Measure string
 	// Bin is the longest stretch of time in one row; 0 when a row holds one sample.
 	Bin time.Duration
+	// Sorted says that the rows come sorted: those with packed labels first, in any order, and then the others by their labels as
+	// labels.Compare has them, and by time.
+	Sorted bool
+}
+
+// Kinds are the kinds of the columns of the result.
+func (s *Statement) Kinds() []result.Kind {
+	kinds := make([]result.Kind, len(s.Outputs))
+	for i, o := range s.Outputs {
+		if o.Role == Samples {
+			kinds[i] = result.Doubles
+		}
+	}
+	return kinds
 }
 
 // maxNames is how many metric names are listed in one statement.
@@ -119,17 +156,46 @@ var ErrTooLong = errors.New("the statement is longer than Timestream takes (256 
 
 // Build returns the statements of a selection; none when nothing can match.
 func Build(f Facts, sel series.Selection, o Options) ([]Statement, error) {
+	b, ok := newBuilder(f, sel, o)
+	if !ok {
+		return nil, nil
+	}
+	return b.build(b.plain, b.extension)
+}
+
+// BuildStarts returns the statement that finds the start timestamps of the float samples of a selection; none when there are
+// none. Its range begins earlier, with what is in force at the first sample.
+func BuildStarts(f Facts, sel series.Selection, o Options) ([]Statement, error) {
+	sel.StartMs = max(sel.StartMs, 0) - promschema.StartAgeMs
+	b, ok := newBuilder(f, sel, o)
+	if !ok {
+		return nil, nil
+	}
+	return b.build(b.starts)
+}
+
+// BuildExemplars returns the statement that finds the exemplars of a selection; none when there are none.
+func BuildExemplars(f Facts, sel series.Selection, o Options) ([]Statement, error) {
+	b, ok := newBuilder(f, sel, o)
+	if !ok {
+		return nil, nil
+	}
+	return b.build(b.exemplars)
+}
+
+// newBuilder reads a selection; false when nothing can match.
+func newBuilder(f Facts, sel series.Selection, o Options) (*builder, bool) {
 	if o.Bin == 0 {
 		o.Bin = DefaultBin
 	}
 	sel.StartMs = max(sel.StartMs, 0)
 	sel.EndMs = min(sel.EndMs, timestream.MaxTimeMs)
 	if sel.StartMs > sel.EndMs {
-		return nil, nil
+		return nil, false
 	}
-	b := &builder{facts: f, sel: sel, options: o, names: nameMatchers(sel.Matchers)}
+	b := &builder{facts: f, sel: sel, options: o, names: nameMatchers(sel.Matchers), exact: true}
 	if b.names.finite && len(b.names.list) == 0 {
-		return nil, nil
+		return nil, false
 	}
 	b.packed = packedText(f.Columns.Dimension)
 	for _, m := range sel.Matchers {
@@ -138,24 +204,24 @@ func Build(f Facts, sel series.Selection, o Options) ([]Statement, error) {
 		}
 		c, ok := b.labelCondition(m)
 		if !ok {
-			return nil, nil
+			return nil, false
 		}
 		if c != nil {
 			b.labels = append(b.labels, c)
 		}
 	}
-	var out []Statement
-	for _, build := range []func() (*draft, bool){b.plain, b.extension} {
-		d, ok := build()
-		if !ok {
-			continue
+	return b, true
+}
+
+// build drafts statements and prints them.
+func (b *builder) build(drafts ...func() (*draft, bool)) ([]Statement, error) {
+	var out []*draft
+	for _, f := range drafts {
+		if d, ok := f(); ok {
+			out = append(out, d)
 		}
-		if err := d.fit(timestream.MaxQueryBytes); err != nil {
-			return nil, err
-		}
-		out = append(out, d.Statement)
 	}
-	return out, nil
+	return b.print(out)
 }
 
 type builder struct {
@@ -165,6 +231,9 @@ type builder struct {
 	names   names
 	packed  tssql.Expr
 	labels  []*condition
+	// exact says that the conditions let no other row pass, as long as it has no packed labels.
+	exact         bool
+	labelMatchers int
 }
 
 // valueColumn is the column of single-measure DOUBLE records. It exists once such a record was written.
@@ -192,12 +261,23 @@ func (b *builder) plain() (*draft, bool) {
 	} else {
 		d.group(Output{Role: Measure}, column(timestream.ColumnMeasureName), "")
 	}
-	b.project(d, measures, known)
+	p := b.project(d, measures, known)
 	d.Bin = b.options.Bin
-	if b.sel.EndMs-b.sel.StartMs >= d.Bin.Milliseconds() {
-		d.sel.GroupBy = append(d.sel.GroupBy, &tssql.Call{Name: "bin", Args: []tssql.Expr{column(timestream.ColumnTime), interval(d.Bin)}})
+	at, value := column(timestream.ColumnTime), column(valueColumn)
+	if l := b.sel.LastPerStep; l != nil {
+		at, value = d.last(l)
+		d.Bin = max(d.Bin, pointsPerRow*time.Duration(l.StepMs)*time.Millisecond)
 	}
-	d.add(Output{Role: Samples}, &tssql.Call{Name: "CREATE_TIME_SERIES", Args: []tssql.Expr{column(timestream.ColumnTime), column(valueColumn)}}, promschema.Prefix+"samples")
+	var bin tssql.Expr
+	if b.sel.EndMs-b.sel.StartMs >= d.Bin.Milliseconds() {
+		bin = &tssql.Call{Name: "bin", Args: []tssql.Expr{at, interval(d.Bin)}}
+		d.outer.GroupBy = append(d.outer.GroupBy, bin)
+	}
+	d.addOuter(Output{Role: Samples}, &tssql.Call{Name: "CREATE_TIME_SERIES", Args: []tssql.Expr{at, value}}, promschema.Prefix+"samples")
+	if d.Measure == "" {
+		p.metric = &tssql.Call{Name: "replace", Args: []tssql.Expr{column(timestream.ColumnMeasureName), text("--"), text(":")}}
+	}
+	b.order(d, p, bin)
 	return d, true
 }
 
@@ -222,11 +302,66 @@ func (b *builder) extension() (*draft, bool) {
 			families = append(families, c.family)
 		}
 	}
-	measures := b.names.extensionMeasures(slices.Compact(families), b.facts.Measures)
-	if !cols.Dimension(promschema.NameDimension) || len(measures) == 0 {
+	d, p, ok := b.records(Extension, slices.Compact(families))
+	if !ok {
 		return nil, false
 	}
-	d := b.draft(Extension)
+	var stored tssql.Expr
+	for _, o := range values {
+		d.add(Output{Role: o.Role}, column(o.Name), "")
+		stored = or(stored, &tssql.IsNull{X: column(o.Name), Not: true})
+	}
+	if b.sel.Starts && cols.Value(promschema.StartAttribute) && cols.Value(promschema.HistogramAttribute) {
+		d.add(Output{Role: Start}, column(promschema.StartAttribute), "")
+	}
+	d.conditions = append(d.conditions, fixed(stored))
+	b.order(d, p, column(timestream.ColumnTime))
+	return d, true
+}
+
+// starts drafts the statement over start timestamps.
+func (b *builder) starts() (*draft, bool) {
+	if !b.facts.Columns.Value(promschema.StartAttribute) {
+		return nil, false
+	}
+	d, p, ok := b.records(Starts, []promschema.Family{promschema.StartFamily})
+	if !ok {
+		return nil, false
+	}
+	d.add(Output{Role: Start}, column(promschema.StartAttribute), "")
+	d.conditions = append(d.conditions, fixed(&tssql.IsNull{X: column(promschema.StartAttribute), Not: true}))
+	b.order(d, p, column(timestream.ColumnTime))
+	return d, true
+}
+
+// exemplars drafts the statement over exemplars. They are sorted when they are all here.
+func (b *builder) exemplars() (*draft, bool) {
+	cols := b.facts.Columns
+	if !cols.Value(promschema.ExemplarAttribute) {
+		return nil, false
+	}
+	d, _, ok := b.records(Exemplars, []promschema.Family{promschema.ExemplarFamily})
+	if !ok {
+		return nil, false
+	}
+	for _, o := range []Output{{Value, promschema.ValueAttribute}, {Bits, promschema.BitsAttribute}} {
+		if cols.Value(o.Name) {
+			d.add(Output{Role: o.Role}, column(o.Name), "")
+		}
+	}
+	d.add(Output{Role: ExemplarLabels}, column(promschema.ExemplarAttribute), "")
+	d.conditions = append(d.conditions, fixed(&tssql.IsNull{X: column(promschema.ExemplarAttribute), Not: true}))
+	return d, true
+}
+
+// records drafts a statement whose rows are extension records of these families, without their attributes; false when none
+// can match.
+func (b *builder) records(k Kind, families []promschema.Family) (*draft, projection, bool) {
+	measures := b.names.extensionMeasures(families, b.facts.Measures)
+	if !b.facts.Columns.Dimension(promschema.NameDimension) || len(measures) == 0 {
+		return nil, projection{}, false
+	}
+	d := b.draft(k)
 	d.Measure = measures[0]
 	d.conditions = append(d.conditions, fixed(oneOf(column(timestream.ColumnMeasureName), measures, false)))
 	d.conditions = append(d.conditions, b.timeConditions()...)
@@ -235,16 +370,11 @@ func (b *builder) extension() (*draft, bool) {
 		d.conditions = append(d.conditions, &condition{forms: c.forms})
 	}
 	d.add(Output{Role: Dimension, Name: promschema.NameDimension}, column(promschema.NameDimension), "")
-	b.project(d, measures, true)
-	d.sel.GroupBy = nil // each row is a sample
+	p := b.project(d, measures, true)
+	p.metric = column(promschema.NameDimension)
+	d.sel.GroupBy = nil // each row is a record
 	d.add(Output{Role: Time}, column(timestream.ColumnTime), "")
-	var stored tssql.Expr
-	for _, o := range values {
-		d.add(Output{Role: o.Role}, column(o.Name), "")
-		stored = or(stored, &tssql.IsNull{X: column(o.Name), Not: true})
-	}
-	d.conditions = append(d.conditions, fixed(stored))
-	return d, true
+	return d, p, true
 }
 
 // timeConditions bounds the time, functions around it would keep the service from skipping partitions (Timestream
@@ -263,7 +393,7 @@ func (b *builder) timeConditions() []*condition {
 // project adds the dimensions that hold labels. When the measures are known to have few of the table's many, only those
 // are projected, and one column tells whether a row has any of the others, so that a list that is out of date cannot
 // merge series that differ in one of them.
-func (b *builder) project(d *draft, measures []string, known bool) {
+func (b *builder) project(d *draft, measures []string, known bool) projection {
 	var all []string
 	for _, name := range b.facts.Columns.Dimensions() {
 		if holdsLabels(name) {
@@ -294,8 +424,81 @@ func (b *builder) project(d *draft, measures []string, known bool) {
 		for i, name := range rest {
 			args[i] = column(name)
 		}
-		d.group(Output{Role: Rest}, &tssql.IsNull{X: &tssql.Call{Name: "coalesce", Args: args}, Not: true}, promschema.Prefix+"rest")
+		d.group(Output{Role: Rest}, &tssql.IsNull{X: &tssql.Call{Name: "coalesce", Args: args}, Not: true}, restAlias)
 	}
+	return projection{dims: dims, rest: len(rest) > 0}
+}
+
+// restAlias is the name of the column that tells of dimensions that were not asked for.
+const restAlias = promschema.Prefix + "rest"
+
+// projection is what of a series a statement projects.
+type projection struct {
+	dims []string // sorted
+	rest bool
+	// metric is the metric name; nil when all rows have the same.
+	metric tssql.Expr
+}
+
+// order sorts the rows as labels.Compare does. That compares names and values in turn, and what ends first comes first: the
+// order of the texts `name NUL value NUL name NUL value NUL …`, since no name has a NUL; where values have some, the reader
+// of the rows finds them out of order. Rows with dimensions that were not asked for come first of all, so that nothing is
+// given out before they are seen; then those with packed labels, which the service cannot sort.
+func (b *builder) order(d *draft, p projection, then tssql.Expr) {
+	if b.options.Unsorted {
+		return
+	}
+	d.Sorted = true
+	if p.rest {
+		d.Query.OrderBy = append(d.Query.OrderBy, tssql.OrderItem{Expr: column(restAlias), Desc: true})
+	}
+	if slices.Contains(p.dims, promschema.PackedDimension(0)) {
+		x := column(promschema.PackedDimension(0))
+		packedFirst := &tssql.Case{Whens: []tssql.When{{Cond: &tssql.IsNull{X: x}, Then: &tssql.Int{Value: 1}}}, Else: &tssql.Int{}}
+		d.Query.OrderBy = append(d.Query.OrderBy, tssql.OrderItem{Expr: packedFirst})
+	}
+	if key := b.sortKey(p); key != nil {
+		d.Query.OrderBy = append(d.Query.OrderBy, tssql.OrderItem{Expr: key})
+	}
+	if then != nil {
+		d.Query.OrderBy = append(d.Query.OrderBy, tssql.OrderItem{Expr: then})
+	}
+}
+
+// sortKey is the text of a row's labels by which order sorts; nil when all rows have the same.
+func (b *builder) sortKey(p projection) tssql.Expr {
+	type label struct {
+		name  string
+		value tssql.Expr
+	}
+	var ls []label
+	for _, name := range p.dims {
+		if promschema.CanBeColumn(name) {
+			ls = append(ls, label{name, column(name)})
+		}
+	}
+	metric := p.metric
+	if metric == nil && slices.ContainsFunc(ls, func(l label) bool { return l.name < model.MetricNameLabel }) {
+		metric = text("") // all have the same, but it still stands between other labels
+	}
+	if metric != nil {
+		ls = append(ls, label{model.MetricNameLabel, metric})
+	}
+	slices.SortFunc(ls, func(a, b label) int { return strings.Compare(a.name, b.name) })
+	var key tssql.Expr
+	for _, l := range ls {
+		nul := &tssql.Call{Name: "chr", Args: []tssql.Expr{&tssql.Int{}}}
+		piece := binary("||", binary("||", binary("||", text(l.name), nul), l.value), nul)
+		if l.name != model.MetricNameLabel {
+			piece = &tssql.Call{Name: "coalesce", Args: []tssql.Expr{piece, text("")}}
+		}
+		if key == nil {
+			key = piece
+		} else {
+			key = binary("||", key, piece)
+		}
+	}
+	return key
 }
 
 // holdsLabels tells whether a dimension is a label or packed labels.
@@ -334,16 +537,18 @@ func (b *builder) dimensionsOf(measures []string) (map[string]bool, bool) {
 	return used, found
 }
 
-// draft is a statement in the making.
+// draft is a statement in the making. sel reads the table; outer is the same, or reads what sel found.
 type draft struct {
 	Statement
-	sel        *tssql.Select
+	sel, outer *tssql.Select
 	conditions []*condition
+	// weakened says that fit had to let more rows pass than the selection.
+	weakened bool
 }
 
 func (b *builder) draft(k Kind) *draft {
 	sel := &tssql.Select{From: &tssql.TableRef{Table: b.facts.Table}}
-	return &draft{Statement: Statement{Kind: k, Query: &tssql.Query{Body: sel}}, sel: sel}
+	return &draft{Statement: Statement{Kind: k, Query: &tssql.Query{Body: sel}}, sel: sel, outer: sel}
 }
 
 func (d *draft) add(o Output, e tssql.Expr, alias string) {
@@ -351,9 +556,48 @@ func (d *draft) add(o Output, e tssql.Expr, alias string) {
 	d.sel.Items = append(d.sel.Items, tssql.Item{Expr: e, Alias: alias})
 }
 
+func (d *draft) addOuter(o Output, e tssql.Expr, alias string) {
+	d.Outputs = append(d.Outputs, o)
+	d.outer.Items = append(d.outer.Items, tssql.Item{Expr: e, Alias: alias})
+}
+
 func (d *draft) group(o Output, e tssql.Expr, alias string) {
 	d.add(o, e, alias)
 	d.sel.GroupBy = append(d.sel.GroupBy, e)
+}
+
+// pointsPerRow is how many points a row of one per step has; such rows take about 45 KB.
+const pointsPerRow = 480
+
+// last makes the statement read the last sample of each step, and returns its time and its value.
+func (d *draft) last(l *series.LastPerStep) (at, value tssql.Expr) {
+	outer := &tssql.Select{From: &tssql.Subquery{Query: &tssql.Query{Body: d.sel}, Alias: promschema.Prefix + "steps"}}
+	for _, it := range d.sel.Items {
+		name := it.Alias
+		if c, ok := it.Expr.(*tssql.Column); ok && name == "" {
+			name = c.Name
+		}
+		outer.Items = append(outer.Items, tssql.Item{Expr: column(name)})
+		outer.GroupBy = append(outer.GroupBy, column(name))
+	}
+	t := column(timestream.ColumnTime)
+	// bin counts from 1970, and a window begins after the millisecond of the step before. Adding is safer than subtracting: a
+	// negative time is an error (Timestream Developer Guide, date-time-functions).
+	shift := (-(l.AlignMs + 1)) % l.StepMs
+	if shift < 0 {
+		shift += l.StepMs
+	}
+	window := t
+	if shift > 0 {
+		window = binary("+", t, &tssql.Interval{Count: shift, Unit: "ms"})
+	}
+	d.sel.GroupBy = append(d.sel.GroupBy, &tssql.Call{Name: "bin", Args: []tssql.Expr{window, interval(time.Duration(l.StepMs) * time.Millisecond)}})
+	const atAlias, valueAlias = promschema.Prefix + "time", promschema.Prefix + "last"
+	d.sel.Items = append(d.sel.Items,
+		tssql.Item{Expr: &tssql.Call{Name: "max", Args: []tssql.Expr{t}}, Alias: atAlias},
+		tssql.Item{Expr: &tssql.Call{Name: "max_by", Args: []tssql.Expr{column(valueColumn), t}}, Alias: valueAlias})
+	d.outer, d.Query.Body = outer, outer
+	return column(atAlias), column(valueAlias)
 }
 
 // fit prints the statement, with the longest conditions weakened until it is at most limit bytes.
@@ -376,24 +620,29 @@ func (d *draft) fit(limit int) error {
 				longest, most = c, n
 			}
 		}
-		if longest == nil {
+		switch {
+		case longest != nil:
+			longest.at++
+			d.weakened = true
+		case len(d.Query.OrderBy) > 0:
+			d.Query.OrderBy, d.Sorted = nil, false
+		default:
 			return ErrTooLong
 		}
-		longest.at++
 	}
 }
 
-// interval returns a duration of whole seconds as a literal.
+// interval returns a duration of whole milliseconds as a literal.
 func interval(d time.Duration) tssql.Expr {
 	for _, u := range []struct {
 		unit string
 		d    time.Duration
-	}{{"h", time.Hour}, {"m", time.Minute}} {
+	}{{"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}} {
 		if d%u.d == 0 {
 			return &tssql.Interval{Count: int64(d / u.d), Unit: u.unit}
 		}
 	}
-	return &tssql.Interval{Count: int64(d / time.Second), Unit: "s"}
+	return &tssql.Interval{Count: d.Milliseconds(), Unit: "ms"}
 }
 
 // Halve returns the next shorter Bin; false when there is none.

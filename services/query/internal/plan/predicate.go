@@ -96,6 +96,10 @@ func (b *builder) labelCondition(m *labels.Matcher) (*condition, bool) {
 	isColumn := promschema.CanBeColumn(m.Name) && b.facts.Columns.Dimension(m.Name)
 	x := column(m.Name)
 	value, v := valuePredicate(x, m, b.options.NoRegexp)
+	b.labelMatchers++
+	if isColumn && v == unknown {
+		b.exact = false
+	}
 
 	if m.Matches("") {
 		// A row whose packed labels hold the label has NULL in the column and passes here.

@@ -70,6 +70,8 @@ type result struct {
 	rows      []types.Row
 	empty     int
 	metered   int64
+	// tooLarge says that the row after the last is larger than a page.
+	tooLarge bool
 }
 
 // CreateTable makes an empty table.
@@ -277,7 +279,7 @@ func (b *Backend) Query(ctx context.Context, in *timestreamquery.QueryInput, _ .
 		if r == nil || r.statement != statement {
 			return nil, Validation("Invalid pagination token")
 		}
-		return b.page(*in.NextToken, r), nil
+		return b.page(*in.NextToken, r)
 	}
 	b.mu.Lock()
 	b.statements = append(b.statements, statement)
@@ -300,11 +302,11 @@ func (b *Backend) Query(ctx context.Context, in *timestreamquery.QueryInput, _ .
 		b.open = map[string]*result{}
 	}
 	b.open[id] = r
-	return b.page(id, r), nil
+	return b.page(id, r)
 }
 
 // page cuts the next page off a result. The token is the id of the query: the same page is not asked for twice here.
-func (b *Backend) page(id string, r *result) *timestreamquery.QueryOutput {
+func (b *Backend) page(id string, r *result) (*timestreamquery.QueryOutput, error) {
 	out := &timestreamquery.QueryOutput{QueryId: aws.String(id), ColumnInfo: r.info, QueryStatus: &types.QueryStatus{CumulativeBytesMetered: r.metered, ProgressPercentage: 100}}
 	n := b.PageRows
 	if n == 0 {
@@ -315,12 +317,16 @@ func (b *Backend) page(id string, r *result) *timestreamquery.QueryOutput {
 	}
 	n = min(n, len(r.rows))
 	out.Rows, r.rows = r.rows[:n], r.rows[n:]
-	if len(r.rows) > 0 || r.empty > 0 {
+	switch {
+	case len(r.rows) > 0 || r.empty > 0 || r.tooLarge && n > 0:
 		out.NextToken = aws.String(id)
-	} else {
+	case r.tooLarge:
+		delete(b.open, id)
+		return nil, rowTooLarge()
+	default:
 		delete(b.open, id)
 	}
-	return out
+	return out, nil
 }
 
 // CancelQuery implements the SDK's method.
@@ -354,16 +360,7 @@ func (b *Backend) run(statement string) (*result, error) {
 		}
 		return show(t), nil
 	case *tssql.Query:
-		sel := s.Body.(*tssql.Select)
-		t, err := b.lookup(sel.From.(*tssql.TableRef).Table)
-		if err != nil {
-			return nil, err
-		}
-		r, err := b.selectRows(t, s, sel)
-		if err != nil {
-			return nil, err
-		}
-		return r, nil
+		return b.selectRows(s)
 	}
 	return nil, Validation("The query syntax is invalid at line 1:1")
 }

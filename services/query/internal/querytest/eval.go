@@ -43,17 +43,72 @@ func environment(r Record) env {
 	return e
 }
 
-func (b *Backend) selectRows(t *tableData, q *tssql.Query, sel *tssql.Select) (*result, error) {
-	if err := checkColumns(t, sel); err != nil {
+// relation is what a FROM item offers.
+type relation struct {
+	info []types.ColumnInfo
+	rows []env
+}
+
+// selectRows runs a query.
+func (b *Backend) selectRows(q *tssql.Query) (*result, error) {
+	found, metered, err := b.query(q)
+	if err != nil {
 		return nil, err
 	}
+	r := &result{info: found.info, metered: metered}
+	for _, e := range found.rows {
+		values := make([]any, len(r.info))
+		for i, c := range r.info {
+			values[i] = e[aws.ToString(c.Name)]
+		}
+		r.rows = append(r.rows, row(values...))
+	}
+	limit := b.MaxRowBytes
+	if limit == 0 {
+		limit = 1 << 20
+	}
+	for i, row := range r.rows {
+		if rowBytes(row) > limit {
+			// The service finds out when it gets there.
+			r.rows, r.tooLarge = r.rows[:i], true
+			break
+		}
+	}
+	return r, nil
+}
+
+// rowTooLarge is the error of a row that is larger than a page.
+func rowTooLarge() error {
+	return Validation("Query aborted as max page response size has been exceeded by the output result row")
+}
+
+// query evaluates a query; names of columns must differ.
+func (b *Backend) query(q *tssql.Query) (relation, int64, error) {
+	sel := q.Body.(*tssql.Select)
+	var from relation
+	var metered int64
+	switch f := sel.From.(type) {
+	case *tssql.TableRef:
+		t, err := b.lookup(f.Table)
+		if err != nil {
+			return relation{}, 0, err
+		}
+		if err := checkColumns(t, sel); err != nil {
+			return relation{}, 0, err
+		}
+		from = t.relation()
+	case *tssql.Subquery:
+		var err error
+		if from, metered, err = b.query(f.Query); err != nil {
+			return relation{}, 0, err
+		}
+	}
 	var found []env
-	for _, rec := range t.records {
-		e := environment(rec)
+	for _, e := range from.rows {
 		if sel.Where != nil {
 			ok, err := eval(sel.Where, e)
 			if err != nil {
-				return nil, err
+				return relation{}, 0, err
 			}
 			if ok != true {
 				continue
@@ -61,20 +116,14 @@ func (b *Backend) selectRows(t *tableData, q *tssql.Query, sel *tssql.Select) (*
 		}
 		found = append(found, e)
 	}
-	r := &result{metered: int64(len(found)) * 100}
+	metered += int64(len(found)) * 100
 	if sel.Items[0].Star {
-		for _, d := range t.dimensions {
-			r.info = append(r.info, varchar(d))
-		}
-		r.info = append(r.info, varchar("measure_name"), scalarInfo("time", "timestamp"))
-		for _, v := range t.values {
-			r.info = append(r.info, scalarInfo(v, t.types[v]))
-		}
 		if len(found) > 0 {
-			return nil, fmt.Errorf("querytest: SELECT * reads records")
+			return relation{}, 0, fmt.Errorf("querytest: SELECT * reads records")
 		}
-		return r, nil
+		return relation{info: from.info}, metered, nil
 	}
+	var out relation
 	for i, it := range sel.Items {
 		name := it.Alias
 		if c, ok := it.Expr.(*tssql.Column); ok && name == "" {
@@ -83,34 +132,137 @@ func (b *Backend) selectRows(t *tableData, q *tssql.Query, sel *tssql.Select) (*
 		if name == "" {
 			name = fmt.Sprintf("_col%d", i)
 		}
-		r.info = append(r.info, varchar(name))
+		out.info = append(out.info, varchar(name))
 	}
-	grouped := len(sel.GroupBy) > 0
-	for _, it := range sel.Items {
-		grouped = grouped || isAggregate(it.Expr)
-	}
-	var err error
+	groups := [][]env{}
+	grouped := len(sel.GroupBy) > 0 || slices.ContainsFunc(sel.Items, func(it tssql.Item) bool { return isAggregate(it.Expr) })
 	if grouped {
-		err = groupRows(r, sel, found)
+		var err error
+		if groups, err = group(sel, found); err != nil {
+			return relation{}, 0, err
+		}
 	} else {
-		err = plainRows(r, sel, found)
-	}
-	if err != nil {
-		return nil, err
-	}
-	limit := b.MaxRowBytes
-	if limit == 0 {
-		limit = 1 << 20
-	}
-	for _, row := range r.rows {
-		if rowBytes(row) > limit {
-			return nil, Validation("Query aborted as max page response size has been exceeded by the output result row")
+		for _, e := range found {
+			groups = append(groups, []env{e})
 		}
 	}
-	if q.Limit != nil && int64(len(r.rows)) > *q.Limit {
-		r.rows = r.rows[:*q.Limit]
+	printed := make([]string, len(sel.GroupBy))
+	for i, g := range sel.GroupBy {
+		printed[i] = tssql.PrintExpr(g)
 	}
-	return r, nil
+	type sorted struct {
+		row  env
+		keys []any
+	}
+	var rows []sorted
+	seen := map[string]bool{}
+	for _, members := range groups {
+		e := env{}
+		for i, it := range sel.Items {
+			var v any
+			var err error
+			switch {
+			case isAggregate(it.Expr):
+				v, err = aggregate(it.Expr.(*tssql.Call), members)
+			case grouped && !slices.Contains(printed, tssql.PrintExpr(it.Expr)):
+				err = Validation("line 1:8: '%s' must be an aggregate expression or appear in GROUP BY clause", tssql.PrintExpr(it.Expr))
+			default:
+				v, err = eval(it.Expr, members[0])
+			}
+			if err != nil {
+				return relation{}, 0, err
+			}
+			e[aws.ToString(out.info[i].Name)] = v
+		}
+		if key := fmt.Sprintf("%#v", e); sel.Distinct && seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		x := sorted{row: e}
+		if len(q.OrderBy) > 0 {
+			scope := env{}
+			for k, v := range members[0] {
+				scope[k] = v
+			}
+			for k, v := range e {
+				scope[k] = v
+			}
+			for _, o := range q.OrderBy {
+				v, err := eval(o.Expr, scope)
+				if err != nil {
+					return relation{}, 0, err
+				}
+				x.keys = append(x.keys, v)
+			}
+		}
+		rows = append(rows, x)
+	}
+	slices.SortStableFunc(rows, func(x, y sorted) int {
+		for i, o := range q.OrderBy {
+			c := compare(x.keys[i], y.keys[i])
+			if o.Desc {
+				c = -c
+			}
+			if c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	if q.Limit != nil && int64(len(rows)) > *q.Limit {
+		rows = rows[:*q.Limit]
+	}
+	for _, x := range rows {
+		out.rows = append(out.rows, x.row)
+	}
+	return out, metered, nil
+}
+
+// compare orders values; NULL comes last.
+func compare(x, y any) int {
+	switch {
+	case x == nil && y == nil:
+		return 0
+	case x == nil:
+		return 1
+	case y == nil:
+		return -1
+	}
+	switch x := x.(type) {
+	case string:
+		return strings.Compare(x, y.(string))
+	case int64:
+		return order(x, y.(int64))
+	case instant:
+		return order(int64(x), int64(y.(instant)))
+	case float64:
+		return order(x, y.(float64))
+	case bool:
+		if x == y.(bool) {
+			return 0
+		} else if x {
+			return 1
+		}
+		return -1
+	}
+	panic(fmt.Sprintf("querytest: no order of %T", x))
+}
+
+// relation returns the records of a table.
+func (t *tableData) relation() relation {
+	var r relation
+	for _, d := range t.dimensions {
+		r.info = append(r.info, varchar(d))
+	}
+	r.info = append(r.info, varchar("measure_name"), scalarInfo("time", "timestamp"))
+	for _, v := range t.values {
+		r.info = append(r.info, scalarInfo(v, t.types[v]))
+	}
+	for _, rec := range t.records {
+		r.rows = append(r.rows, environment(rec))
+	}
+	return r
 }
 
 // rowBytes is about what a row takes as JSON.
@@ -122,45 +274,53 @@ func rowBytes(r types.Row) int {
 	return n
 }
 
-func plainRows(r *result, sel *tssql.Select, found []env) error {
-	seen := map[string]bool{}
-	for _, e := range found {
-		values := make([]any, len(sel.Items))
-		for i, it := range sel.Items {
-			v, err := eval(it.Expr, e)
-			if err != nil {
-				return err
-			}
-			values[i] = v
-		}
-		if key := fmt.Sprintf("%#v", values); sel.Distinct && seen[key] {
-			continue
-		} else {
-			seen[key] = true
-		}
-		r.rows = append(r.rows, row(values...))
-	}
-	return nil
-}
-
 func isAggregate(e tssql.Expr) bool {
 	c, ok := e.(*tssql.Call)
-	return ok && c.Name == "CREATE_TIME_SERIES"
+	return ok && slices.Contains([]string{"CREATE_TIME_SERIES", "max", "max_by", "count"}, c.Name)
 }
 
-func groupRows(r *result, sel *tssql.Select, found []env) error {
+// aggregate evaluates an aggregate over a group.
+func aggregate(c *tssql.Call, members []env) (any, error) {
+	if c.Name == "CREATE_TIME_SERIES" {
+		return timeSeries(c, members)
+	}
+	var best, by any
+	n := int64(0)
+	for _, e := range members {
+		var values []any
+		for _, a := range c.Args {
+			v, err := eval(a, e)
+			if err != nil {
+				return nil, err
+			}
+			values = append(values, v)
+		}
+		if len(values) > 0 && values[len(values)-1] == nil {
+			continue
+		}
+		if n++; c.Name == "count" {
+			continue
+		}
+		if key := values[len(values)-1]; by == nil || compare(key, by) > 0 {
+			best, by = values[0], key
+		}
+	}
+	if c.Name == "count" {
+		return n, nil
+	}
+	return best, nil
+}
+
+// group returns the groups of rows, in the order in which they begin.
+func group(sel *tssql.Select, found []env) ([][]env, error) {
 	var keys []string
 	groups := map[string][]env{}
-	printed := make([]string, len(sel.GroupBy))
-	for i, g := range sel.GroupBy {
-		printed[i] = tssql.PrintExpr(g)
-	}
 	for _, e := range found {
 		values := make([]any, len(sel.GroupBy))
 		for i, g := range sel.GroupBy {
 			v, err := eval(g, e)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			values[i] = v
 		}
@@ -173,30 +333,11 @@ func groupRows(r *result, sel *tssql.Select, found []env) error {
 	if len(sel.GroupBy) == 0 && len(keys) == 0 {
 		keys = []string{""} // an aggregate over nothing is one row
 	}
-	for _, key := range keys {
-		group := groups[key]
-		values := make([]any, len(sel.Items))
-		for i, it := range sel.Items {
-			if isAggregate(it.Expr) {
-				series, err := timeSeries(it.Expr.(*tssql.Call), group)
-				if err != nil {
-					return err
-				}
-				values[i] = series
-				continue
-			}
-			if !slices.Contains(printed, tssql.PrintExpr(it.Expr)) {
-				return Validation("line 1:8: '%s' must be an aggregate expression or appear in GROUP BY clause", tssql.PrintExpr(it.Expr))
-			}
-			v, err := eval(it.Expr, group[0])
-			if err != nil {
-				return err
-			}
-			values[i] = v
-		}
-		r.rows = append(r.rows, row(values...))
+	out := make([][]env, len(keys))
+	for i, key := range keys {
+		out[i] = groups[key]
 	}
-	return nil
+	return out, nil
 }
 
 func timeSeries(c *tssql.Call, group []env) (any, error) {
@@ -282,7 +423,7 @@ func eval(e tssql.Expr, row env) (any, error) {
 	case *tssql.Int:
 		return e.Value, nil
 	case *tssql.Interval:
-		unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[e.Unit]
+		unit := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}[e.Unit]
 		return interval(time.Duration(e.Count) * unit), nil
 	case *tssql.Unary:
 		x, err := eval(e.X, row)
@@ -295,6 +436,20 @@ func eval(e tssql.Expr, row env) (any, error) {
 	case *tssql.IsNull:
 		x, err := eval(e.X, row)
 		return (x == nil) != e.Not, err
+	case *tssql.Case:
+		for _, w := range e.Whens {
+			ok, err := eval(w.Cond, row)
+			if err != nil {
+				return nil, err
+			}
+			if ok == true {
+				return eval(w.Then, row)
+			}
+		}
+		if e.Else == nil {
+			return nil, nil
+		}
+		return eval(e.Else, row)
 	case *tssql.In:
 		return evalIn(e, row)
 	case *tssql.Like:
@@ -345,6 +500,8 @@ func evalBinary(e *tssql.Binary, row env) (any, error) {
 		return false, nil
 	case "||":
 		return l.(string) + r.(string), nil
+	case "+":
+		return l.(instant) + instant(r.(interval)), nil
 	}
 	if reflect.TypeOf(l) != reflect.TypeOf(r) {
 		return nil, Validation("line 1:1: '%s' cannot be applied to %T, %T", e.Op, l, r)
@@ -424,6 +581,8 @@ func evalCall(e *tssql.Call, row env) (any, error) {
 			}
 		}
 		return nil, nil
+	case "chr":
+		return string(rune(args[0].(int64))), nil
 	case "strpos":
 		return int64(strings.Index(args[0].(string), args[1].(string)) + 1), nil
 	case "replace":

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/result"
 
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
@@ -24,6 +25,8 @@ type part struct {
 	t     int64
 	piece int
 	text  string
+	// startMs is the start timestamp in the same record.
+	startMs int64
 }
 
 // maxCandidates is how many different texts of one piece, of one series at one millisecond, are tried. There is one,
@@ -31,34 +34,38 @@ type part struct {
 const maxCandidates = 4
 
 // histogram takes the text of a histogram or a piece of it.
-func (c *Collector) histogram(e *entry, t int64, piece int, text string) error {
+func (r *Reader) histogram(e *entry, t int64, start *result.Cell, piece int, text string) error {
+	ms, err := startOf(start)
+	if err != nil {
+		return err
+	}
 	if piece == 0 {
 		n, err := promschema.HistogramPieces(text)
 		var h *prompb.Histogram
 		if err == nil && n == 1 {
-			h, err = c.decoder.Decode(text)
+			h, err = r.cfg.Decoder.Decode(text)
 		}
 		switch {
 		case err != nil:
-			c.damage.Add(Damage{Histograms: 1, Example: err})
+			r.damage.Add(Damage{Histograms: 1, Example: err})
 			return nil //nolint:nilerr // what is damaged is counted and left out
 		case h != nil:
-			return c.keep(e, t, h)
+			return r.keep(e, e.piece, series.Histogram{T: t, StartMs: ms, H: h})
 		}
 	}
-	// Each piece may come first. The histogram is counted as a sample when it is whole.
-	if err := c.meter.Take(0, int64(unsafe.Sizeof(part{}))+int64(len(text))); err != nil {
+	// Each piece may come first.
+	if err := r.hold(e, int64(unsafe.Sizeof(part{}))+int64(len(text))); err != nil {
 		return err
 	}
-	e.parts = append(e.parts, part{t, piece, text})
+	e.parts = append(e.parts, part{t, piece, text, ms})
 	return nil
 }
 
-func (c *Collector) keep(e *entry, t int64, h *prompb.Histogram) error {
-	if err := c.meter.Take(1, histogramBytes(h)); err != nil {
+func (r *Reader) keep(e *entry, p *Piece, h series.Histogram) error {
+	if err := r.hold(e, histogramBytes(h.H)); err != nil {
 		return err
 	}
-	e.histograms = append(e.histograms, series.Histogram{T: t, H: h})
+	p.Histograms = append(p.Histograms, h)
 	return nil
 }
 
@@ -70,28 +77,25 @@ func histogramBytes(h *prompb.Histogram) int64 {
 	return int64(unsafe.Sizeof(series.Histogram{})+unsafe.Sizeof(prompb.Histogram{})) + interfaces + 8*int64(n)
 }
 
-// Complete puts the pieces of histograms together, when all rows have been added. A set of which a piece is missing is left
-// out and counted. The error is the meter's.
-func (c *Collector) Complete() error {
-	for _, e := range c.byLabels {
-		if len(e.parts) == 0 {
-			continue
+// complete puts the pieces of histograms together, when all rows of their milliseconds have been read. A set of which a piece is
+// missing is left out and counted. The error is the meter's.
+func (r *Reader) complete(e *entry, p *Piece) error {
+	if len(e.parts) == 0 {
+		return nil
+	}
+	slices.SortFunc(e.parts, func(a, b part) int {
+		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.piece, b.piece), strings.Compare(a.text, b.text), cmp.Compare(a.startMs, b.startMs))
+	})
+	parts := slices.Compact(e.parts) // the same series may be stored under two encodings
+	for len(parts) > 0 {
+		n := 1
+		for n < len(parts) && parts[n].t == parts[0].t {
+			n++
 		}
-		slices.SortFunc(e.parts, func(a, b part) int {
-			return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.piece, b.piece), strings.Compare(a.text, b.text))
-		})
-		parts := slices.Compact(e.parts) // the same series may be stored under two encodings
-		for len(parts) > 0 {
-			n := 1
-			for n < len(parts) && parts[n].t == parts[0].t {
-				n++
-			}
-			if err := c.assemble(e, parts[:n]); err != nil {
-				return err
-			}
-			parts = parts[n:]
+		if err := r.assemble(e, p, parts[:n]); err != nil {
+			return err
 		}
-		e.parts = nil
+		parts = parts[n:]
 	}
 	return nil
 }
@@ -101,37 +105,41 @@ var errIncomplete = errors.New("a record of a histogram is missing")
 
 // assemble takes all pieces of one millisecond, sorted. Where there are pieces of several histograms, their checksums tell
 // which belong together.
-func (c *Collector) assemble(e *entry, parts []part) error {
+func (r *Reader) assemble(e *entry, p *Piece, parts []part) error {
 	var texts [promschema.MaxHistogramPieces][]string
+	var starts []int64
 	begun := 0
-	for _, p := range parts {
-		if p.piece == 0 {
+	for _, x := range parts {
+		if x.piece == 0 {
 			begun++
 		}
-		if len(texts[p.piece]) < maxCandidates {
-			texts[p.piece] = append(texts[p.piece], p.text)
+		if len(texts[x.piece]) < maxCandidates {
+			texts[x.piece] = append(texts[x.piece], x.text)
+			if x.piece == 0 {
+				starts = append(starts, x.startMs)
+			}
 		}
 	}
 	missing := max(begun, 1)
-	for _, first := range texts[0] {
-		h := c.join(first, texts[1], texts[2])
+	for i, first := range texts[0] {
+		h := r.join(first, texts[1], texts[2])
 		if h == nil {
 			continue
 		}
 		missing--
-		if err := c.keep(e, parts[0].t, h); err != nil {
+		if err := r.keep(e, p, series.Histogram{T: parts[0].t, StartMs: starts[i], H: h}); err != nil {
 			return err
 		}
 	}
 	if missing > 0 {
 		at := time.UnixMilli(parts[0].t).UTC().Format(time.RFC3339Nano)
-		c.damage.Add(Damage{Incomplete: missing, Example: fmt.Errorf("%w, of series %.200s at %s", errIncomplete, e.labels, at)})
+		r.damage.Add(Damage{Incomplete: missing, Example: fmt.Errorf("%w, of series %.200s at %s", errIncomplete, e.labels, at)})
 	}
 	return nil
 }
 
 // join returns the histogram that begins with first; nil when its other pieces are not there.
-func (c *Collector) join(first string, second, third []string) *prompb.Histogram {
+func (r *Reader) join(first string, second, third []string) *prompb.Histogram {
 	n, err := promschema.HistogramPieces(first)
 	if err != nil {
 		return nil
@@ -141,7 +149,7 @@ func (c *Collector) join(first string, second, third []string) *prompb.Histogram
 	}
 	for _, s := range second {
 		for _, t := range third {
-			if h, err := c.decoder.Decode([]string{first, s, t}[:n]...); err == nil {
+			if h, err := r.cfg.Decoder.Decode([]string{first, s, t}[:n]...); err == nil {
 				return h
 			}
 		}
@@ -150,8 +158,8 @@ func (c *Collector) join(first string, second, third []string) *prompb.Histogram
 }
 
 // sortHistograms puts the histograms in order and leaves one for each millisecond; it returns how many disagreed.
-func (e *entry) sortHistograms() (conflicts int64) {
-	h := e.histograms
+func (p *Piece) sortHistograms() (conflicts int64) {
+	h := p.Histograms
 	ordered := true
 	for i := 1; i < len(h) && ordered; i++ {
 		ordered = h[i-1].T < h[i].T
@@ -173,7 +181,7 @@ func (e *entry) sortHistograms() (conflicts int64) {
 		}
 	}
 	clear(h[len(kept):])
-	e.histograms = kept
+	p.Histograms = kept
 	return conflicts
 }
 
@@ -185,11 +193,11 @@ func compareBits(a, b series.Histogram) int {
 	return bytes.Compare(promschema.AppendHistogram(nil, a.H, 0), promschema.AppendHistogram(nil, b.H, 0))
 }
 
-// settle leaves one sample for each millisecond that has a float and a histogram; it returns how many there were.
-func (e *entry) settle() (conflicts int64) {
-	samples, histograms := e.samples[:0], e.histograms[:0]
-	floats := e.samples
-	for _, h := range e.histograms {
+// settleSorts leaves one sample for each millisecond that has a float and a histogram; it returns how many there were.
+func (p *Piece) settleSorts() (conflicts int64) {
+	samples, histograms := p.Samples[:0], p.Histograms[:0]
+	floats := p.Samples
+	for _, h := range p.Histograms {
 		for len(floats) > 0 && floats[0].T < h.T {
 			samples, floats = append(samples, floats[0]), floats[1:]
 		}
@@ -202,7 +210,7 @@ func (e *entry) settle() (conflicts int64) {
 		}
 		histograms = append(histograms, h)
 	}
-	clear(e.histograms[len(histograms):])
-	e.samples, e.histograms = append(samples, floats...), histograms
+	clear(p.Histograms[len(histograms):])
+	p.Samples, p.Histograms = append(samples, floats...), histograms
 	return conflicts
 }

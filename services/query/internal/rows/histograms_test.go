@@ -72,16 +72,13 @@ func packed(r types.Row) types.Row {
 	return r
 }
 
-func collect(t *testing.T, rows ...types.Row) (*Collector, Result) {
+func collect(t *testing.T, rows ...types.Row) (*collector, outcome) {
 	t.Helper()
-	c := NewCollector(histogramStatement(), selection(), promschema.NewHistogramDecoder(), &free{})
+	c := newCollector(histogramStatement(), selection(), &free{})
 	if err := c.Add(rows); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Complete(); err != nil {
-		t.Fatal(err)
-	}
-	return c, Merge(c)
+	return c, merge(t, c)
 }
 
 func equalBits(a, b *prompb.Histogram) bool {
@@ -227,23 +224,20 @@ func TestConflictingHistogramsDoNotDependOnTheOrderOfRows(t *testing.T) {
 func TestMeterIsToldOfHistograms(t *testing.T) {
 	one, three := texts(t, wide(3, 1)), texts(t, wide(480, 1))
 	m := &free{}
-	c := NewCollector(histogramStatement(), selection(), promschema.NewHistogramDecoder(), m)
+	c := newCollector(histogramStatement(), selection(), m)
 	if err := c.Add([]types.Row{piece(1, 0, one[0]), piece(2, 0, three[0]), piece(2, 1, three[1]), piece(2, 2, three[2])}); err != nil {
 		t.Fatal(err)
 	}
-	if m.samples != 1 {
-		t.Errorf("%d samples before the histogram of three records is whole, want 1", m.samples)
-	}
 	before := m.bytes
-	if err := c.Complete(); err != nil || m.samples != 2 || m.bytes-before < 480*8 || before < int64(len(three[0])) {
-		t.Errorf("got %v, %d samples, %d and %d bytes", err, m.samples, before, m.bytes)
+	if err := c.End(); err != nil || m.bytes-before < 480*8 || before < int64(len(three[0])) {
+		t.Errorf("got %v, %d and %d bytes", err, m.bytes, before)
 	}
-	c = NewCollector(histogramStatement(), selection(), promschema.NewHistogramDecoder(), &refusing{left: 1})
+	c = newCollector(histogramStatement(), selection(), &refusing{left: seriesBytes + 300})
 	if err := c.Add([]types.Row{piece(1, 0, one[0]), piece(2, 0, one[0])}); !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
 	}
-	c = NewCollector(histogramStatement(), selection(), promschema.NewHistogramDecoder(), &refusing{})
-	if err := errors.Join(c.Add([]types.Row{piece(2, 0, three[0]), piece(2, 1, three[1]), piece(2, 2, three[2])}), c.Complete()); !errors.Is(err, errRefused) {
+	c = newCollector(histogramStatement(), selection(), &refusing{left: seriesBytes + 8<<10})
+	if err := errors.Join(c.Add([]types.Row{piece(2, 0, three[0]), piece(2, 1, three[1]), piece(2, 2, three[2])}), c.End()); !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -264,11 +258,12 @@ func BenchmarkDecodeHistograms(b *testing.B) {
 	d := promschema.NewHistogramDecoder()
 	b.ReportAllocs()
 	for b.Loop() {
-		c := NewCollector(histogramStatement(), selection(), d, &free{})
-		if err := errors.Join(c.Add(rows), c.Complete()); err != nil {
+		c := newCollector(histogramStatement(), selection(), &free{})
+		c.cfg.Decoder = d
+		if err := c.Add(rows); err != nil {
 			b.Fatal(err)
 		}
-		if n := Merge(c).Samples; n != 1000 {
+		if n := merge(b, c).Samples; n != 1000 {
 			b.Fatalf("%d samples", n)
 		}
 	}

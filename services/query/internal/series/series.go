@@ -62,6 +62,10 @@ type Selection struct {
 	LastPerStep *LastPerStep
 	// Starts asks for start timestamps.
 	Starts bool
+	// MaxSamples is how many samples the set gives out before it fails; 0 for no bound.
+	MaxSamples int64
+	// Kept says that the caller keeps what he is given until he closes the set: its memory is counted, and bounded, until then.
+	Kept bool
 }
 
 // Selector finds series. It is safe for concurrent use.

@@ -5,6 +5,7 @@ package store
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -51,15 +52,32 @@ func selectAll(t testing.TB, s *Store, sel series.Selection) ([]series.Series, s
 	}
 	defer func() {
 		set.Close()
-		if n := s.budget.held.Load(); n != 0 {
+		if n := s.budget.Held(); n != 0 {
 			t.Errorf("%d bytes of the budget are held after the result was closed", n)
 		}
 	}()
+	return collect(t, set), set.Stats(), set.Err()
+}
+
+// collect reads a set to its end and puts the pieces of series together.
+func collect(t testing.TB, set series.Set) []series.Series {
+	t.Helper()
 	var out []series.Series
 	for set.Next() {
-		out = append(out, set.At())
+		x := set.At()
+		if !x.Continued {
+			out = append(out, series.Series{Labels: x.Labels})
+		}
+		of := &out[len(out)-1]
+		if !labels.Equal(of.Labels, x.Labels) || len(x.Samples)+len(x.Histograms) == 0 {
+			t.Errorf("a piece of %s after one of %s, %d samples", x.Labels, of.Labels, len(x.Samples)+len(x.Histograms))
+		}
+		of.Samples, of.Histograms = append(of.Samples, x.Samples...), append(of.Histograms, x.Histograms...)
+		if x.Starts != nil {
+			of.Starts = append(append(of.Starts, make([]int64, len(of.Samples)-len(x.Samples)-len(of.Starts))...), x.Starts...)
+		}
 	}
-	return out, set.Stats(), set.Err()
+	return out
 }
 
 func render(ss []series.Series) string {
@@ -268,6 +286,9 @@ func TestSelectIsPrometheus(t *testing.T) {
 			if render(got) != render(expect) {
 				t.Fatalf("seed %d, %s, [%d, %d]:\ngot\n%swant\n%sstatements:\n%s", seed, sel.Matchers, sel.StartMs, sel.EndMs, render(got), render(expect), strings.Join(b.Statements(), "\n"))
 			}
+			if r.IntN(5) == 0 {
+				checkListings(t, r, st, sel, expect)
+			}
 			for _, sql := range b.Statements() {
 				if kind, _, _ := strings.Cut(sql, "\n"); kind == "SELECT *" || strings.HasPrefix(sql, "SELECT DISTINCT") {
 					continue // the catalogue's
@@ -277,5 +298,58 @@ func TestSelectIsPrometheus(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// checkListings compares the listings of a selection with what its series say.
+func checkListings(t *testing.T, r *rand.Rand, st *Store, sel series.Selection, expect []series.Series) {
+	t.Helper()
+	scope := series.Scope{Selectors: [][]*labels.Matcher{sel.Matchers}, StartMs: sel.StartMs, EndMs: sel.EndMs, Limit: pick(r, []int{0, 1, 3})}
+	cut := func(all []string, info series.Info) []string {
+		if scope.Limit > 0 && len(all) > scope.Limit {
+			all = all[:scope.Limit]
+			if !slices.Contains(info.Warnings, truncated) {
+				t.Errorf("%s: cut off without a warning: %v", sel.Matchers, info.Warnings)
+			}
+		} else if slices.Contains(info.Warnings, truncated) {
+			t.Errorf("%s: not cut off, with a warning", sel.Matchers)
+		}
+		return all
+	}
+	sets, info, err := st.Series(t.Context(), scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, ls := range sets {
+		got = append(got, ls.String())
+	}
+	for _, x := range expect {
+		want = append(want, x.Labels.String())
+	}
+	if want = cut(want, info); !slices.Equal(got, want) {
+		t.Fatalf("series of %s, limit %d: got %q, want %q", sel.Matchers, scope.Limit, got, want)
+	}
+	name := pick(r, append(labelNames(), model.MetricNameLabel))
+	values, names := map[string]bool{}, map[string]bool{}
+	for _, x := range expect {
+		if v := x.Labels.Get(name); v != "" {
+			values[v] = true
+		}
+		x.Labels.Range(func(l labels.Label) { names[l.Name] = true })
+	}
+	got, info, err = st.LabelValues(t.Context(), name, scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := cut(slices.Sorted(maps.Keys(values)), info); !slices.Equal(got, want) {
+		t.Fatalf("values of %s of %s, limit %d: got %q, want %q", name, sel.Matchers, scope.Limit, got, want)
+	}
+	got, info, err = st.LabelNames(t.Context(), scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := cut(slices.Sorted(maps.Keys(names)), info); !slices.Equal(got, want) {
+		t.Fatalf("names of %s, limit %d: got %q, want %q", sel.Matchers, scope.Limit, got, want)
 	}
 }

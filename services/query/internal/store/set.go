@@ -3,77 +3,112 @@
 package store
 
 import (
+	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
+	"github.com/tributary-project/tributary/services/query/internal/budget"
+	"github.com/tributary-project/tributary/services/query/internal/rows"
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
-// set hands out a whole result.
+// nothing is the set of a selection that cannot match.
+type nothing struct{}
+
+func (nothing) Next() bool          { return false }
+func (nothing) At() series.Series   { return series.Series{} }
+func (nothing) Err() error          { return nil }
+func (nothing) Stats() series.Stats { return series.Stats{} }
+func (nothing) Warnings() []string  { return nil }
+func (nothing) Close()              {}
+
+// set hands out what statements find, while they run.
 type set struct {
-	series   []series.Series
-	at       series.Series
+	store   *Store
+	cancel  context.CancelFunc
+	sources []*source
+	running *sync.WaitGroup
+	merger  *rows.Merger
+	explain func(error) error
+	// meter counts what the caller keeps; nil when he keeps nothing. samples counts what he was given.
+	meter      *budget.Meter
+	samples    int64
+	maxSamples int64
+
+	err      error
+	ended    bool
 	stats    series.Stats
 	warnings []string
-	meter    *meter
 }
 
-// Next implements series.Set. What was handed out before is no longer held.
+// Next implements series.Set.
 func (s *set) Next() bool {
-	s.at = series.Series{}
-	if len(s.series) == 0 {
+	if s.ended {
 		return false
 	}
-	s.at, s.series[0] = s.series[0], series.Series{}
-	s.series = s.series[1:]
-	return true
+	var err error
+	if s.merger.Next() {
+		if err = s.count(s.merger.At()); err == nil {
+			return true
+		}
+	} else if err = s.merger.Err(); err != nil {
+		err = s.explain(err)
+	}
+	s.end(err)
+	return false
 }
 
-func (s *set) At() series.Series   { return s.at }
-func (s *set) Err() error          { return nil }
+// count counts what is given out.
+func (s *set) count(x series.Series) error {
+	s.samples += int64(len(x.Samples) + len(x.Histograms))
+	if s.maxSamples > 0 && s.samples > s.maxSamples {
+		return &series.Error{Kind: series.TooLarge, Text: fmt.Sprintf("the result has more than %d samples (--%s); ask for a shorter range or fewer series", s.maxSamples, maxSamplesFlag)}
+	}
+	if s.meter == nil {
+		return nil
+	}
+	return s.meter.Take(rows.SeriesBytes(x))
+}
+
+// end accounts for what was read.
+func (s *set) end(err error) {
+	s.ended = true
+	if s.err = err; err != nil {
+		s.cancel()
+	}
+	s.running.Wait()
+	var damage rows.Damage
+	s.stats.Conflicts += s.merger.Conflicts()
+	for _, src := range s.sources {
+		src.account(&s.stats)
+		damage.Add(src.damage)
+	}
+	s.warnings = s.store.damaged(damage)
+}
+
+// At implements series.Set.
+func (s *set) At() series.Series { return s.merger.At() }
+
+// Err implements series.Set.
+func (s *set) Err() error { return s.err }
+
+// Stats implements series.Set.
 func (s *set) Stats() series.Stats { return s.stats }
-func (s *set) Warnings() []string  { return s.warnings }
+
+// Warnings implements series.Set.
+func (s *set) Warnings() []string { return s.warnings }
 
 // Close implements series.Set.
 func (s *set) Close() {
-	s.series, s.at = nil, series.Series{}
+	s.cancel()
+	if !s.ended {
+		s.ended = true
+		s.running.Wait()
+	}
 	if s.meter != nil {
-		s.meter.release()
+		s.meter.Release()
 	}
-}
-
-// budget is the memory of all results together.
-type budget struct {
-	limit int64
-	held  atomic.Int64
-}
-
-// meter counts what one selection holds. It is safe for concurrent use: statements run at the same time.
-type meter struct {
-	budget         *budget
-	maxSamples     int64
-	samples, bytes atomic.Int64
-}
-
-// Take implements rows.Meter.
-func (m *meter) Take(samples, bytes int64) error {
-	if n := m.samples.Add(samples); m.maxSamples > 0 && n > m.maxSamples {
-		return &series.Error{Kind: series.TooLarge, Text: fmt.Sprintf("the result has more than %d samples (--%s); ask for a shorter range or fewer series", m.maxSamples, maxSamplesFlag)}
+	for _, src := range s.sources {
+		src.meter.Release()
 	}
-	mine := m.bytes.Add(bytes)
-	all := m.budget.held.Add(bytes)
-	limit := m.budget.limit
-	switch {
-	case mine > limit:
-		return &series.Error{Kind: series.TooLarge, Text: fmt.Sprintf("the result takes more than %d bytes of memory (--%s); ask for a shorter range or fewer series", limit, maxBytesFlag)}
-	case all > limit:
-		return &series.Error{Kind: series.Busy, Text: fmt.Sprintf("all results being read now take more than %d bytes of memory (--%s); try again", limit, maxBytesFlag)}
-	}
-	return nil
-}
-
-// release gives back what was taken; the meter counts from zero again.
-func (m *meter) release() {
-	m.samples.Store(0)
-	m.budget.held.Add(-m.bytes.Swap(0))
 }

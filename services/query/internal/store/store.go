@@ -3,28 +3,34 @@
 // Package store finds series in Timestream: it puts together what is known of the table, the plan, the pages and the
 // rows, and runs a selection again when one of them turns out to have been wrong. Protocols are left to others.
 //
-// A result is exact as of the moment at which the selection began. What a statement takes for granted, the table's
-// columns, may come from memory; but before a result is given out the columns are read once more, after the last
-// row, and if a column has appeared the selection runs again with it. Otherwise series that differ only in a label that is
-// new to the table would be merged into one.
+// A result is exact as of the moment at which the selection began, and is given out while it is read. What a statement takes
+// for granted, the table's columns, may come from memory; but a statement sees the table as it was when its first page came,
+// so the columns are read once more after the first rows are there and before any of them is given out, and if a column has
+// appeared the selection runs again with it. Otherwise series that differ only in a label that is new to the table would be
+// merged into one.
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"golang.org/x/sync/errgroup"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/promschema"
+	"github.com/tributary-project/tributary/timestream/result"
 	"github.com/tributary-project/tributary/timestream/tssql"
 
+	"github.com/tributary-project/tributary/services/query/internal/budget"
 	"github.com/tributary-project/tributary/services/query/internal/catalogue"
 	"github.com/tributary-project/tributary/services/query/internal/pages"
 	"github.com/tributary-project/tributary/services/query/internal/plan"
@@ -36,26 +42,28 @@ import (
 type Config struct {
 	// Database and Table are read where a selection names none.
 	Database, Table string
-	// MaxSamples bounds the samples of one selection; 0 means no bound.
-	MaxSamples int64
 	// MaxBytes bounds what all results together hold in memory.
 	MaxBytes int64
-	// CatalogueMaxAge is how old the columns may be that a result rests on; 0 means that they are read after the result.
+	// CatalogueMaxAge is how old the columns may be that a result rests on; 0 means that they are read while it begins.
 	CatalogueMaxAge time.Duration
 	// CatalogueRefresh is how old the list of measure names may be where it only makes statements narrower and tells
 	// whether the layout is newer.
 	CatalogueRefresh time.Duration
+	// Slices is in how many statements at once a long range is read, each of at least SliceMin.
+	Slices   int
+	SliceMin time.Duration
 }
 
 // Flags that move the limits, for error texts.
 const (
 	maxSamplesFlag = "storage.remote.read-sample-limit"
-	maxBytesFlag   = "query.max-result-bytes"
+	maxBytesFlag   = budget.Flag
 )
 
 // runner runs one statement; see pages.Runner.
 type runner interface {
 	Run(ctx context.Context, kind, statement string, page func(*timestreamquery.QueryOutput) error) (pages.Stats, error)
+	Rows(ctx context.Context, kind, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error)
 }
 
 // Store is a series.Selector over Timestream.
@@ -63,16 +71,18 @@ type Store struct {
 	cfg       Config
 	run       runner
 	catalogue *catalogue.Catalogue
-	budget    *budget
+	budget    *budget.Budget
 	now       func() time.Time
 	logger    *slog.Logger
 
 	decoder *promschema.HistogramDecoder
+	// unsorted says that the service does not sort as it is asked to, so that everything has to be sorted here.
+	unsorted atomic.Bool
 
-	replans    *prometheus.CounterVec
-	damaged    prometheus.Counter
-	incomplete prometheus.Counter
-	unreadable prometheus.Counter
+	replans     *prometheus.CounterVec
+	undecodable prometheus.Counter
+	incomplete  prometheus.Counter
+	unreadable  prometheus.Counter
 }
 
 var _ series.Selector = (*Store)(nil)
@@ -81,118 +91,240 @@ var _ series.Selector = (*Store)(nil)
 func New(cfg Config, run runner, now func() time.Time, logger *slog.Logger, reg prometheus.Registerer) *Store {
 	f := promauto.With(reg)
 	s := &Store{
-		cfg: cfg, run: run, catalogue: catalogue.New(run, now, logger), budget: &budget{limit: cfg.MaxBytes}, now: now, logger: logger,
-		decoder: promschema.NewHistogramDecoder(),
-		replans: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_replans_total", Help: "Selections run again, by reason: row_too_large (shorter rows), columns (the table gained one), no_column, bad_regexp, rest (a metric gained a label)."}, []string{"reason"}),
-		damaged: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_damaged_series_total", Help: "Stored label sets left out because they could not be decoded."}),
+		cfg: cfg, run: run, catalogue: catalogue.New(run, now, logger), budget: budget.New(cfg.MaxBytes), now: now, logger: logger,
+		decoder:     promschema.NewHistogramDecoder(),
+		replans:     f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_replans_total", Help: "Selections run again, by reason: row_too_large (shorter rows), columns (the table gained one), no_column, bad_regexp, rest (a metric gained a label), unsorted (the service does not sort as labels are)."}, []string{"reason"}),
+		undecodable: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_damaged_series_total", Help: "Stored label sets left out because they could not be decoded."}),
 	}
 	histograms := f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_damaged_histograms_total", Help: "Stored histograms left out, by reason: incomplete (a record of several is missing), unreadable."}, []string{"reason"})
 	s.incomplete, s.unreadable = histograms.WithLabelValues("incomplete"), histograms.WithLabelValues("unreadable")
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "tributary_query_result_bytes", Help: "Approximate memory of results that are being put together or sent; --" + maxBytesFlag + " bounds it."}, func() float64 { return float64(s.budget.held.Load()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "tributary_query_result_bytes", Help: "Approximate memory of results that are being put together or sent; --" + maxBytesFlag + " bounds it."}, func() float64 { return float64(s.budget.Held()) })
 	return s
 }
 
-// Bounds on running a selection again. Rows can be shortened as often as plan.Halve allows.
+// Bounds on running a selection again.
 const (
 	maxColumnChanges = 5
 	maxMissing       = 2
 )
 
+// table returns the table that is meant.
+func (s *Store) table(database, name string) tssql.Table {
+	return tssql.Table{Database: cmp.Or(database, s.cfg.Database), Name: cmp.Or(name, s.cfg.Table)}
+}
+
 // Select implements series.Selector. Every error is a *series.Error or the end of ctx.
 func (s *Store) Select(ctx context.Context, sel series.Selection) (series.Set, error) {
-	t := tssql.Table{Database: sel.Database, Name: sel.Table}
-	if t.Database == "" {
-		t.Database = s.cfg.Database
-	}
-	if t.Name == "" {
-		t.Name = s.cfg.Table
-	}
+	t := s.table(sel.Database, sel.Table)
 	if sel.EndMs < sel.StartMs || sel.EndMs < 0 || sel.StartMs > timestream.MaxTimeMs {
-		return &set{}, nil
+		return nothing{}, nil
 	}
-	m := &meter{budget: s.budget, maxSamples: s.cfg.MaxSamples}
-	out, err := s.sel(ctx, t, sel, m)
+	set, err := s.sel(ctx, t, sel)
 	if err != nil {
-		m.release()
 		return nil, s.explain(ctx, t, err)
 	}
-	out.meter = m
-	return out, nil
+	return set, nil
 }
 
 // sel runs the selection until what it took for granted holds.
-func (s *Store) sel(ctx context.Context, t tssql.Table, sel series.Selection, m *meter) (*set, error) {
+func (s *Store) sel(ctx context.Context, t tssql.Table, sel series.Selection) (*set, error) {
+	var out *set
+	var stats series.Stats
+	err := s.planned(ctx, t, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
+		set, err := s.begin(ctx, f, sel, o, holds)
+		if err != nil {
+			set.Close()
+			for _, src := range set.sources {
+				src.account(&stats)
+			}
+			return err
+		}
+		set.stats = stats
+		out = set
+		return nil
+	})
+	return out, err
+}
+
+// errColumns says that a table has gained a column.
+var errColumns = errors.New("the columns of the table have changed")
+
+// planned calls attempt with what is known of the table, and again when that turns out to be wrong. holds tells whether the
+// columns are still those of the facts; attempt must ask after its statements have begun, and return its error.
+func (s *Store) planned(ctx context.Context, t tssql.Table, ms []*labels.Matcher, attempt func(f plan.Facts, o plan.Options, holds func(context.Context) error) error) error {
 	began := s.now()
-	measures, err := s.measures(ctx, t, plan.NeedsMeasures(sel.Matchers), began)
+	measures, err := s.measures(ctx, t, plan.NeedsMeasures(ms), began)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	columns, err := s.catalogue.Columns(ctx, t, time.Time{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var (
 		o                plan.Options
-		stats            series.Stats
 		changed, missing int
 	)
-	again := func(reason string) {
-		s.replans.WithLabelValues(reason).Inc()
-		s.logger.Debug("selection runs again", "reason", reason, "database", t.Database, "table", t.Name, "bin", o.Bin)
-		m.release()
-	}
 	for {
-		statements, err := plan.Build(plan.Facts{Table: t, Columns: columns, Measures: measures}, sel, o)
-		if err != nil {
-			return nil, err
+		o.Unsorted = s.unsorted.Load()
+		fresh := columns
+		holds := func(ctx context.Context) (err error) {
+			if fresh, err = s.catalogue.Columns(ctx, t, s.now().Add(-s.cfg.CatalogueMaxAge)); err == nil && !fresh.Equal(columns) {
+				err = errColumns
+			}
+			return err
 		}
-		collectors, err := s.attempt(ctx, statements, sel, m, &stats)
+		err := attempt(plan.Facts{Table: t, Columns: columns, Measures: measures}, o, holds)
 		var class pages.Class
 		if e := (*pages.Error)(nil); errors.As(err, &e) {
 			class = e.Class
 		}
 		switch {
 		case err == nil:
-			fresh, err := s.catalogue.Columns(ctx, t, s.now().Add(-s.cfg.CatalogueMaxAge))
-			if err != nil {
-				return nil, err
-			}
-			if fresh.Equal(columns) {
-				return s.finish(collectors, stats), nil
-			}
+			return nil
+		case errors.Is(err, errColumns):
 			if changed++; changed > maxColumnChanges {
-				return nil, &series.Error{Kind: series.Unavailable, Text: fmt.Sprintf("the columns of table %s.%s changed %d times while it was read", t.Database, t.Name, changed)}
+				return &series.Error{Kind: series.Unavailable, Text: fmt.Sprintf("the columns of table %s.%s changed %d times while it was read", t.Database, t.Name, changed)}
 			}
 			columns = fresh
-			again("columns")
+			s.again("columns")
 		case errors.Is(err, rows.ErrRest) && !o.AllColumns:
 			o.AllColumns = true
-			again("rest")
-		case class == pages.RowTooLarge:
-			if o.Bin == 0 {
-				o.Bin = plan.DefaultBin
-			}
-			shorter, ok := plan.Halve(o.Bin)
-			if !ok {
-				return nil, err
-			}
-			o.Bin = shorter
-			again("row_too_large")
+			s.again("rest")
+		case errors.Is(err, rows.ErrUnsorted) && !o.Unsorted:
+			s.unsorted.Store(true)
+			s.again("unsorted")
 		case class == pages.BadRegexp && !o.NoRegexp:
-			s.logger.Warn("Timestream refused a regular expression; it is left to Prometheus' matchers", "matchers", fmt.Sprint(sel.Matchers), "err", err)
+			s.logger.Warn("Timestream refused a regular expression; it is left to Prometheus' matchers", "matchers", fmt.Sprint(ms), "err", err)
 			o.NoRegexp = true
-			again("bad_regexp")
+			s.again("bad_regexp")
 		case class == pages.NoColumn && missing < maxMissing:
 			// The table was made anew, or the service does not show a column everywhere yet.
 			missing++
 			if columns, err = s.catalogue.Columns(ctx, t, s.now()); err != nil {
-				return nil, err
+				return err
 			}
-			again("no_column")
+			s.again("no_column")
 		default:
-			return nil, err
+			return err
 		}
 	}
+}
+
+// again notes that statements run again.
+func (s *Store) again(reason string, more ...any) {
+	s.replans.WithLabelValues(reason).Inc()
+	s.logger.Debug("statements run again", append([]any{"reason", reason}, more...)...)
+}
+
+// begin runs the statements of a selection at the same time and waits until each has something, or has ended. The set is there
+// to be closed even when there is an error.
+func (s *Store) begin(ctx context.Context, f plan.Facts, sel series.Selection, o plan.Options, holds func(context.Context) error) (*set, error) {
+	inner, cancel := context.WithCancel(ctx)
+	out := &set{store: s, cancel: cancel, running: new(sync.WaitGroup), maxSamples: sel.MaxSamples}
+	out.explain = func(err error) error { return s.explain(ctx, f.Table, err) }
+	if sel.Kept {
+		out.meter = s.budget.Meter()
+	}
+	// When columns have changed in the middle of a result it is too late to begin again.
+	still := func(ctx context.Context) error {
+		if err := holds(ctx); err != nil {
+			return &series.Error{Kind: series.Unavailable, Text: "table " + f.Table.Database + "." + f.Table.Name + " was changed while it was read; try again", Err: err}
+		}
+		return nil
+	}
+	var samples, starts []*source
+	for _, part := range s.slices(sel) {
+		more, err := s.sources(f, part, o, plan.Build)
+		if err != nil {
+			return out, err
+		}
+		samples = append(samples, more...)
+	}
+	if sel.Starts && len(samples) > 0 {
+		more, err := s.sources(f, sel, o, plan.BuildStarts)
+		if err != nil {
+			return out, err
+		}
+		starts = more
+	}
+	out.sources = append(append(out.sources, samples...), starts...)
+	for _, src := range out.sources {
+		src.holds = still
+		out.running.Go(func() { src.run(inner) })
+	}
+	for _, src := range out.sources {
+		<-src.ready
+		if src.early != nil {
+			return out, src.early
+		}
+	}
+	// That nothing can match was taken for granted too.
+	if err := holds(inner); err != nil {
+		return out, err
+	}
+	out.merger = rows.NewMerger(streams(samples), streams(starts))
+	return out, nil
+}
+
+// sources makes the sources of a selection.
+func (s *Store) sources(f plan.Facts, sel series.Selection, o plan.Options, build func(plan.Facts, series.Selection, plan.Options) ([]plan.Statement, error)) ([]*source, error) {
+	statements, err := build(f, sel, o)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*source, len(statements))
+	for i, st := range statements {
+		out[i] = &source{
+			store: s, statement: st, selection: sel, meter: s.budget.Meter(), ready: make(chan struct{}), pieces: make(chan *rows.Piece, piecesAhead),
+			again: func(bin time.Duration) (plan.Statement, error) {
+				o := o
+				o.Bin = bin
+				shorter, err := build(f, sel, o)
+				for _, x := range shorter {
+					if x.Kind == st.Kind {
+						return x, err
+					}
+				}
+				return plan.Statement{}, err
+			},
+		}
+	}
+	return out, nil
+}
+
+// streams returns what sources hand out.
+func streams(sources []*source) []rows.Source {
+	var out []rows.Source
+	for _, s := range sources {
+		if len(s.held) > 0 {
+			out = append(out, &s.held)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// slices cuts a long selection into several of about equal length: the pages of one statement come one after the other.
+func (s *Store) slices(sel series.Selection) []series.Selection {
+	start, end := max(sel.StartMs, 0), min(sel.EndMs, s.now().UnixMilli())
+	n := int64(1)
+	if s.cfg.SliceMin > 0 && end > start {
+		n = max(min(int64(s.cfg.Slices), (end-start)/s.cfg.SliceMin.Milliseconds()), 1)
+	}
+	out := make([]series.Selection, n)
+	width := (end - start) / n
+	if l := sel.LastPerStep; l != nil {
+		width = max(width/l.StepMs, 1) * l.StepMs
+	}
+	for i := range out {
+		out[i] = sel
+		if i > 0 {
+			out[i].StartMs = start + int64(i)*width
+			out[i-1].EndMs = out[i].StartMs - 1
+		}
+	}
+	return out
 }
 
 // measures returns the measure names: as of now when a pattern has to be resolved, else as last known, which is good
@@ -214,55 +346,24 @@ func (s *Store) measures(ctx context.Context, t tssql.Table, resolve bool, began
 	return m, m.Newer()
 }
 
-// attempt runs the statements at the same time.
-func (s *Store) attempt(ctx context.Context, statements []plan.Statement, sel series.Selection, m *meter, stats *series.Stats) ([]*rows.Collector, error) {
-	g, ctx := errgroup.WithContext(ctx)
-	collectors := make([]*rows.Collector, len(statements))
-	took := make([]pages.Stats, len(statements))
-	for i, st := range statements {
-		c := rows.NewCollector(st, sel, s.decoder, m)
-		collectors[i] = c
-		g.Go(func() (err error) {
-			took[i], err = s.run.Run(ctx, st.Kind.String(), st.Text, func(out *timestreamquery.QueryOutput) error { return c.Add(out.Rows) })
-			if err != nil {
-				return err
-			}
-			return c.Complete()
-		})
-	}
-	err := g.Wait()
-	for _, p := range took {
-		stats.Queries++
-		stats.Pages += p.Pages
-		stats.MeteredBytes += p.MeteredBytes
-	}
-	return collectors, err
-}
-
-// finish merges what was found.
-func (s *Store) finish(collectors []*rows.Collector, stats series.Stats) *set {
-	out := &set{stats: stats}
-	var damage rows.Damage
-	for _, c := range collectors {
-		damage.Add(c.Damage())
-	}
+// damaged counts what had to be left out and words it for the caller.
+func (s *Store) damaged(d rows.Damage) (warnings []string) {
 	for _, d := range []struct {
 		counter prometheus.Counter
 		n       int
 		text    string
+		example error
 	}{
-		{s.damaged, damage.Labels, "stored label sets were left out because they cannot be decoded"},
-		{s.unreadable, damage.Histograms, "stored histograms were left out because they cannot be decoded"},
-		{s.incomplete, damage.Incomplete, "stored histograms were left out because a record of theirs is missing"},
+		{s.undecodable, d.Labels, "stored label sets were left out because they cannot be decoded", d.Example},
+		{s.unreadable, d.Histograms, "stored histograms were left out because they cannot be decoded", d.Example},
+		{s.incomplete, d.Incomplete, "stored histograms were left out because a record of theirs is missing", d.Example},
 	} {
 		if d.n > 0 {
 			d.counter.Add(float64(d.n))
-			out.warnings = append(out.warnings, fmt.Sprintf("%d %s; the first damage found: %v", d.n, d.text, damage.Example))
+			warnings = append(warnings, fmt.Sprintf("%d %s; the first damage found: %v", d.n, d.text, d.example))
 		}
 	}
-	r := rows.Merge(collectors...)
-	out.series, out.stats.Conflicts = r.Series, r.Conflicts
-	return out
+	return warnings
 }
 
 // explain turns any error into one for the caller. The end of the context stays what it is.
@@ -272,6 +373,10 @@ func (s *Store) explain(ctx context.Context, t tssql.Table, err error) error {
 		return err
 	}
 	name := t.Database + "." + t.Name
+	if errors.Is(err, rows.ErrUnsorted) {
+		s.unsorted.Store(true)
+		return &series.Error{Kind: series.Unavailable, Text: "Timestream does not sort the rows of table " + name + " as labels are; from now on they are sorted here. Try again", Err: err}
+	}
 	if errors.Is(err, promschema.ErrNewerLayout) {
 		return &series.Error{Kind: series.Unsupported, Text: "table " + name + " cannot be read", Err: err}
 	}

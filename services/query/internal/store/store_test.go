@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -145,6 +146,133 @@ func TestRowsThatAreTooLargeAreShortened(t *testing.T) {
 	_, _, err := selectAll(t, newStore(t, testConfig(), b), named("up"))
 	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.TooLarge {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRowTooLargeInTheMiddle: rows before it have been given out already, and the reading goes on from there.
+func TestRowTooLargeInTheMiddle(t *testing.T) {
+	b := &querytest.Backend{MaxRowBytes: 2000, PageRows: 1}
+	var want []string
+	for i, step := range []int64{600_000, 60_000, 600_000} {
+		var samples []series.Sample
+		line := fmt.Sprintf(`{__name__="up", i="%d"}`, i)
+		for ts := int64(0); ts < 4*3_600_000; ts += step {
+			samples = append(samples, series.Sample{T: t0 + ts, V: float64(ts)})
+			line += fmt.Sprintf(" %d=%v", ts, float64(ts))
+		}
+		write(t, b, querytest.Budget(nil), samples, "__name__", "up", "i", fmt.Sprint(i))
+		want = append(want, line)
+	}
+	write(t, b, querytest.Budget{}, at(t0, 1), "__name__", "up", "packed", "x")
+	want = append(want, `{__name__="up", packed="x"} 0=1`)
+	s := newStore(t, testConfig(), b)
+	expect(t, s, named("up"), want...)
+	if n := testutil.ToFloat64(s.replans.WithLabelValues("row_too_large")); n == 0 {
+		t.Error("no row was too large")
+	}
+
+	// A label that appears meanwhile: too late to begin again.
+	began := false
+	b.Before = func(statement string) error {
+		if strings.HasPrefix(statement, "SELECT") && strings.Contains(statement, "CREATE_TIME_SERIES") {
+			if began {
+				write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "new", "x")
+			}
+			began = true
+		}
+		return nil
+	}
+	set, err := newStore(t, testConfig(), b).Select(t.Context(), named("up"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	collect(t, set)
+	if e := (*series.Error)(nil); !errors.As(set.Err(), &e) || e.Kind != series.Unavailable || !strings.Contains(e.Text, "changed") {
+		t.Errorf("got %v", set.Err())
+	}
+}
+
+// TestSlices: a long range is read in several statements.
+func TestSlices(t *testing.T) {
+	b := &querytest.Backend{}
+	var samples []series.Sample
+	want := `{__name__="up", job="api"}`
+	for i := range int64(100) {
+		samples = append(samples, series.Sample{T: t0 + i*60_000, V: float64(i)})
+		want += fmt.Sprintf(" %d=%d", i*60_000, i)
+	}
+	samples[50].V = math.Inf(1)
+	want = strings.Replace(want, "=50", "=+Inf", 1)
+	write(t, b, querytest.Budget(nil), samples, "__name__", "up", "job", "api")
+	cfg := testConfig()
+	cfg.Slices, cfg.SliceMin = 3, 30*time.Minute
+	s := newStore(t, cfg, b)
+	sel := named("up")
+	sel.StartMs, sel.EndMs = t0, t0+100*60_000
+	b.Statements()
+	expect(t, s, sel, want)
+	n := 0
+	for _, statement := range b.Statements() {
+		if strings.Contains(statement, "CREATE_TIME_SERIES") {
+			n++
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d statements for plain samples, want 3", n)
+	}
+}
+
+// TestLastPerStep: what is left out is not needed, and little is read.
+func TestLastPerStep(t *testing.T) {
+	b := &querytest.Backend{}
+	r := rand.New(rand.NewPCG(1, 2))
+	var samples []series.Sample
+	for ts := int64(0); ts < 8*3_600_000; ts += 10_000 + r.Int64N(10_000) {
+		v := float64(ts)
+		if r.IntN(50) == 0 {
+			v = math.Float64frombits(value.StaleNaN)
+		}
+		samples = append(samples, series.Sample{T: t0 + ts, V: v})
+	}
+	write(t, b, querytest.Budget(nil), samples, "__name__", "up", "job", "api")
+	for _, slices := range []int{1, 3} {
+		for _, align := range []int64{t0, t0 - 1, t0 + 123_456, -5} {
+			cfg := testConfig()
+			cfg.Slices, cfg.SliceMin = slices, time.Hour
+			sel := named("up")
+			sel.StartMs, sel.EndMs = t0, t0+8*3_600_000
+			sel.LastPerStep = &series.LastPerStep{AlignMs: align, StepMs: 3_600_000}
+			got, _, err := selectAll(t, newStore(t, cfg, b), sel)
+			if err != nil || len(got) != 1 {
+				t.Fatalf("got %v, %v", got, err)
+			}
+			window := func(t int64) int64 { // the k of the window that holds t
+				k := (t - align) / 3_600_000
+				if align+k*3_600_000 < t {
+					k++
+				}
+				return k
+			}
+			last, kept := map[int64]series.Sample{}, map[int64]series.Sample{}
+			for _, p := range samples {
+				last[window(p.T)] = p
+			}
+			for _, p := range got[0].Samples {
+				kept[window(p.T)] = p
+			}
+			if len(kept) != len(last) {
+				t.Fatalf("%d windows, want %d", len(kept), len(last))
+			}
+			for k, p := range last {
+				if q := kept[k]; q.T != p.T || math.Float64bits(q.V) != math.Float64bits(p.V) {
+					t.Errorf("align %d, window %d: got %v, want %v", align, k, q, p)
+				}
+			}
+			if n, all := len(got[0].Samples), len(samples); n > all/20+22 {
+				t.Errorf("%d of %d samples were read", n, all)
+			}
+		}
 	}
 }
 
@@ -305,8 +433,13 @@ func TestDamageIsSaid(t *testing.T) {
 		t.Fatal("no series")
 	}
 	x := set.At()
-	if len(x.Samples) != 1 || len(x.Histograms) != 1 || x.Histograms[0].T != t0+2 || set.Next() {
-		t.Errorf("got %v", x)
+	samples, histograms := len(x.Samples), slices.Clone(x.Histograms)
+	for set.Next() {
+		x = set.At()
+		samples, histograms = samples+len(x.Samples), append(histograms, x.Histograms...)
+	}
+	if samples != 1 || len(histograms) != 1 || histograms[0].T != t0+2 {
+		t.Errorf("got %d samples, %v", samples, histograms)
 	}
 	text := strings.Join(set.Warnings(), "\n")
 	for _, want := range []string{"1 stored label sets", "1 stored histograms were left out because they cannot be decoded", "1 stored histograms were left out because a record of theirs is missing", "first damage found: "} {
@@ -314,7 +447,7 @@ func TestDamageIsSaid(t *testing.T) {
 			t.Errorf("warnings do not say %q:\n%s", want, text)
 		}
 	}
-	for name, c := range map[string]prometheus.Counter{"series": s.damaged, "incomplete": s.incomplete, "unreadable": s.unreadable} {
+	for name, c := range map[string]prometheus.Counter{"series": s.undecodable, "incomplete": s.incomplete, "unreadable": s.unreadable} {
 		if n := testutil.ToFloat64(c); n != 1 {
 			t.Errorf("%s: counted %v", name, n)
 		}
@@ -326,59 +459,86 @@ func TestLimits(t *testing.T) {
 	for i := range 10 {
 		write(t, b, querytest.Budget(nil), []series.Sample{{T: t0, V: 1}, {T: t0 + 1, V: 2}}, "__name__", "up", "i", fmt.Sprint(i))
 	}
-	cfg := testConfig()
-	cfg.MaxSamples = 20
-	if got, _, err := selectAll(t, newStore(t, cfg, b), named("up")); err != nil || len(got) != 10 {
-		t.Errorf("at the limit: %d series, %v", len(got), err)
-	}
-	records, err := querytest.HistogramRecords(promschema.NewHistogramEncoder(), labels.FromStrings("__name__", "other"), []series.Histogram{{T: t0, H: &prompb.Histogram{}}}, querytest.Budget(nil))
+	records, err := querytest.HistogramRecords(promschema.NewHistogramEncoder(), labels.FromStrings("__name__", "up", "z", "z"), []series.Histogram{{T: t0, H: &prompb.Histogram{}}}, querytest.Budget(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Write(testDB, testTable, records...)
-	all := named("")
-	all.Matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+")}
-	if _, _, err := selectAll(t, newStore(t, cfg, b), all); !errors.As(err, new(*series.Error)) {
-		t.Errorf("a histogram over the limit: got %v", err)
+	limited := func(max int64, kept bool) series.Selection {
+		sel := named("up")
+		sel.MaxSamples, sel.Kept = max, kept
+		return sel
 	}
+	if got, _, err := selectAll(t, newStore(t, testConfig(), b), limited(21, true)); err != nil || len(got) != 11 {
+		t.Errorf("at the limit: %d series, %v", len(got), err)
+	}
+	small := testConfig()
+	small.MaxBytes = 2000
 	for _, tt := range []struct {
 		name string
-		set  func(*Config)
+		cfg  Config
+		sel  series.Selection
 		kind series.Kind
 		text string
 	}{
-		{"samples", func(c *Config) { c.MaxSamples = 19 }, series.TooLarge, "--storage.remote.read-sample-limit"},
-		{"bytes", func(c *Config) { c.MaxBytes = 1000 }, series.TooLarge, "--query.max-result-bytes"},
+		{"samples", testConfig(), limited(20, false), series.TooLarge, "--storage.remote.read-sample-limit"},
+		{"bytes that the caller keeps", small, limited(0, true), series.TooLarge, "--query.max-result-bytes"},
 	} {
-		cfg := testConfig()
-		tt.set(&cfg)
-		s := newStore(t, cfg, b)
-		_, _, err := selectAll(t, s, named("up"))
+		s := newStore(t, tt.cfg, b)
+		_, _, err := selectAll(t, s, tt.sel)
 		if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != tt.kind || !strings.Contains(e.Text, tt.text) {
 			t.Errorf("%s: got %v", tt.name, err)
 		}
-		if n := s.budget.held.Load(); n != 0 {
+		if n := s.budget.Held(); n != 0 {
 			t.Errorf("%s: %d bytes are still held", tt.name, n)
 		}
+	}
+	// What is not kept does not count.
+	expectCount(t, newStore(t, small, b), 11)
+
+	// Packed labels have to be held to be sorted.
+	for i := range 10 {
+		write(t, b, querytest.Budget{}, at(t0, 1), "__name__", "packed", "i", fmt.Sprint(i))
+	}
+	_, _, err = selectAll(t, newStore(t, small, b), named("packed"))
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.TooLarge || !strings.Contains(e.Text, "--query.max-result-bytes") {
+		t.Errorf("packed labels: got %v", err)
 	}
 	if len(b.Cancelled()) == 0 {
 		t.Error("a query over the limit was not cancelled")
 	}
 
 	// Two results at a time: the second is told to come again.
-	cfg = testConfig()
-	cfg.MaxBytes = 6000
-	s := newStore(t, cfg, b)
-	first, err := s.Select(t.Context(), named("up"))
+	s := newStore(t, small, b)
+	two := limited(0, true)
+	two.Matchers = append(two.Matchers, labels.MustNewMatcher(labels.MatchRegexp, "i", "[0-3]"))
+	first, err := s.Select(t.Context(), two)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Select(t.Context(), named("up"))
+	if got := collect(t, first); len(got) != 4 || first.Err() != nil {
+		t.Fatalf("got %v, %v", got, first.Err())
+	}
+	_, _, err = selectAll0(t, s, two)
 	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.Busy || !strings.Contains(e.Text, "--query.max-result-bytes") {
 		t.Errorf("got %v", err)
 	}
 	first.Close()
-	expectCount(t, s, 10)
+	got, _, err := selectAll(t, s, two)
+	if err != nil || len(got) != 4 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// selectAll0 is selectAll while other results are held.
+func selectAll0(t *testing.T, s *Store, sel series.Selection) ([]series.Series, series.Stats, error) {
+	t.Helper()
+	set, err := s.Select(t.Context(), sel)
+	if err != nil {
+		return nil, series.Stats{}, err
+	}
+	defer set.Close()
+	return collect(t, set), set.Stats(), set.Err()
 }
 
 func expectCount(t *testing.T, s *Store, want int) {
