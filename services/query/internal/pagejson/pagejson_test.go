@@ -206,6 +206,23 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+// TestStrings: strings are read as encoding/json reads them, surrogates that stand alone and what is no UTF-8 included.
+func TestStrings(t *testing.T) {
+	for _, s := range []string{
+		``, `a`, `12345678`, `1234567\"`, `\u0041`, `\b\f\n\r\t\/\"\\`, `\ud83d\ude00`, `\uD83D\uDE00`, `\ud800`, `\ud800x`, `\ud800\n`, `\ud800\u0041`, `\ud800\ud83d\ude00`, `\ude00\ud83d`, `\ud83d\`,
+		`é`, `1234567é`, `日本語日本語`, "a\xffb", "1234567\xff", "\xff\\u0041\xfe", "\xe6\x97", "\xed\xa0\x80", "a\x7fb", "\x1f", "1234567\x00", `\u00zz`, `\u00`, `\q`, "12345678\x0012345678", `1234567\n\xe9`,
+	} {
+		doc := []byte(`"` + s + `"`)
+		l := lexer{b: doc}
+		got, err := l.str()
+		ok := err == nil && l.i == len(doc)
+		var want string
+		if valid := json.Unmarshal(doc, &want) == nil; ok != valid || ok && string(got) != want {
+			t.Errorf("%q: got %q, %v, want %q, valid %v", s, got, err, want, valid)
+		}
+	}
+}
+
 func TestTheReadersErrorIsReturnedAsItIs(t *testing.T) {
 	body := `{"Rows":[{"Data":[{"ScalarValue":"a"}]},{"Data":[{"ScalarValue":"b"}]}]}`
 	p, err := Parse([]byte(body))
