@@ -155,7 +155,7 @@ type Exemplars struct {
 	LabelSets
 	StartMs, EndMs int64
 
-	times clock
+	times result.Clock
 	byID  map[string]*series.Exemplars
 }
 
@@ -174,7 +174,7 @@ func (e *Exemplars) Row(row result.Row) error {
 		}
 		switch o.Role {
 		case plan.Time:
-			if x.T, err = e.times.millis(string(c.Text)); err != nil {
+			if x.T, err = e.times.Millis(c.Text); err != nil {
 				return err
 			}
 		case plan.Value:
@@ -199,7 +199,7 @@ func (e *Exemplars) Row(row result.Row) error {
 		}
 		x.V = promschema.FloatFromBits(b)
 	case value != nil:
-		if x.V, err = double(string(value.Text)); err != nil {
+		if x.V, err = result.Double(value.Text); err != nil {
 			return err
 		}
 	default:
@@ -254,7 +254,7 @@ type Metadata struct {
 	Meter     Meter
 	Damage    Damage
 
-	times clock
+	times result.Clock
 	found map[string][]seen
 }
 
@@ -284,7 +284,7 @@ func (m *Metadata) Row(row result.Row) error {
 			unit = string(c.Text)
 		case plan.Time:
 			var err error
-			if at, err = m.times.millis(string(c.Text)); err != nil {
+			if at, err = m.times.Millis(c.Text); err != nil {
 				return err
 			}
 		}

@@ -87,7 +87,7 @@ type Reader struct {
 	cfg    Config
 	packed int // the column that is not NULL for packed labels; -1 for none
 
-	times  clock
+	times  result.Clock
 	key    []byte
 	dims   []promschema.Dimension
 	damage Damage
@@ -345,7 +345,7 @@ func (r *Reader) sample(e *entry, row result.Row) error {
 	if at == nil {
 		return nil
 	}
-	t, err := r.times.millis(string(at.Text))
+	t, err := r.times.Millis(at.Text)
 	if err != nil {
 		return err
 	}
@@ -372,7 +372,7 @@ func (r *Reader) sample(e *entry, row result.Row) error {
 		}
 		v = promschema.FloatFromBits(b)
 	case value != nil:
-		if v, err = double(string(value.Text)); err != nil {
+		if v, err = result.Double(value.Text); err != nil {
 			return err
 		}
 	default:

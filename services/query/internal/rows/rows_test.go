@@ -71,11 +71,11 @@ func cell(d types.Datum) result.Cell {
 		c.Text = []byte(*d.ScalarValue)
 	case d.TimeSeriesValue != nil:
 		for _, p := range d.TimeSeriesValue {
-			t, err := new(clock).millis(*p.Time)
+			t, err := new(result.Clock).Millis([]byte(*p.Time))
 			if err != nil {
 				panic(err)
 			}
-			v, err := double(*p.Value.ScalarValue)
+			v, err := result.Double([]byte(*p.Value.ScalarValue))
 			if err != nil {
 				panic(err)
 			}
@@ -300,88 +300,6 @@ func TestMeterIsAskedBeforeSamplesAreHeld(t *testing.T) {
 	if !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
 	}
-}
-
-func TestMillis(t *testing.T) {
-	var c clock
-	for _, tt := range []struct {
-		give string
-		want int64
-		bad  bool
-	}{
-		{give: "1970-01-01 00:00:00.000000000", want: 0},
-		{give: "2020-08-08 01:00:00.123999999", want: 1596848400123},
-		{give: "2020-08-08 01:00:00.123", want: 1596848400123},
-		{give: "2020-08-08 01:00:00.1", want: 1596848400100},
-		{give: "2020-08-08 01:00:00", want: 1596848400000},
-		{give: "2262-04-11 23:47:16.854775807", want: 9223372036854},
-		{give: "2024-02-29 23:59:59.999999999", want: 1709251199999},
-		{give: "2023-02-29 00:00:00.000000000", bad: true},
-		{give: "2020-08-08T01:00:00.000000000", bad: true},
-		{give: "2020-08-08 01:00:00.", bad: true},
-		{give: "2020-08-08 01:00:00.0000000000", bad: true},
-		{give: "2020-08-08 24:00:00.0", bad: true},
-		{give: "2020-08-08 1:00:00.0", bad: true},
-		{give: "2020-08-08 01:00:00.00x", bad: true},
-		{give: "", bad: true},
-	} {
-		got, err := c.millis(tt.give)
-		if (err != nil) != tt.bad || got != tt.want {
-			t.Errorf("%q: got %d, %v; want %d", tt.give, got, err, tt.want)
-		}
-	}
-}
-
-func FuzzMillis(f *testing.F) {
-	for _, s := range []string{"1970-01-01 00:00:00.000000000", "2262-04-11 23:47:16.854775807", "2020-02-29 01:02:03.4", "x", "2020-08-08 01:00:00"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var c clock
-		got, err := c.millis(s)
-		want, timeErr := time.Parse("2006-01-02 15:04:05.999999999", s)
-		if err == nil && (timeErr != nil || got != want.UnixMilli()) {
-			t.Errorf("%q: got %d, want %v %v", s, got, want, timeErr)
-		}
-		if again, _ := c.millis(s); err == nil && again != got { //nolint:errcheck // compared by value
-			t.Errorf("%q: %d, then %d", s, got, again)
-		}
-	})
-}
-
-func TestDouble(t *testing.T) {
-	for give, want := range map[string]float64{
-		"1.0": 1, "1.6554878837710001E9": 1655487883.7710001, "-0.0": math.Copysign(0, -1), "Infinity": math.Inf(1), "-Infinity": math.Inf(-1),
-		"4.9E-324": 5e-324, "1.7976931348623157E308": math.MaxFloat64, "NaN": math.NaN(),
-	} {
-		got, err := double(give)
-		if err != nil || math.Float64bits(got) != math.Float64bits(want) {
-			t.Errorf("%s: got %v, %v", give, got, err)
-		}
-	}
-	for _, give := range []string{"", "x", "1.0.0", "1e400"} {
-		if v, err := double(give); err == nil {
-			t.Errorf("%q: got %v", give, v)
-		}
-	}
-}
-
-func FuzzDouble(f *testing.F) {
-	for _, v := range []float64{0, 1, -1.5, math.MaxFloat64, 5e-324, math.Inf(1), math.NaN(), 0.1} {
-		f.Add(math.Float64bits(v))
-	}
-	f.Fuzz(func(t *testing.T, b uint64) {
-		v := math.Float64frombits(b)
-		if math.IsNaN(v) {
-			return // one text for all of them
-		}
-		for _, text := range []string{strconv.FormatFloat(v, 'E', -1, 64), strconv.FormatFloat(v, 'f', -1, 64)} {
-			got, err := double(strings.Replace(text, "Inf", "Infinity", 1))
-			if err != nil || math.Float64bits(got) != b {
-				t.Errorf("%s: got %v, %v", text, got, err)
-			}
-		}
-	})
 }
 
 // grouped returns rows of grouped series.
