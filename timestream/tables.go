@@ -80,6 +80,14 @@ func (l *TableList) Allows(database, table string) bool {
 	})
 }
 
+// AllowsDatabase tells whether an entry of the list has every table of the database.
+func (l *TableList) AllowsDatabase(database string) bool {
+	return slices.ContainsFunc(l.entries, func(e tablePattern) bool { return matches(e.database, database) && e.table == "*" })
+}
+
+// AllowsAll tells whether an entry of the list has every table of every database.
+func (l *TableList) AllowsAll() bool { return slices.Contains(l.entries, tablePattern{"*", "*"}) }
+
 func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil

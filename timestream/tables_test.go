@@ -57,3 +57,20 @@ func TestTableList(t *testing.T) {
 		}
 	}
 }
+
+func TestTableListOfWholeDatabases(t *testing.T) {
+	for _, c := range []struct {
+		give          string
+		database, all bool
+	}{
+		{"", false, false}, {"db1.tab", false, false}, {"db1.t*", false, false}, {"db1.*", true, false}, {"db?.*", true, false}, {"db2.*", false, false}, {"*.*", true, true}, {"x.y,*/*", true, true},
+	} {
+		var l TableList
+		if err := l.Set(c.give); err != nil {
+			t.Fatal(err)
+		}
+		if l.AllowsDatabase("db1") != c.database || l.AllowsAll() != c.all {
+			t.Errorf("%q: got %v and %v, want %v and %v", c.give, l.AllowsDatabase("db1"), l.AllowsAll(), c.database, c.all)
+		}
+	}
+}
