@@ -57,6 +57,10 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		"--storage.remote.read-concurrent-limit": func(c *Config) { c.MaxConcurrent = 0 },
 		"--query.timeout":                        func(c *Config) { c.Timeout = 0 },
 		"--query.max-result-bytes":               func(c *Config) { c.MaxResultBytes = 1 },
+		"--query.max-samples":                    func(c *Config) { c.MaxQuerySamples = 0 },
+		"--query.max-concurrency":                func(c *Config) { c.MaxConcurrency = 0 },
+		"--query.lookback-delta":                 func(c *Config) { c.LookbackDelta = 0 },
+		"--query.metadata-lookback":              func(c *Config) { c.MetadataLookback = 0 },
 		"--query.catalogue-max-age":              func(c *Config) { c.CatalogueMaxAge = -1 },
 		"--query.catalogue-refresh-interval":     func(c *Config) { c.CatalogueRefresh = -1 },
 	} {
