@@ -85,6 +85,18 @@ func (c *call) timeParam(name string) (*time.Time, error) {
 	return &t, nil
 }
 
+// maxEngineMs bounds the moments of an evaluation: the engine counts nanoseconds since 1970, and past this they overflow.
+const maxEngineMs = math.MaxInt64 / 1_000_000
+
+// evaluable returns milliseconds since 1970 of a moment at which the engine can evaluate. (Prometheus evaluates at some
+// other moment.)
+func evaluable(name string, t time.Time) (int64, error) {
+	if t.Before(time.UnixMilli(-maxEngineMs)) || t.After(time.UnixMilli(maxEngineMs)) {
+		return 0, invalidParam(name, errors.New("the time is out of range, which is about 292 years around 1970"))
+	}
+	return t.UnixMilli(), nil
+}
+
 // boundError is how far a bound may be off that went through a float64: they are 2 s apart there.
 const boundError = 2 * time.Second
 

@@ -32,7 +32,11 @@ func (c *call) query() error {
 		return err
 	}
 	if at != nil {
-		req.TimeMs = proto.Int64(at.UnixMilli())
+		ms, err := evaluable("time", *at)
+		if err != nil {
+			return err
+		}
+		req.TimeMs = proto.Int64(ms)
 	}
 	if req.Options, err = c.options(limit); err != nil {
 		return err
@@ -71,7 +75,13 @@ func (c *call) queryRange() error {
 	if end.Sub(start)/step > maxPoints {
 		return badData(errors.New("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"))
 	}
-	req := &queryv1.QueryRangeRequest{StartMs: start.UnixMilli(), EndMs: end.UnixMilli(), StepMs: step.Milliseconds(), CallerId: c.caller}
+	req := &queryv1.QueryRangeRequest{StepMs: step.Milliseconds(), CallerId: c.caller}
+	if req.StartMs, err = evaluable("start", start); err != nil {
+		return err
+	}
+	if req.EndMs, err = evaluable("end", end); err != nil {
+		return err
+	}
 	if req.Options, err = c.options(limit); err != nil {
 		return err
 	}
