@@ -39,17 +39,33 @@ type Query struct {
 	Limit *int64
 }
 
-// CTE is one WITH entry.
+// CTE is one WITH entry. Columns are the names given to the query's columns, nil without any.
 type CTE struct {
 	Pos
-	Name  string
-	Query *Query
+	Name    string
+	Columns []string
+	Query   *Query
 }
 
-// Body is what a query is made of: today a Select.
+// Body is what a query is made of: a Select, a SetOperation, Values, or a Query in parentheses that has a WITH, an order or a
+// limit of its own.
 type Body interface {
 	Node
 	body()
+}
+
+// SetOperation is L op R. Op is UNION, INTERSECT or EXCEPT; without All the rows of the result are distinct.
+type SetOperation struct {
+	Pos
+	Op   string
+	All  bool
+	L, R Body
+}
+
+// Values is VALUES row, row …: a row of several columns is a Row, one of one column any other expression.
+type Values struct {
+	Pos
+	Rows []Expr
 }
 
 // Select is one SELECT … FROM … WHERE … GROUP BY … HAVING block.
@@ -86,17 +102,38 @@ type FromItem interface {
 	fromItem()
 }
 
-// TableRef is a table, or a common table expression, in FROM.
+// TableRef is a table, or a common table expression, in FROM. Columns are the names that the alias gives to the columns.
 type TableRef struct {
 	Table
-	Alias string
+	Alias   string
+	Columns []string
 }
 
 // Subquery is a query in FROM.
 type Subquery struct {
 	Pos
-	Query *Query
-	Alias string
+	Query   *Query
+	Alias   string
+	Columns []string
+}
+
+// Unnest is UNNEST(list, …) in FROM: a row for each element, and for several lists as many as the longest has.
+type Unnest struct {
+	Pos
+	Lists      []Expr
+	Ordinality bool
+	Alias      string
+	Columns    []string
+}
+
+// Join is L kind JOIN R. Kind is CROSS, which has no condition and which a comma is too, or INNER, LEFT, RIGHT or FULL, which
+// have either On or Using.
+type Join struct {
+	Pos
+	Kind  string
+	L, R  FromItem
+	On    Expr
+	Using []string
 }
 
 // Describe is DESCRIBE db.table.
@@ -128,8 +165,13 @@ func (*Query) statement()    {}
 func (*Describe) statement() {}
 func (*Show) statement()     {}
 func (*Select) body()        {}
+func (*SetOperation) body()  {}
+func (*Values) body()        {}
+func (*Query) body()         {}
 func (*TableRef) fromItem()  {}
 func (*Subquery) fromItem()  {}
+func (*Unnest) fromItem()    {}
+func (*Join) fromItem()      {}
 
 // Expr is an expression.
 type Expr interface {
@@ -207,12 +249,73 @@ type IsNull struct {
 	Not bool
 }
 
-// In is x [NOT] IN (list).
+// In is x [NOT] IN (list), or IN (query) when Query is set.
 type In struct {
 	Pos
+	X     Expr
+	Not   bool
+	List  []Expr
+	Query *Query
+}
+
+// Quantified is x op ALL (query) or x op ANY (query); SOME is ANY. Op is a comparison.
+type Quantified struct {
+	Pos
+	Op    string
+	X     Expr
+	All   bool
+	Query *Query
+}
+
+// Exists is EXISTS (query).
+type Exists struct {
+	Pos
+	Query *Query
+}
+
+// Scalar is a query in the place of a value.
+type Scalar struct {
+	Pos
+	Query *Query
+}
+
+// Array is ARRAY[…].
+type Array struct {
+	Pos
+	Elems []Expr
+}
+
+// Row is ROW(…), which (a, b) is too.
+type Row struct {
+	Pos
+	Elems []Expr
+}
+
+// Subscript is x[index].
+type Subscript struct {
+	Pos
+	X, Index Expr
+}
+
+// Field is x.name where x is more than a name; a Column with a Qualifier may mean a field, too.
+type Field struct {
+	Pos
 	X    Expr
-	Not  bool
-	List []Expr
+	Name string
+}
+
+// Lambda is x -> body or (x, y) -> body, which stands only as an argument.
+type Lambda struct {
+	Pos
+	Params []string
+	Body   Expr
+}
+
+// Extract is EXTRACT(field FROM x).
+type Extract struct {
+	Pos
+	Field string
+	X     Expr
 }
 
 // Between is x [NOT] BETWEEN lo AND hi, both ends included.
@@ -244,14 +347,44 @@ type Case struct {
 type When struct{ Cond, Then Expr }
 
 // Call is a function call. Names are compared without regard to case. Star is count(*); count() has no arguments
-// and no star. CURRENT_TIMESTAMP and its like, which take no parentheses, are calls too.
+// and no star. CURRENT_TIMESTAMP and its like, which take no parentheses, are calls too, and POSITION(x IN y) is read as strpos(y, x).
 type Call struct {
 	Pos
 	Name     string
 	Distinct bool
 	Star     bool
 	Args     []Expr
+	// Over is set for a window function.
+	Over *Window
 }
+
+// Window is what follows OVER.
+type Window struct {
+	PartitionBy []Expr
+	OrderBy     []OrderItem
+	// Frame is nil for the default, RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW.
+	Frame *Frame
+}
+
+// Frame is ROWS or RANGE BETWEEN Start AND End; one without an end ends at the current row.
+type Frame struct {
+	Pos
+	Unit       string
+	Start, End FrameBound
+}
+
+// FrameBound is an end of a frame: n PRECEDING, CURRENT ROW or n FOLLOWING; N is nil for the current row and for UNBOUNDED.
+type FrameBound struct {
+	Where string
+	N     Expr
+}
+
+// The places of a FrameBound.
+const (
+	Preceding  = "PRECEDING"
+	CurrentRow = "CURRENT ROW"
+	Following  = "FOLLOWING"
+)
 
 // Cast is CAST(x AS type) or TRY_CAST(x AS type). Type is as it was written, without needless space.
 type Cast struct {
@@ -260,6 +393,16 @@ type Cast struct {
 	Type string
 	Try  bool
 }
+
+func (*Quantified) expr() {}
+func (*Exists) expr()     {}
+func (*Scalar) expr()     {}
+func (*Array) expr()      {}
+func (*Row) expr()        {}
+func (*Subscript) expr()  {}
+func (*Field) expr()      {}
+func (*Lambda) expr()     {}
+func (*Extract) expr()    {}
 
 func (*Column) expr()   {}
 func (*String) expr()   {}

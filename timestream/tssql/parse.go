@@ -180,27 +180,23 @@ func (p *parser) query() *Query {
 		}
 		for more := true; more; more = p.accept(",") {
 			name := p.name()
-			if t := p.peek(); t.is("(") {
-				p.unsupported(t.pos, "Column aliases of a common table expression are")
-			}
+			c := CTE{Pos: name.pos, Name: name.text, Columns: p.columnNames()}
 			p.expect("AS")
 			p.expect("(")
-			q.With = append(q.With, CTE{Pos: name.pos, Name: name.text, Query: p.query()})
+			c.Query = p.query()
 			p.expect(")")
+			q.With = append(q.With, c)
 		}
 	}
-	p.body(q)
-	if t := p.peek(); t.is("UNION") || t.is("INTERSECT") || t.is("EXCEPT") {
-		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
-	}
-	if t := p.peek(); (t.is("ORDER") || t.is("LIMIT")) && (q.OrderBy != nil || q.Limit != nil) {
-		p.unsupported(t.pos, "Sorting or limiting a sorted or limited query in parentheses is")
-	}
+	return p.rest(q, p.term())
+}
+
+// rest reads what may follow the first operand of a query: set operations, ORDER BY and LIMIT.
+func (p *parser) rest(q *Query, body Body) *Query {
+	q.Body = p.union(body)
 	if p.accept("ORDER") {
 		p.expect("BY")
-		for more := true; more; more = p.accept(",") {
-			q.OrderBy = append(q.OrderBy, p.orderItem())
-		}
+		q.OrderBy = p.orderItems()
 	}
 	if t := p.peek(); t.is("OFFSET") || t.is("FETCH") || t.is("WINDOW") {
 		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
@@ -213,31 +209,99 @@ func (p *parser) query() *Query {
 		n := p.count(p.next())
 		q.Limit = &n
 	}
+	// A query in parentheses is the same as the query itself.
+	if inner, ok := q.Body.(*Query); ok && len(q.OrderBy) == 0 && q.Limit == nil && (len(q.With) == 0 || len(inner.With) == 0) {
+		with := q.With
+		if len(with) == 0 {
+			with = inner.With
+		}
+		return &Query{Pos: q.Pos, With: with, Body: inner.Body, OrderBy: inner.OrderBy, Limit: inner.Limit}
+	}
 	return q
 }
 
-// body reads a SELECT, or a query in parentheses, which is the same as the query itself.
-func (p *parser) body(q *Query) {
+// union reads operands joined by UNION and EXCEPT; INTERSECT binds tighter.
+func (p *parser) union(l Body) Body {
+	l = p.intersect(l)
+	for {
+		t := p.peek()
+		if !t.is("UNION") && !t.is("EXCEPT") {
+			return l
+		}
+		p.next()
+		s := &SetOperation{Pos: t.pos, Op: strings.ToUpper(t.text), All: p.setQuantifier(), L: l}
+		s.R = p.intersect(p.term())
+		l = s
+	}
+}
+
+func (p *parser) intersect(l Body) Body {
+	for p.peek().is("INTERSECT") {
+		t := p.next()
+		s := &SetOperation{Pos: t.pos, Op: "INTERSECT", All: p.setQuantifier(), L: l}
+		s.R = p.term()
+		l = s
+	}
+	return l
+}
+
+// setQuantifier reads ALL or DISTINCT and tells whether it is ALL.
+func (p *parser) setQuantifier() bool {
+	if p.accept("ALL") {
+		return true
+	}
+	p.accept("DISTINCT")
+	return false
+}
+
+// term reads one operand of a set operation.
+func (p *parser) term() Body {
 	t := p.peek()
 	switch {
 	case t.is("SELECT"):
-		q.Body = p.selectBody()
-	case t.is("VALUES"), t.is("TABLE"):
-		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+		return p.selectBody()
+	case t.is("VALUES"):
+		p.next()
+		return &Values{Pos: t.pos, Rows: p.exprs()}
+	case t.is("TABLE"):
+		p.unsupported(t.pos, "TABLE is")
 	case t.is("("):
 		p.next()
 		inner := p.query()
 		p.expect(")")
-		if len(q.With) > 0 && len(inner.With) > 0 {
-			p.unsupported(inner.Pos, "WITH inside WITH is")
-		}
-		q.Body, q.OrderBy, q.Limit = inner.Body, inner.OrderBy, inner.Limit
-		if len(inner.With) > 0 {
-			q.With = inner.With
-		}
-	default:
-		p.fail()
+		return bare(inner)
 	}
+	p.fail()
+	return nil
+}
+
+// bare returns the body of a query that has nothing else.
+func bare(q *Query) Body {
+	if len(q.With) == 0 && len(q.OrderBy) == 0 && q.Limit == nil {
+		return q.Body
+	}
+	return q
+}
+
+// columnNames reads `(name, …)`, nil without one.
+func (p *parser) columnNames() []string {
+	if !p.accept("(") {
+		return nil
+	}
+	var names []string
+	for more := true; more; more = p.accept(",") {
+		names = append(names, p.name().text)
+	}
+	p.expect(")")
+	return names
+}
+
+func (p *parser) orderItems() []OrderItem {
+	var out []OrderItem
+	for more := true; more; more = p.accept(",") {
+		out = append(out, p.orderItem())
+	}
+	return out
 }
 
 func (p *parser) orderItem() OrderItem {
@@ -269,7 +333,11 @@ func (p *parser) selectBody() *Select {
 		s.Items = append(s.Items, p.item())
 	}
 	if p.accept("FROM") {
-		s.From = p.fromItem()
+		s.From = p.relation()
+		for t := p.peek(); t.is(","); t = p.peek() {
+			p.next()
+			s.From = &Join{Pos: t.pos, Kind: "CROSS", L: s.From, R: p.relation()}
+		}
 	}
 	if p.accept("WHERE") {
 		s.Where = p.expr()
@@ -338,56 +406,114 @@ func (p *parser) atTail() bool {
 	return false
 }
 
-func (p *parser) fromItem() FromItem {
-	t := p.peek()
-	var from FromItem
-	switch {
-	case t.is("("):
-		p.next()
-		if inner := p.peek(); !inner.is("SELECT") && !inner.is("WITH") && !inner.is("(") {
-			if inner.is("VALUES") {
-				p.unsupported(inner.pos, "VALUES is")
-			}
-			if isName(inner) {
-				p.unsupported(inner.pos, "A table or join in parentheses is")
-			}
-			p.fail()
+// relation reads one item of FROM with the joins that follow it.
+func (p *parser) relation() FromItem {
+	p.enter()
+	defer p.leave()
+	from := p.fromItem()
+	for {
+		t := p.peek()
+		j := &Join{Pos: t.pos, L: from}
+		switch {
+		case t.is("CROSS"):
+			p.next()
+			j.Kind = "CROSS"
+		case t.is("JOIN"):
+			j.Kind = "INNER"
+		case t.is("INNER"):
+			p.next()
+			j.Kind = "INNER"
+		case t.is("LEFT"), t.is("RIGHT"), t.is("FULL"):
+			p.next()
+			p.accept("OUTER")
+			j.Kind = strings.ToUpper(t.text)
+		case t.is("NATURAL"):
+			p.unsupported(t.pos, "NATURAL JOIN is")
+		case t.is("TABLESAMPLE"):
+			p.unsupported(t.pos, "TABLESAMPLE is")
+		default:
+			return from
 		}
-		sub := &Subquery{Pos: t.pos, Query: p.query()}
-		p.expect(")")
-		sub.Alias = p.tableAlias()
-		from = sub
-	case t.is("UNNEST"):
-		p.unsupported(t.pos, "UNNEST is")
-	default:
-		ref := &TableRef{Table: p.table()}
-		if after := p.peek(); after.is("(") {
-			p.unsupported(ref.Pos, "A table function is")
+		p.expect("JOIN")
+		j.R = p.fromItem()
+		switch {
+		case j.Kind == "CROSS":
+		case p.accept("ON"):
+			j.On = p.expr()
+		default:
+			p.expect("USING")
+			if j.Using = p.columnNames(); j.Using == nil {
+				p.fail()
+			}
 		}
-		ref.Alias = p.tableAlias()
-		from = ref
+		from = j
 	}
-	switch t := p.peek(); {
-	case t.is(","), t.is("JOIN"), t.is("CROSS"), t.is("INNER"), t.is("LEFT"), t.is("RIGHT"), t.is("FULL"), t.is("NATURAL"):
-		p.unsupported(t.pos, "JOIN is")
-	case t.is("TABLESAMPLE"):
-		p.unsupported(t.pos, "TABLESAMPLE is")
-	}
-	return from
 }
 
-// tableAlias reads `[AS] name`.
-func (p *parser) tableAlias() string {
+func (p *parser) fromItem() FromItem {
+	t := p.peek()
+	switch {
+	case t.is("("):
+		return p.inParentheses()
+	case t.is("UNNEST"):
+		p.next()
+		p.expect("(")
+		u := &Unnest{Pos: t.pos, Lists: p.exprs()}
+		p.expect(")")
+		if p.peek().is("WITH") && p.ahead(1).is("ORDINALITY") {
+			p.i += 2
+			u.Ordinality = true
+		}
+		u.Alias, u.Columns = p.tableAlias()
+		return u
+	case t.is("LATERAL") && p.ahead(1).is("("):
+		p.unsupported(t.pos, "LATERAL is")
+	}
+	ref := &TableRef{Table: p.table()}
+	if after := p.peek(); after.is("(") {
+		p.unsupported(ref.Pos, "A table function is")
+	}
+	ref.Alias, ref.Columns = p.tableAlias()
+	return ref
+}
+
+// inParentheses reads a subquery or a join in parentheses. What begins with a parenthesis of its own is read as an item of
+// FROM; if it proves to be a query without an alias, the query may go on.
+func (p *parser) inParentheses() FromItem {
+	t := p.next()
+	p.enter()
+	defer p.leave()
+	sub := &Subquery{Pos: t.pos}
+	switch inner := p.peek(); {
+	case inner.is("SELECT"), inner.is("WITH"), inner.is("VALUES"):
+		sub.Query = p.query()
+	case inner.is("("), isName(inner):
+		from := p.relation()
+		q, ok := from.(*Subquery)
+		if !ok || q.Alias != "" {
+			p.expect(")")
+			if after := p.peek(); isName(after) && !p.atTail() || after.is("AS") {
+				p.unsupported(after.pos, "An alias of a join in parentheses is")
+			}
+			return from
+		}
+		sub.Query = p.rest(&Query{Pos: q.Pos}, bare(q.Query))
+	default:
+		p.fail()
+	}
+	p.expect(")")
+	sub.Alias, sub.Columns = p.tableAlias()
+	return sub
+}
+
+// tableAlias reads `[AS] name [(column, …)]`.
+func (p *parser) tableAlias() (string, []string) {
 	switch {
 	case p.accept("AS"):
 	case !isName(p.peek()), p.atTail():
-		return ""
+		return "", nil
 	}
-	alias := p.name()
-	if t := p.peek(); t.is("(") {
-		p.unsupported(t.pos, "Column aliases of a table are")
-	}
-	return alias.text
+	return p.name().text, p.columnNames()
 }
 
 // count reads an integer token.

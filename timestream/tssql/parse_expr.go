@@ -55,14 +55,13 @@ func (p *parser) predicate() Expr {
 		case "!=":
 			op = "<>"
 		case "=", "<>", "<", "<=", ">", ">=":
-		case "->":
-			p.unsupported(t.pos, "A lambda expression is")
 		default:
 			return x
 		}
 		p.next()
-		if q := p.peek(); (q.is("ALL") || q.is("ANY") || q.is("SOME")) && p.ahead(1).is("(") {
-			p.unsupported(q.pos, "A quantified comparison is")
+		if q := p.peek(); (q.is("ALL") || q.is("ANY") || q.is("SOME")) && p.ahead(1).is("(") && p.queryAt(2) {
+			p.next()
+			return &Quantified{Pos: t.pos, Op: op, X: x, All: q.is("ALL"), Query: p.subquery()}
 		}
 		return &Binary{Pos: t.pos, Op: op, L: x, R: p.concat()}
 	}
@@ -90,8 +89,11 @@ func (p *parser) predicate() Expr {
 		return b
 	case p.accept("IN"):
 		in := &In{Pos: t.pos, X: x, Not: not}
+		if p.queryAt(1) {
+			in.Query = p.subquery()
+			return in
+		}
 		p.expect("(")
-		p.noSubquery()
 		in.List = p.list()
 		p.expect(")")
 		return in
@@ -105,10 +107,27 @@ func (p *parser) predicate() Expr {
 	return x
 }
 
-func (p *parser) noSubquery() {
-	if t := p.peek(); t.is("SELECT") || t.is("WITH") || t.is("VALUES") {
-		p.unsupported(t.pos, "A subquery in an expression is")
+// queryAt tells whether the token n places ahead begins a query.
+func (p *parser) queryAt(n int) bool {
+	t := p.ahead(n)
+	return t.is("SELECT") || t.is("WITH") || t.is("VALUES")
+}
+
+// subquery reads a query in parentheses.
+func (p *parser) subquery() *Query {
+	p.expect("(")
+	q := p.query()
+	p.expect(")")
+	return q
+}
+
+// exprs is list for whole expressions of a clause.
+func (p *parser) exprs() []Expr {
+	var out []Expr
+	for more := true; more; more = p.accept(",") {
+		out = append(out, p.expr())
 	}
+	return out
 }
 
 func (p *parser) list() []Expr {
@@ -191,29 +210,79 @@ func (p *parser) primary() Expr {
 	case kWord:
 		return p.postfix(p.word())
 	}
-	if !p.accept("(") {
+	if !t.is("(") {
 		p.fail()
 	}
-	p.noSubquery()
+	if p.queryAt(1) {
+		return p.postfix(&Scalar{Pos: t.pos, Query: p.subquery()})
+	}
+	if p.lambdaAt() {
+		return p.lambda()
+	}
+	p.next()
 	e := p.or()
-	if c := p.peek(); c.is(",") {
-		p.unsupported(t.pos, "A row constructor is")
+	if p.accept(",") {
+		e = &Row{Pos: t.pos, Elems: append([]Expr{e}, p.list()...)}
 	}
 	p.expect(")")
 	return p.postfix(e)
 }
 
-// postfix refuses what may follow an operand in the dialect and is not followed here.
-func (p *parser) postfix(e Expr) Expr {
-	switch t := p.peek(); {
-	case t.is("["):
-		p.unsupported(t.pos, "A subscript is")
-	case t.is("."):
-		p.unsupported(t.pos, "A row field reference is")
-	case t.is("AT") && p.ahead(1).is("TIME"):
-		p.unsupported(t.pos, "AT TIME ZONE is")
+// lambdaAt tells whether `(a, b) ->` comes next.
+func (p *parser) lambdaAt() bool {
+	n := 1
+	for {
+		if !isName(p.ahead(n)) {
+			return false
+		}
+		n++
+		switch {
+		case p.ahead(n).is(","):
+			n++
+		case p.ahead(n).is(")"):
+			return p.ahead(n + 1).is("->")
+		default:
+			return false
+		}
 	}
-	return e
+}
+
+// lambda reads `x -> body` or `(x, y) -> body`.
+func (p *parser) lambda() Expr {
+	l := &Lambda{Pos: p.peek().pos}
+	if p.accept("(") {
+		for more := true; more; more = p.accept(",") {
+			l.Params = append(l.Params, p.name().text)
+		}
+		p.expect(")")
+	} else {
+		l.Params = []string{p.name().text}
+	}
+	p.expect("->")
+	l.Body = p.or()
+	return l
+}
+
+// postfix reads subscripts and fields that follow an operand.
+func (p *parser) postfix(e Expr) Expr {
+	for {
+		t := p.peek()
+		switch {
+		case t.is("["):
+			p.next()
+			p.enter()
+			e = &Subscript{Pos: t.pos, X: e, Index: p.or()}
+			p.leave()
+			p.expect("]")
+		case t.is("."):
+			p.next()
+			e = &Field{Pos: t.pos, X: e, Name: p.name().text}
+		case t.is("AT") && p.ahead(1).is("TIME"):
+			p.unsupported(t.pos, "AT TIME ZONE is")
+		default:
+			return e
+		}
+	}
 }
 
 // word reads what begins with an unquoted word: a keyword's construct, a typed constant, a call or a column.
@@ -238,9 +307,16 @@ func (p *parser) word() Expr {
 		p.next()
 		return &Call{Pos: t.pos, Name: t.text}
 	case "EXISTS":
-		p.unsupported(t.pos, "A subquery in an expression is")
+		p.next()
+		return &Exists{Pos: t.pos, Query: p.subquery()}
 	case "EXTRACT":
-		p.unsupported(t.pos, "EXTRACT is")
+		p.next()
+		p.expect("(")
+		x := &Extract{Pos: t.pos, Field: p.name().text}
+		p.expect("FROM")
+		x.X = p.or()
+		p.expect(")")
+		return x
 	case "INTERVAL":
 		if after.kind == kString {
 			p.i += 2
@@ -253,14 +329,35 @@ func (p *parser) word() Expr {
 			}
 			return &Typed{Pos: t.pos, Type: "INTERVAL " + strings.ToUpper(unit.text), Text: after.text}
 		}
-	case "ARRAY", "ROW":
-		if after.is("[") || after.is("(") {
-			p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	case "ARRAY":
+		if after.is("[") {
+			p.i += 2
+			a := &Array{Pos: t.pos}
+			if !p.peek().is("]") {
+				a.Elems = p.list()
+			}
+			p.expect("]")
+			return a
+		}
+	case "ROW":
+		if after.is("(") {
+			p.i += 2
+			r := &Row{Pos: t.pos, Elems: p.list()}
+			p.expect(")")
+			return r
 		}
 	case "POSITION":
 		if after.is("(") {
-			p.unsupported(t.pos, "POSITION is")
+			p.i += 2
+			x := p.concat()
+			p.expect("IN")
+			y := p.concat()
+			p.expect(")")
+			return &Call{Pos: t.pos, Name: "strpos", Args: []Expr{y, x}}
 		}
+	}
+	if after.is("->") && isName(t) {
+		return p.lambda()
 	}
 	if after.kind == kString && isName(t) {
 		p.i += 2
@@ -275,17 +372,10 @@ func (p *parser) reference() Expr {
 	if p.peek().is("(") {
 		return p.call(t)
 	}
-	if p.peek().is("->") {
-		p.unsupported(t.pos, "A lambda expression is")
-	}
 	if !p.accept(".") {
 		return &Column{Pos: t.pos, Name: t.text}
 	}
-	second := p.name()
-	if p.peek().is(".") {
-		p.unsupported(t.pos, "A column name of three parts is")
-	}
-	return &Column{Pos: t.pos, Qualifier: t.text, Name: second.text}
+	return &Column{Pos: t.pos, Qualifier: t.text, Name: p.name().text}
 }
 
 func (p *parser) call(name token) Expr {
@@ -297,7 +387,6 @@ func (p *parser) call(name token) Expr {
 	case p.peek().is(")"):
 	default:
 		c.Distinct = p.accept("DISTINCT")
-		p.noSubquery()
 		c.Args = p.list()
 		if t := p.peek(); t.is("ORDER") {
 			p.unsupported(t.pos, "ORDER BY in an aggregation is")
@@ -305,12 +394,66 @@ func (p *parser) call(name token) Expr {
 	}
 	p.expect(")")
 	switch t := p.peek(); {
-	case (t.is("OVER") || t.is("FILTER")) && p.ahead(1).is("("):
-		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
+	case t.is("FILTER") && p.ahead(1).is("("):
+		p.unsupported(t.pos, "FILTER is")
 	case (t.is("IGNORE") || t.is("RESPECT")) && p.ahead(1).is("NULLS"):
 		p.unsupported(t.pos, strings.ToUpper(t.text)+" NULLS is")
+	case t.is("OVER") && p.ahead(1).is("("):
+		p.i += 2
+		c.Over = p.window()
 	}
 	return c
+}
+
+// window reads what stands in the parentheses after OVER.
+func (p *parser) window() *Window {
+	w := &Window{}
+	if p.peek().is("PARTITION") && p.ahead(1).is("BY") {
+		p.i += 2
+		w.PartitionBy = p.list()
+	}
+	if p.accept("ORDER") {
+		p.expect("BY")
+		w.OrderBy = p.orderItems()
+	}
+	switch t := p.peek(); {
+	case t.is("GROUPS"):
+		p.unsupported(t.pos, "GROUPS is")
+	case t.is("ROWS"), t.is("RANGE"):
+		p.next()
+		f := &Frame{Pos: t.pos, Unit: strings.ToUpper(t.text), End: FrameBound{Where: CurrentRow}}
+		if p.accept("BETWEEN") {
+			f.Start = p.frameBound()
+			p.expect("AND")
+			f.End = p.frameBound()
+		} else {
+			f.Start = p.frameBound()
+		}
+		w.Frame = f
+	}
+	p.expect(")")
+	return w
+}
+
+func (p *parser) frameBound() FrameBound {
+	switch t := p.peek(); {
+	case t.is("CURRENT") && p.ahead(1).is("ROW"):
+		p.i += 2
+		return FrameBound{Where: CurrentRow}
+	case t.is("UNBOUNDED") && (p.ahead(1).is(Preceding) || p.ahead(1).is(Following)):
+		p.i += 2
+		return FrameBound{Where: strings.ToUpper(p.ahead(-1).text)}
+	}
+	b := FrameBound{N: p.concat()}
+	switch {
+	case p.accept(Preceding):
+		b.Where = Preceding
+	case p.accept(Following):
+		b.Where = Following
+	default:
+		p.fail()
+	}
+	return b
 }
 
 func (p *parser) caseExpr() Expr {
@@ -412,6 +555,20 @@ func exprDepth(e Expr) int {
 		deeper(e.X, e.Lo, e.Hi)
 	case *Like:
 		deeper(e.X, e.Pattern, e.Escape)
+	case *Quantified:
+		deeper(e.X)
+	case *Array:
+		deeper(e.Elems...)
+	case *Row:
+		deeper(e.Elems...)
+	case *Subscript:
+		deeper(e.X, e.Index)
+	case *Field:
+		deeper(e.X)
+	case *Lambda:
+		deeper(e.Body)
+	case *Extract:
+		deeper(e.X)
 	case *Case:
 		deeper(e.Operand, e.Else)
 		for _, w := range e.Whens {
@@ -419,6 +576,15 @@ func exprDepth(e Expr) int {
 		}
 	case *Call:
 		deeper(e.Args...)
+		if w := e.Over; w != nil {
+			deeper(w.PartitionBy...)
+			for _, o := range w.OrderBy {
+				deeper(o.Expr)
+			}
+			if w.Frame != nil {
+				deeper(w.Frame.Start.N, w.Frame.End.N)
+			}
+		}
 	case *Cast:
 		deeper(e.X)
 	}

@@ -80,18 +80,35 @@ func (p *printer) query(q *Query) {
 		} else {
 			p.w(", ")
 		}
-		p.w(QuoteIdent(c.Name), " AS (")
+		p.w(QuoteIdent(c.Name))
+		p.columns(c.Columns)
+		p.w(" AS (")
 		p.query(c.Query)
 		p.w(")")
 	}
 	if len(q.With) > 0 {
 		p.w("\n")
 	}
-	p.selectBody(q.Body.(*Select))
-	for i, o := range q.OrderBy {
-		if i == 0 {
-			p.w("\nORDER BY ")
-		} else {
+	if inner, ok := q.Body.(*Query); ok {
+		p.w("(")
+		p.query(inner)
+		p.w(")")
+	} else {
+		p.body(q.Body, 0)
+	}
+	if len(q.OrderBy) > 0 {
+		p.w("\nORDER BY ")
+		p.order(q.OrderBy)
+	}
+	if q.Limit != nil {
+		p.w("\nLIMIT ", strconv.FormatInt(*q.Limit, 10))
+	}
+}
+
+// order prints sort keys.
+func (p *printer) order(list []OrderItem) {
+	for i, o := range list {
+		if i > 0 {
 			p.w(", ")
 		}
 		p.expr(o.Expr, 0)
@@ -102,8 +119,95 @@ func (p *printer) query(q *Query) {
 			p.w(" NULLS ", o.Nulls)
 		}
 	}
-	if q.Limit != nil {
-		p.w("\nLIMIT ", strconv.FormatInt(*q.Limit, 10))
+}
+
+// columns prints a list of names in parentheses, nothing for none.
+func (p *printer) columns(names []string) {
+	for i, n := range names {
+		if i == 0 {
+			p.w(" (")
+		} else {
+			p.w(", ")
+		}
+		p.w(QuoteIdent(n))
+	}
+	if len(names) > 0 {
+		p.w(")")
+	}
+}
+
+// body prints an operand of a set operation; it is put in parentheses when it binds looser than min.
+func (p *printer) body(b Body, min int) {
+	switch b := b.(type) {
+	case *Select:
+		p.selectBody(b)
+	case *Values:
+		p.w("VALUES ")
+		p.list(b.Rows)
+	case *Query:
+		p.w("(")
+		p.query(b)
+		p.w(")")
+	case *SetOperation:
+		prec := 1
+		if b.Op == "INTERSECT" {
+			prec = 2
+		}
+		if prec < min {
+			p.w("(")
+			defer p.w(")")
+		}
+		p.body(b.L, prec)
+		p.w("\n", b.Op)
+		if b.All {
+			p.w(" ALL")
+		}
+		p.w("\n")
+		p.body(b.R, prec+1)
+	}
+}
+
+// from prints an item of FROM; a join as the right side of another one stands in parentheses.
+func (p *printer) from(f FromItem, right bool) {
+	alias := func(name string, columns []string) {
+		if name != "" {
+			p.w(" AS ", QuoteIdent(name))
+			p.columns(columns)
+		}
+	}
+	switch f := f.(type) {
+	case *TableRef:
+		p.table(f.Table)
+		alias(f.Alias, f.Columns)
+	case *Subquery:
+		p.w("(")
+		p.query(f.Query)
+		p.w(")")
+		alias(f.Alias, f.Columns)
+	case *Unnest:
+		p.w("UNNEST(")
+		p.list(f.Lists)
+		p.w(")")
+		if f.Ordinality {
+			p.w(" WITH ORDINALITY")
+		}
+		alias(f.Alias, f.Columns)
+	case *Join:
+		if right {
+			p.w("(")
+			defer p.w(")")
+		}
+		p.from(f.L, false)
+		p.w("\n", f.Kind, " JOIN ")
+		p.from(f.R, true)
+		if f.On != nil {
+			p.w(" ON ")
+			p.expr(f.On, 0)
+		}
+		if f.Using != nil {
+			p.w(" USING")
+			p.columns(f.Using)
+		}
 	}
 }
 
@@ -128,20 +232,9 @@ func (p *printer) selectBody(s *Select) {
 			p.w(" AS ", QuoteIdent(it.Alias))
 		}
 	}
-	switch f := s.From.(type) {
-	case *TableRef:
+	if s.From != nil {
 		p.w("\nFROM ")
-		p.table(f.Table)
-		if f.Alias != "" {
-			p.w(" AS ", QuoteIdent(f.Alias))
-		}
-	case *Subquery:
-		p.w("\nFROM (")
-		p.query(f.Query)
-		p.w(")")
-		if f.Alias != "" {
-			p.w(" AS ", QuoteIdent(f.Alias))
-		}
+		p.from(s.From, false)
 	}
 	if s.Where != nil {
 		p.w("\nWHERE ")
@@ -205,8 +298,10 @@ func (p *printer) expr(e Expr, min int) {
 		if e.Op == "NOT" {
 			prec = precNot
 		}
-	case *IsNull, *In, *Between, *Like:
+	case *IsNull, *In, *Between, *Like, *Quantified:
 		prec = precCompare
+	case *Lambda:
+		prec = precOr
 	case *Int:
 		if e.Value < 0 {
 			prec = precUnary
@@ -282,7 +377,66 @@ func (p *printer) expr(e Expr, min int) {
 	case *In:
 		p.expr(e.X, precCompare+1)
 		p.w(" ", not(e.Not), "IN (")
-		p.list(e.List)
+		if e.Query != nil {
+			p.query(e.Query)
+		} else {
+			p.list(e.List)
+		}
+		p.w(")")
+	case *Quantified:
+		p.expr(e.X, precCompare+1)
+		p.w(" ", e.Op)
+		if e.All {
+			p.w(" ALL (")
+		} else {
+			p.w(" ANY (")
+		}
+		p.query(e.Query)
+		p.w(")")
+	case *Exists:
+		p.w("EXISTS (")
+		p.query(e.Query)
+		p.w(")")
+	case *Scalar:
+		p.w("(")
+		p.query(e.Query)
+		p.w(")")
+	case *Array:
+		p.w("ARRAY[")
+		p.list(e.Elems)
+		p.w("]")
+	case *Row:
+		p.w("ROW(")
+		p.list(e.Elems)
+		p.w(")")
+	case *Subscript:
+		p.expr(e.X, precUnary+1)
+		p.w("[")
+		p.expr(e.Index, 0)
+		p.w("]")
+	case *Field:
+		if fieldOperand(e.X) {
+			p.expr(e.X, 0)
+		} else {
+			p.w("(")
+			p.expr(e.X, 0)
+			p.w(")")
+		}
+		p.w(".", QuoteIdent(e.Name))
+	case *Lambda:
+		for i, name := range e.Params {
+			if i == 0 {
+				p.w("(")
+			} else {
+				p.w(", ")
+			}
+			p.w(QuoteIdent(name))
+		}
+		p.w(") -> ")
+		p.expr(e.Body, 0)
+	case *Extract:
+		p.w("EXTRACT(", QuoteIdent(e.Field), " FROM ")
+		p.expr(e.X, 0)
 		p.w(")")
 	case *Between:
 		p.expr(e.X, precCompare+1)
@@ -329,6 +483,7 @@ func (p *printer) expr(e Expr, min int) {
 		}
 		p.list(e.Args)
 		p.w(")")
+		p.window(e.Over)
 	case *Cast:
 		if e.Try {
 			p.w("TRY_")
@@ -336,6 +491,56 @@ func (p *printer) expr(e Expr, min int) {
 		p.w("CAST(")
 		p.expr(e.X, 0)
 		p.w(" AS ", e.Type, ")")
+	}
+}
+
+// fieldOperand tells whether a point and a name after e are read as its field: after a bare name they make a qualified one, after
+// a number they are part of it.
+func fieldOperand(e Expr) bool {
+	switch e := e.(type) {
+	case *Column:
+		return e.Qualifier != ""
+	case *Field, *Subscript, *Row:
+		return true
+	}
+	return false
+}
+
+// window prints OVER (…), nothing without a window.
+func (p *printer) window(w *Window) {
+	if w == nil {
+		return
+	}
+	p.w(" OVER (")
+	sep := ""
+	if len(w.PartitionBy) > 0 {
+		p.w("PARTITION BY ")
+		p.list(w.PartitionBy)
+		sep = " "
+	}
+	if len(w.OrderBy) > 0 {
+		p.w(sep, "ORDER BY ")
+		p.order(w.OrderBy)
+		sep = " "
+	}
+	if f := w.Frame; f != nil {
+		p.w(sep, f.Unit, " BETWEEN ")
+		p.frameBound(f.Start)
+		p.w(" AND ")
+		p.frameBound(f.End)
+	}
+	p.w(")")
+}
+
+func (p *printer) frameBound(b FrameBound) {
+	switch {
+	case b.N != nil:
+		p.expr(b.N, precConcat)
+		p.w(" ", b.Where)
+	case b.Where == CurrentRow:
+		p.w(b.Where)
+	default:
+		p.w("UNBOUNDED ", b.Where)
 	}
 }
 

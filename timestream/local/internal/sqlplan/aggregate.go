@@ -13,7 +13,9 @@ import (
 func isAggregate(name string) bool {
 	switch strings.ToLower(name) {
 	case "count", "count_if", "sum", "avg", "min", "max", "min_by", "max_by", "approx_distinct", "arbitrary", "array_agg",
-		"bool_and", "bool_or", "every", "create_time_series":
+		"bool_and", "bool_or", "every", "create_time_series", "approx_percentile", "corr", "covar_pop", "covar_samp", "regr_slope",
+		"regr_intercept", "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "skewness", "geometric_mean",
+		"bitwise_and_agg", "bitwise_or_agg":
 		return true
 	}
 	return false
@@ -23,6 +25,9 @@ func isAggregate(name string) bool {
 func (b *binder) aggregateCall(c *tssql.Call) bound {
 	if b.inAggregate != "" {
 		fail(c.Pos, "Cannot nest aggregations inside aggregation '%s': [%s]", b.inAggregate, tssql.PrintExpr(c))
+	}
+	if len(c.Args) > maxArgs {
+		fail(c.Pos, "Too many arguments for function call %s()", strings.ToLower(c.Name))
 	}
 	name := strings.ToLower(c.Name)
 	b.inAggregate = name
@@ -40,7 +45,7 @@ func (b *binder) aggregateCall(c *tssql.Call) bound {
 	return x
 }
 
-// aggregate prints the DuckDB aggregate.
+// aggregate prints the DuckDB aggregate, and OVER after it in a window function.
 func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 	distinct := ""
 	if c.Distinct {
@@ -56,7 +61,22 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		return args[0]
 	}
 	of := func(function string, x bound, t Type) bound {
-		return bound{sql: function + "(" + distinct + x.sql + ")", typ: t, noNaN: x.noNaN}
+		return bound{sql: function + "(" + distinct + x.sql + ")" + b.over, typ: t, noNaN: x.noNaN}
+	}
+	// numbers are the arguments as doubles, expected of every statistic.
+	numbers := func(n int) []string {
+		expected := name + "(" + strings.TrimSuffix(strings.Repeat("double, ", n), ", ") + ")"
+		if len(args) != n {
+			mismatch(c, args, expected)
+		}
+		out := make([]string, n)
+		for i, x := range args {
+			if !coercible(x.typ, ScalarOf(Double)) {
+				mismatch(c, args, expected)
+			}
+			out[i] = coerce(x, ScalarOf(Double), c.Pos).sql
+		}
+		return out
 	}
 	switch name {
 	case "count":
@@ -65,7 +85,7 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 				mismatch(c, args, "count(), count(T)")
 			}
 			// count() runs on the service as count(*) does.
-			return bound{sql: "count(*)", typ: ScalarOf(Bigint)}
+			return bound{sql: "count(*)" + b.over, typ: ScalarOf(Bigint)}
 		}
 		return of("count", one("count(), count(T)"), ScalarOf(Bigint))
 	case "count_if":
@@ -73,7 +93,7 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		if !coercible(x.typ, ScalarOf(Boolean)) {
 			mismatch(c, args, "count_if(boolean)")
 		}
-		return bound{sql: "count(CASE WHEN " + x.sql + " THEN 1 END)", typ: ScalarOf(Bigint)}
+		return bound{sql: "count(CASE WHEN " + x.sql + " THEN 1 END)" + b.over, typ: ScalarOf(Bigint)}
 	case "bool_and", "every", "bool_or":
 		x := one(name + "(boolean)")
 		if !coercible(x.typ, ScalarOf(Boolean)) {
@@ -99,7 +119,7 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 			mismatch(c, args, expected)
 		}
 		// DuckDB adds whole numbers in 128 bits; the way back raises the overflow.
-		return bound{sql: "CAST(sum(" + distinct + x.sql + ") AS " + duckType(x.typ) + ")", typ: x.typ}
+		return bound{sql: "CAST(sum(" + distinct + x.sql + ")" + b.over + " AS " + duckType(x.typ) + ")", typ: x.typ}
 	case "avg":
 		const expected = "avg(bigint), avg(double), avg(interval day to second)"
 		x := one(expected)
@@ -109,19 +129,21 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 			a.noNaN = false
 			return a
 		case DayTime:
-			return bound{sql: "CAST(round(avg(" + distinct + x.sql + ")) AS BIGINT)", typ: x.typ}
+			return bound{sql: "CAST(round(avg(" + distinct + x.sql + ")" + b.over + ") AS BIGINT)", typ: x.typ}
 		}
 		mismatch(c, args, expected)
 	case "min", "max":
 		if len(args) == 2 {
-			fail(c.Pos, "%s of several values is not supported", name)
+			b.ordered(c, args[0])
+			return b.several(c, name+"("+args[0].sql+", ", args, 1, args[0].typ)
 		}
 		x := one(name + "(T)")
 		b.ordered(c, x)
 		return of(name, x, x.typ)
 	case "min_by", "max_by":
 		if len(args) == 3 {
-			fail(c.Pos, "%s of several values is not supported", name)
+			b.ordered(c, args[1])
+			return b.several(c, "arg_"+name[:3]+"("+args[0].sql+", "+args[1].sql+", ", args, 2, args[0].typ)
 		}
 		if len(args) != 2 || c.Distinct {
 			mismatch(c, args, name+"(V, K)")
@@ -131,29 +153,136 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		if name == "max_by" {
 			function = "arg_max_null"
 		}
-		return bound{sql: function + "(" + args[0].sql + ", " + args[1].sql + ")", typ: args[0].typ, noNaN: args[0].noNaN}
+		return bound{sql: function + "(" + args[0].sql + ", " + args[1].sql + ")" + b.over, typ: args[0].typ, noNaN: args[0].noNaN}
 	case "approx_distinct":
 		// The second argument only bounds the error, which DuckDB does not let us choose.
 		if len(args) != 1 && (len(args) != 2 || !coercible(args[1].typ, ScalarOf(Double))) {
 			mismatch(c, args, "approx_distinct(T), approx_distinct(T, double)")
 		}
-		return bound{sql: "approx_count_distinct(" + args[0].sql + ")", typ: ScalarOf(Bigint)}
+		return bound{sql: "approx_count_distinct(" + args[0].sql + ")" + b.over, typ: ScalarOf(Bigint)}
 	case "arbitrary":
 		x := one("arbitrary(T)")
 		return of("any_value", x, x.typ)
 	case "array_agg":
 		x := one("array_agg(T)")
 		elem := x.typ
-		return bound{sql: "list(" + distinct + x.sql + ")", typ: Type{Array: &elem}}
+		return bound{sql: "list(" + distinct + x.sql + ")" + b.over, typ: Type{Array: &elem}}
 	case "create_time_series":
 		return b.createTimeSeries(c, args)
+	case "approx_percentile":
+		return b.percentile(c, args)
+	case "corr", "covar_pop", "covar_samp", "regr_slope", "regr_intercept":
+		n := numbers(2)
+		return bound{sql: name + "(" + n[0] + ", " + n[1] + ")" + b.over, typ: ScalarOf(Double)}
+	case "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
+		return bound{sql: name + "(" + distinct + numbers(1)[0] + ")" + b.over, typ: ScalarOf(Double)}
+	case "geometric_mean":
+		return bound{sql: "geometric_mean(" + distinct + numbers(1)[0] + ")" + b.over, typ: ScalarOf(Double)}
+	case "skewness":
+		// DuckDB corrects it for the size of the sample, Trino does not.
+		x := numbers(1)[0]
+		n := "CAST(count(" + distinct + x + ")" + b.over + " AS DOUBLE)"
+		return bound{sql: "(skewness(" + distinct + x + ")" + b.over + " * (" + n + " - 2) / sqrt(" + n + " * (" + n + " - 1)))", typ: ScalarOf(Double)}
+	case "bitwise_and_agg", "bitwise_or_agg":
+		x := one(name + "(bigint)")
+		if !coercible(x.typ, ScalarOf(Bigint)) {
+			mismatch(c, args, name+"(bigint)")
+		}
+		return of("bit_"+name[len("bitwise_"):len(name)-len("_agg")], coerce(x, ScalarOf(Bigint), c.Pos), ScalarOf(Bigint))
 	}
 	return bound{}
 }
 
+// maxSeveral is Trino's bound on n in max(x, n).
+const maxSeveral = 10000
+
+// several closes a call whose last argument is how many values it collects.
+func (b *binder) several(c *tssql.Call, call string, args []bound, last int, elem Type) bound {
+	n, ok := args[last].k.(int64)
+	if !ok || rank(args[last].typ) == 0 || n <= 0 || n > maxSeveral {
+		fail(c.Args[last].Position(), "third argument of max_by/min_by and second of max/min must be a literal between 1 and %d", maxSeveral)
+	}
+	return bound{sql: call + itoa(int(n)) + ")" + b.over, typ: Type{Array: &elem}}
+}
+
+// percentile is approx_percentile(x[, weight], p or array of p[, accuracy]). It is exact here: the smallest value such that at
+// least the share p of the values, or of their weights, is not greater. The service's is approximate, and may lie between.
+func (b *binder) percentile(c *tssql.Call, args []bound) bound {
+	const expected = "approx_percentile(T, double), approx_percentile(T, bigint, double), approx_percentile(T, array(double)), approx_percentile(T, bigint, array(double)), approx_percentile(T, bigint, double, double)"
+	if len(args) < 2 || len(args) > 4 || c.Distinct {
+		mismatch(c, args, expected)
+	}
+	x := args[0]
+	if x.typ.isScalar(Unknown) || x.typ.isScalar(Integer) {
+		x = coerce(x, ScalarOf(Bigint), c.Pos)
+	}
+	if rank(x.typ) == 0 {
+		mismatch(c, args, expected)
+	}
+	weighted := len(args) > 2
+	place := 1
+	if weighted {
+		place = 2
+		if !coercible(args[1].typ, ScalarOf(Bigint)) {
+			mismatch(c, args, expected)
+		}
+	}
+	at := c.Args[place].Position()
+	var shares []float64
+	list := false
+	var exprs []tssql.Expr
+	if a, ok := c.Args[place].(*tssql.Array); ok {
+		exprs, list = a.Elems, true
+	} else {
+		exprs = []tssql.Expr{c.Args[place]}
+	}
+	for _, e := range exprs {
+		b.inAggregate = "approx_percentile"
+		p := b.expr(e)
+		b.inAggregate = ""
+		if !coercible(p.typ, ScalarOf(Double)) {
+			mismatch(c, args, expected)
+		}
+		v, ok := coerce(p, ScalarOf(Double), at).k.(float64)
+		if !ok {
+			fail(e.Position(), "approx_percentile: a percentile that is not a literal is not supported")
+		}
+		if !(v >= 0 && v <= 1) {
+			fail(e.Position(), "Percentile must be between 0 and 1")
+		}
+		shares = append(shares, v)
+	}
+	if len(shares) == 0 {
+		fail(at, "approx_percentile: the array of percentiles is empty")
+	}
+	one := func(p string) string { return "quantile_disc(" + x.sql + ", " + p + ")" + b.over }
+	if weighted {
+		w := coerce(args[1], ScalarOf(Bigint), c.Pos)
+		// The values in order with the weight up to each; the first that reaches the share is it.
+		pairs := "list({'x': " + x.sql + ", 'w': " + w.sql + "})" + b.over
+		one = func(p string) string {
+			l, q, s, n := b.co.param(), b.co.param(), b.co.param(), b.co.param()
+			kept := "list_sort(list_filter(" + pairs + ", lambda " + q + ": " + q + ".x IS NOT NULL AND " + q + ".w > 0))"
+			state := "CAST(NULL AS " + duckType(x.typ) + ")"
+			return "list_transform([" + kept + "], lambda " + l + ": list_reduce(list_transform(" + l + ", lambda " + q + ": {'x': " + q + ".x, 'w': " + q + ".w, 'r': " + state + "}), lambda " + s + ", " + n +
+				": {'x': " + n + ".x, 'w': " + s + ".w + " + n + ".w, 'r': coalesce(" + s + ".r, CASE WHEN " + s + ".w + " + n + ".w >= " + p + " * list_sum(list_transform(" + l + ", lambda " + q + ": " + q + ".w)) THEN " + n + ".x END)}, {'x': " +
+				state + ", 'w': CAST(0 AS BIGINT), 'r': " + state + "}).r)[1]"
+		}
+	}
+	parts := make([]string, len(shares))
+	for i, v := range shares {
+		parts[i] = one(constant(Double, v).sql)
+	}
+	if !list {
+		return bound{sql: parts[0], typ: x.typ, noNaN: x.noNaN}
+	}
+	elem := x.typ
+	return bound{sql: "(CASE WHEN " + parts[0] + " IS NOT NULL THEN [" + strings.Join(parts, ", ") + "] END)", typ: Type{Array: &elem}}
+}
+
 // ordered refuses a value without an order.
 func (b *binder) ordered(c *tssql.Call, x bound) {
-	if x.typ.Scalar == "" {
+	if !x.typ.comparable() {
 		fail(c.Pos, "Unexpected parameters (%s) for function %s", x.typ, strings.ToLower(c.Name))
 	}
 }
@@ -172,7 +301,7 @@ func (b *binder) createTimeSeries(c *tssql.Call, args []bound) bound {
 		mismatch(c, args, expected)
 	}
 	elem := args[1].typ
-	return bound{sql: "list({'" + pointTime + "': " + args[0].sql + ", '" + pointValue + "': " + args[1].sql + "})", typ: Type{Series: &elem}}
+	return bound{sql: "list({'" + pointTime + "': " + args[0].sql + ", '" + pointValue + "': " + args[1].sql + "})" + b.over, typ: Type{Series: &elem}}
 }
 
 // mismatch refuses a call's arguments.

@@ -3,7 +3,6 @@
 package sqlplan
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // arithmetic binds + - * / %. Whole numbers overflow with an error in DuckDB as in Trino, doubles follow IEEE 754 in both.
-func arithmetic(at tssql.Pos, op string, l, r bound) bound {
+func (b *binder) arithmetic(at tssql.Pos, op string, l, r bound) bound {
 	lt, rt := l.typ.Scalar, r.typ.Scalar
 	switch {
 	case lt == Unknown && rt == Unknown:
@@ -22,17 +21,17 @@ func arithmetic(at tssql.Pos, op string, l, r bound) bound {
 		return coerce(r, arithmeticNull(l.typ), at)
 	case rank(l.typ) > 0 && rank(r.typ) > 0:
 		t, _ := common(l, r)
-		return numeric(op, coerce(l, t, at), coerce(r, t, at))
+		return b.numeric(op, coerce(l, t, at), coerce(r, t, at))
 	case op == "+" && (rt == Timestamp || rt == Date) && (lt == DayTime || lt == YearMonth):
 		return shift(at, op, r, l)
 	case (op == "+" || op == "-") && (lt == Timestamp || lt == Date) && (rt == DayTime || rt == YearMonth):
 		return shift(at, op, l, r)
 	case (op == "+" || op == "-") && lt == rt && (lt == DayTime || lt == YearMonth):
-		return whole(op, l, r)
+		return b.whole(op, l, r)
 	case op == "*" && rank(l.typ) > 0 && (rt == DayTime || rt == YearMonth):
-		return scale(op, r, l)
+		return b.scale(op, r, l)
 	case (op == "*" || op == "/") && (lt == DayTime || lt == YearMonth) && rank(r.typ) > 0:
-		return scale(op, l, r)
+		return b.scale(op, l, r)
 	}
 	fail(at, "'%s' cannot be applied to %s, %s", op, l.typ, r.typ)
 	return bound{}
@@ -46,15 +45,15 @@ func arithmeticNull(t Type) Type {
 	return t
 }
 
-func numeric(op string, l, r bound) bound {
+func (b *binder) numeric(op string, l, r bound) bound {
 	if !l.typ.isScalar(Double) {
-		return whole(op, l, r)
+		return b.whole(op, l, r)
 	}
 	return bound{sql: "(" + l.sql + " " + op + " " + r.sql + ")", typ: l.typ}
 }
 
 // whole is an operation on whole numbers of one type; division truncates.
-func whole(op string, l, r bound) bound {
+func (b *binder) whole(op string, l, r bound) bound {
 	a, aOK := l.k.(int64)
 	c, cOK := r.k.(int64)
 	if aOK && cOK {
@@ -65,7 +64,7 @@ func whole(op string, l, r bound) bound {
 	x := bound{typ: l.typ}
 	switch op {
 	case "/", "%":
-		x.sql = quotient(l.sql, op, r)
+		x.sql = b.quotient(l.sql, op, r)
 	default:
 		x.sql = "(" + l.sql + " " + op + " " + r.sql + ")"
 	}
@@ -73,7 +72,7 @@ func whole(op string, l, r bound) bound {
 }
 
 // quotient divides whole numbers. DuckDB answers NULL for a division by zero, Trino an error.
-func quotient(l, op string, r bound) string {
+func (b *binder) quotient(l, op string, r bound) string {
 	if op == "/" {
 		op = "//"
 	}
@@ -81,7 +80,7 @@ func quotient(l, op string, r bound) string {
 	if v, ok := r.k.(int64); ok && v != 0 {
 		return sql
 	}
-	return fmt.Sprintf("(CASE WHEN %s = 0 THEN error('Division by zero') ELSE %s END)", r.sql, sql)
+	return "(CASE WHEN " + r.sql + " = 0 THEN " + b.raise("Division by zero") + " ELSE " + sql + " END)"
 }
 
 // fold computes an operation on constants; false where it has no result.
@@ -164,7 +163,7 @@ func shift(at tssql.Pos, op string, t, by bound) bound {
 }
 
 // scale multiplies or divides an interval by a number.
-func scale(op string, i, n bound) bound {
+func (b *binder) scale(op string, i, n bound) bound {
 	if n.typ.isScalar(Double) {
 		return bound{sql: "CAST(round(" + i.sql + " " + op + " " + n.sql + ") AS " + duckType(i.typ) + ")", typ: i.typ}
 	}
@@ -173,7 +172,7 @@ func scale(op string, i, n bound) bound {
 	} else {
 		n.sql, n.typ = "CAST("+n.sql+" AS "+duckType(i.typ)+")", i.typ
 	}
-	return whole(op, i, n)
+	return b.whole(op, i, n)
 }
 
 // bin rounds a timestamp down to a multiple of an interval since 1970-01-01 (Timestream Developer Guide,
@@ -190,7 +189,7 @@ func (b *binder) bin(c *tssql.Call, t, length bound) bound {
 	if ok {
 		width = strconv.FormatInt(n, 10)
 	} else {
-		width = "(CASE WHEN " + width + " <= 0 THEN error('bin: the interval must be greater than zero') ELSE " + width + " END)"
+		width = "(CASE WHEN " + width + " <= 0 THEN " + b.raise("bin: the interval must be greater than zero") + " ELSE " + width + " END)"
 	}
 	return bound{sql: "(" + t.sql + " - " + floorRemainder(t.sql, width) + ")", typ: ScalarOf(Timestamp)}
 }

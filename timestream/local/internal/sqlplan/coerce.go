@@ -31,6 +31,8 @@ func coercible(from, to Type) bool {
 		return true
 	case rank(from) > 0 && rank(to) > 0:
 		return rank(from) <= rank(to)
+	case from.Array != nil && to.Array != nil:
+		return coercible(*from.Array, *to.Array)
 	}
 	return to.isScalar(Timestamp) && (from.isScalar(Date) || from.isScalar(Varchar))
 }
@@ -50,10 +52,10 @@ func common(xs ...bound) (Type, bool) {
 	return t, true
 }
 
-// comparison is common for operands that are compared: time series and arrays are not.
+// comparison is common for operands that are compared: time series are not.
 func comparison(xs ...bound) (Type, bool) {
 	t, ok := common(xs...)
-	return t, ok && t.Scalar != ""
+	return t, ok && t.comparable()
 }
 
 // coerce converts x to t, to which it is coercible.
@@ -63,9 +65,6 @@ func coerce(x bound, t Type, at tssql.Pos) bound {
 	case x.typ.equal(t):
 		return x
 	case from == Unknown:
-		if t.Scalar == "" {
-			return bound{sql: "NULL", typ: t}
-		}
 		return bound{sql: "CAST(NULL AS " + duckType(t) + ")", typ: t, noNaN: true}
 	case t.Scalar == Timestamp && from == Varchar:
 		return castTimestamp(x, at, false)
@@ -76,6 +75,13 @@ func coerce(x bound, t Type, at tssql.Pos) bound {
 			}
 		}
 		return bound{sql: "(CAST(" + x.sql + " AS BIGINT) * " + strconv.FormatInt(nsDay, 10) + ")", typ: t}
+	}
+	if t.Array != nil {
+		if x.typ.Array.isScalar(Unknown) {
+			return bound{sql: "CAST(" + x.sql + " AS " + duckType(t) + ")", typ: t}
+		}
+		e := coerce(bound{sql: "e", typ: *x.typ.Array}, *t.Array, at)
+		return bound{sql: "list_transform(" + x.sql + ", lambda e: " + e.sql + ")", typ: t}
 	}
 	if v, ok := x.k.(int64); ok {
 		if t.Scalar == Double {
@@ -174,6 +180,10 @@ func typed(e *tssql.Typed) bound {
 func parseType(at tssql.Pos, name string) (Type, int) {
 	base, rest, hasArgs := strings.Cut(strings.ToLower(name), "(")
 	length := -1
+	if hasArgs && base == "array" {
+		elem, _ := parseType(at, strings.TrimSuffix(rest, ")"))
+		return Type{Array: &elem}, -1
+	}
 	if hasArgs {
 		n, ok := digits(strings.TrimSuffix(rest, ")"))
 		if base != "varchar" || !ok {
@@ -209,7 +219,7 @@ func parseType(at tssql.Pos, name string) (Type, int) {
 
 func (b *binder) cast(e *tssql.Cast) bound {
 	t, length := parseType(e.Pos, e.Type)
-	x := castTo(b.expr(e.X), t, e.Pos, e.Try)
+	x := castTo(b.expr(e.X), t, e.Pos, e.Try || b.trying)
 	if length >= 0 {
 		// Trino cuts to the length.
 		x = bound{sql: "left(" + x.sql + ", " + strconv.Itoa(length) + ")", typ: x.typ}
@@ -225,9 +235,12 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 	switch {
 	case x.typ.equal(t):
 		return x
-	case from == Unknown:
+	case from == Unknown, x.typ.Array != nil && t.Array != nil && x.typ.Array.isScalar(Unknown):
 		return coerce(x, t, at)
-	case x.typ.Scalar == "":
+	case x.typ.Array != nil && t.Array != nil:
+		e := castTo(bound{sql: "e", typ: *x.typ.Array}, *t.Array, at, try)
+		return bound{sql: "list_transform(" + x.sql + ", lambda e: " + e.sql + ")", typ: t}
+	case x.typ.Scalar == "" || t.Scalar == "":
 	case to == Varchar:
 		if v, ok := x.k.(int64); ok {
 			if b, err := appendInteger(nil, &clock{}, &x.typ, v); err == nil {

@@ -33,6 +33,13 @@ const (
 	maxKeys    = 1024
 )
 
+// maxQueries bounds the SELECTs and the items of FROM of one statement, maxJoins the joins: DuckDB orders joins in a time that grows
+// with more than their number. The service bounds neither but by the size of the statement.
+const (
+	maxQueries = 1024
+	maxJoins   = 64
+)
+
 // maxArgs is Trino's bound on the arguments of one call.
 const maxArgs = 127
 
@@ -42,8 +49,25 @@ type compiler struct {
 	now     int64 // nanoseconds
 	plan    *Plan
 	maxSQL  int
-	// queries numbers the SELECTs, so that every generated name exists once in the DuckDB text.
+	// queries numbers the SELECTs and the items of FROM, so that every generated name exists once in the DuckDB text.
 	queries int
+	joins   int
+	// params numbers the parameters of lambdas in the DuckDB text.
+	params int
+}
+
+// number returns a number for a SELECT or an item of FROM.
+func (co *compiler) number(at tssql.Pos) string {
+	if co.queries++; co.queries > maxQueries {
+		fail(at, "the statement has more than %d queries and tables", maxQueries)
+	}
+	return strconv.Itoa(co.queries)
+}
+
+// param returns a name for a parameter of a lambda.
+func (co *compiler) param() string {
+	co.params++
+	return "p" + strconv.Itoa(co.params)
 }
 
 // bail carries an error out of the depths; compile catches it.
@@ -78,7 +102,7 @@ func compile(text string, c Catalog, now time.Time) (plan *Plan, err error) {
 	case *tssql.Query:
 		co.plan.Metered = true
 		co.plan.Action = ActionSelectValues
-		out := co.query(s, nil)
+		out := co.query(s, nil, nil)
 		co.plan.SQL = out.sql
 		for _, column := range out.columns {
 			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
@@ -118,119 +142,6 @@ func checkName(err error, t tssql.Table, at tssql.Pos) {
 	default:
 		panic(bail{err})
 	}
-}
-
-// column is one column that a query offers to what surrounds it.
-type column struct {
-	qualifier string
-	name      string
-	bound     bound
-}
-
-// outColumn is one column of a finished query. sql is its generated name.
-type outColumn struct {
-	name  string
-	typ   Type
-	noNaN bool
-	sql   string
-}
-
-// finished is a compiled query.
-type finished struct {
-	sql     string
-	columns []outColumn
-	depth   int
-}
-
-// ctes are the common table expressions in sight, the innermost last.
-type ctes struct {
-	outer *ctes
-	name  string
-	query finished
-}
-
-func (c *ctes) find(name string) (finished, bool) {
-	for ; c != nil; c = c.outer {
-		if c.name == name {
-			return c.query, true
-		}
-	}
-	return finished{}, false
-}
-
-// query compiles a query with its WITH entries. Each entry is compiled where it is defined and put in place where it is
-// read; as a query reads from one item, that copies nothing twice.
-func (co *compiler) query(q *tssql.Query, scope *ctes) finished {
-	first := scope
-	for i := range q.With {
-		w := &q.With[i]
-		for c := scope; c != first; c = c.outer {
-			if c.name == w.Name {
-				fail(w.Pos, "WITH query name '%s' specified more than once", w.Name)
-			}
-		}
-		scope = &ctes{outer: scope, name: w.Name, query: co.query(w.Query, scope)}
-	}
-	body, ok := q.Body.(*tssql.Select)
-	if !ok {
-		fail(q.Pos, "This kind of query is not supported")
-	}
-	return co.selectQuery(q, body, scope)
-}
-
-// from compiles a FROM item: DuckDB's FROM item, the columns it offers and how deep it is.
-func (co *compiler) from(item tssql.FromItem, scope *ctes) (string, []column, int) {
-	switch f := item.(type) {
-	case *tssql.TableRef:
-		if f.Database == "" {
-			q, ok := scope.find(f.Name)
-			if !ok {
-				fail(f.Pos, "Schema must be specified when session schema is not set")
-			}
-			return co.derived(f.Pos, q, first(f.Alias, f.Name))
-		}
-		return co.relation(f)
-	case *tssql.Subquery:
-		return co.derived(f.Pos, co.query(f.Query, scope), f.Alias)
-	}
-	fail(item.Position(), "This kind of FROM item is not supported")
-	return "", nil, 0
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func (co *compiler) derived(at tssql.Pos, q finished, alias string) (string, []column, int) {
-	if q.depth >= maxQueryDepth {
-		fail(at, "queries in FROM are nested too deeply (more than %d)", maxQueryDepth)
-	}
-	columns := make([]column, len(q.columns))
-	for i, c := range q.columns {
-		columns[i] = column{alias, c.name, bound{sql: c.sql, typ: c.typ, noNaN: c.noNaN}}
-	}
-	co.queries++
-	return "(" + q.sql + ") AS s" + strconv.Itoa(co.queries), columns, q.depth
-}
-
-func (co *compiler) relation(f *tssql.TableRef) (string, []column, int) {
-	r, err := co.catalog.Relation(f.Database, f.Name)
-	checkName(err, f.Table, f.Pos)
-	co.uses(Table{f.Database, f.Name})
-	columns := make([]column, len(r.Columns))
-	for i, c := range r.Columns {
-		sql := c.SQL
-		if !plainSQL(sql) {
-			sql = "(" + sql + ")"
-		}
-		// The service stores neither NaN nor infinities, so comparisons with a stored value need no care.
-		columns[i] = column{first(f.Alias, f.Name), c.Name, bound{sql: sql, typ: c.Type, noNaN: true}}
-	}
-	co.queries++
-	return r.SQL + " AS r" + strconv.Itoa(co.queries), columns, 0
 }
 
 // plainSQL tells whether a catalog's expression is a bare name, which needs no parentheses.

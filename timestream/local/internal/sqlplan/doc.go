@@ -8,30 +8,46 @@
 // # Representation
 //
 // Timestream's timestamps and day-to-second intervals are BIGINT nanoseconds in DuckDB, year-to-month intervals are
-// INTEGER months, dates are INTEGER days since 1970 and times of day BIGINT nanoseconds; a time series is a LIST of
-// STRUCT(t, v) in no particular order. No identifier of a user reaches DuckDB: columns are the expressions that the
-// catalog gives, aliases are generated, and string literals pass one quoting function.
+// INTEGER months, dates are INTEGER days since 1970 and times of day BIGINT nanoseconds; arrays are LISTs, rows are STRUCTs of the
+// fields f0, f1 and so on, and a time series is a LIST of STRUCT(t, v) in no particular order: whoever reads it sorts it. No identifier
+// of a user reaches DuckDB: columns are the expressions that the catalog gives, aliases are generated, and string
+// literals pass one quoting function.
+//
+// A table that is read alone offers the catalog's expressions as they are, so that DuckDB can push predicates into its scan. As soon as a
+// second source is in sight (a join, a subquery of an expression), every column has a generated name that exists once in the
+// statement, and names need no qualifiers in DuckDB. A grouped query becomes two, one that computes keys and aggregates and one over
+// it; window functions stand in the outer one. A common table expression that is read several times is computed once.
 //
 // # What is served
 //
-// Statements: SELECT [DISTINCT] from one table, one subquery or one common table expression, or without FROM; WHERE,
-// GROUP BY (expressions and places), HAVING, ORDER BY (names, places, expressions; NULLS FIRST and LAST), LIMIT; DESCRIBE;
-// SHOW DATABASES, TABLES and MEASURES with LIKE and ESCAPE.
+// Statements: SELECT [DISTINCT]; WITH, with names of columns; FROM with tables, subqueries, VALUES, INNER, LEFT, RIGHT, FULL and CROSS
+// JOIN with ON or USING, commas, CROSS JOIN UNNEST of arrays and time series, WITH ORDINALITY; WHERE, GROUP BY (expressions and
+// places), HAVING, ORDER BY (names, places, expressions; NULLS FIRST and LAST), LIMIT; UNION, INTERSECT and EXCEPT, ALL and DISTINCT;
+// DESCRIBE; SHOW DATABASES, TABLES and MEASURES with LIKE and ESCAPE.
 //
-// Expressions: all of tssql's nodes. Functions: overloads, (*binder).special and isAggregate list them.
+// Expressions: all of tssql's nodes; subqueries, correlated ones too, as values, with EXISTS, IN, ALL, ANY and SOME; window functions with
+// ROWS and RANGE; arrays, rows, subscripts and fields; lambdas in filter and reduce. Functions: isAggregate, isRanking,
+// (*binder).overloads, special and higher lead to all of them.
 //
-// Everything else (joins, windows, set operations, UNNEST, subqueries in expressions, arrays' and rows' own syntax, lambdas,
-// parameters, functions not listed) is a ValidationException with a position.
+// Everything else (interpolate_spline_cubic, correlate_spearman, format_datetime and parse_datetime, from_base, shuffle, FILTER,
+// IGNORE NULLS, GROUPING SETS, parameters, patterns of regular expressions that are no literals) is a ValidationException with a position.
 //
 // # Where it differs from the service, knowingly
 //
-//   - Regular expressions are RE2's, see translateRegexp; a pattern has to be a literal.
+//   - Regular expressions are RE2's, see translateRegexp; a pattern has to be a literal, and a group that took no part in a match is
+//     the empty text, not NULL.
 //   - approx_distinct is DuckDB's sketch: its error is not the service's 2.3 %, and the second argument is ignored.
+//   - approx_percentile is exact: a value that occurs, the smallest that at least the wanted share of the values (or weights) does
+//     not exceed. The service's is approximate and may answer a value between two. Percentiles have to be literals.
 //   - For NaN in min, max, greatest and least DuckDB's order holds, in which NaN is the greatest. The service does not
-//     store NaN, so it only comes from computations. Comparisons and IN treat it as IEEE 754 does.
+//     store NaN, so it only comes from computations. Comparisons and IN with a list treat it as IEEE 754 does, IN with a
+//     subquery, ALL and ANY find it.
 //   - substr, strpos and length count code points, as Trino does; replace with an empty text to look for changes nothing.
 //   - A varchar column cast to double takes what DuckDB takes (`inf` for one); literals take what Go takes.
-//   - At most maxQueryDepth queries stand in each other's FROM.
+//   - Interpolation leaves out the times for which there is nothing to go by: before the first point, and for the linear
+//     variant after the last. The guide does not say what the service does.
+//   - to_iso8601 of a timestamp ends with nine digits and no zone.
+//   - At most maxQueryDepth queries stand in each other's FROM, maxJoins joins and maxQueries queries and tables in a statement.
 //   - The texts of errors that only show while a query runs (overflow, failed casts) are DuckDB's, but for division by zero
 //     and the ones written in this package.
 package sqlplan

@@ -56,8 +56,20 @@ func quote(s string) string {
 	return q
 }
 
-// duckType names the DuckDB type that holds a scalar.
+// duckType names the DuckDB type that holds a type.
 func duckType(t Type) string {
+	switch {
+	case t.Series != nil:
+		return duckType(point(*t.Series)) + "[]"
+	case t.Array != nil:
+		return duckType(*t.Array) + "[]"
+	case t.Row != nil:
+		fields := make([]string, len(t.Row))
+		for i, f := range t.Row {
+			fields[i] = fieldKey(t, i) + " " + duckType(f.Type)
+		}
+		return "STRUCT(" + strings.Join(fields, ", ") + ")"
+	}
 	switch t.Scalar {
 	case Varchar:
 		return "VARCHAR"
@@ -76,6 +88,18 @@ type binder struct {
 	co      *compiler
 	prefix  string
 	columns []column
+	// scope holds the common table expressions that subqueries of expressions see; outer binds the query around this one when
+	// it stands in an expression; depth is that of the deepest query below.
+	scope *ctes
+	outer *binder
+	depth int
+	// params are the parameters of the lambdas around the expression, the innermost last.
+	params []param
+	// over is what follows an aggregate in DuckDB while the arguments of a window function are bound; inWindow is its name.
+	over     string
+	inWindow string
+	// trying is set inside of TRY, where errors are NULLs.
+	trying bool
 	// group is set in a grouped query; then expressions are over the inner query, but for the arguments of aggregates.
 	group       *grouping
 	inAggregate string
@@ -173,6 +197,25 @@ func (b *binder) node(e tssql.Expr) bound {
 		return b.call(e)
 	case *tssql.Cast:
 		return b.cast(e)
+	case *tssql.Scalar:
+		return b.scalar(e)
+	case *tssql.Exists:
+		q := b.subquery(e.Pos, e.Query)
+		return bound{sql: "(EXISTS (" + q.sql + "))", typ: ScalarOf(Boolean)}
+	case *tssql.Quantified:
+		return b.quantified(e)
+	case *tssql.Array:
+		return b.array(e)
+	case *tssql.Row:
+		return b.row(e)
+	case *tssql.Subscript:
+		return b.subscript(e)
+	case *tssql.Field:
+		return b.field(e)
+	case *tssql.Extract:
+		return b.extract(e)
+	case *tssql.Lambda:
+		fail(e.Pos, "Lambda expression should always be used inside a function")
 	}
 	fail(e.Position(), "This kind of expression is not supported")
 	return bound{}
@@ -186,6 +229,9 @@ func (b *binder) key(e tssql.Expr) *groupKey {
 	if c, ok := e.(*tssql.Column); ok && b.namesOutput(c) {
 		return nil
 	}
+	if len(b.params) > 0 && b.mentionsParam(e) {
+		return nil
+	}
 	for i := range b.group.keys {
 		if b.same(b.group.keys[i].expr, e) {
 			return &b.group.keys[i]
@@ -194,8 +240,8 @@ func (b *binder) key(e tssql.Expr) *groupKey {
 	return nil
 }
 
-// lookup finds a column of the source by name; a name is matched as it is written.
-func (b *binder) lookup(c *tssql.Column) *column {
+// find finds a column of the source by name, which is matched as it is written; nil for none.
+func (b *binder) find(c *tssql.Column) *column {
 	var found *column
 	for i := range b.columns {
 		x := &b.columns[i]
@@ -207,19 +253,12 @@ func (b *binder) lookup(c *tssql.Column) *column {
 		}
 		found = x
 	}
-	if found == nil {
-		name := c.Name
-		if c.Qualifier != "" {
-			name = c.Qualifier + "." + name
-		}
-		fail(c.Pos, "Column '%s' does not exist", name)
-	}
 	return found
 }
 
 // namesOutput tells whether c, in ORDER BY, is an entry of the select list.
 func (b *binder) namesOutput(c *tssql.Column) bool {
-	if !b.ordering || b.inAggregate != "" || c.Qualifier != "" {
+	if !b.ordering || b.inAggregate != "" || c.Qualifier != "" || b.isParam(c.Name) {
 		return false
 	}
 	for _, o := range b.outputNames {
@@ -244,7 +283,13 @@ func (b *binder) columnRef(c *tssql.Column) bound {
 		}
 		return b.outputs[found]
 	}
-	x := b.lookup(c)
+	if x, ok := b.paramRef(c); ok {
+		return x
+	}
+	x := b.find(c)
+	if x == nil {
+		return b.beyond(c)
+	}
 	if b.group != nil && b.inAggregate == "" {
 		text := tssql.PrintExpr(b.clause)
 		if whole, ok := b.clause.(*tssql.Column); ok {
@@ -255,13 +300,51 @@ func (b *binder) columnRef(c *tssql.Column) bound {
 	return x.bound
 }
 
+// beyond resolves a name that is no column of the source: a field of a column, or what the query around this one knows.
+func (b *binder) beyond(c *tssql.Column) bound {
+	if c.Qualifier != "" {
+		row := &tssql.Column{Pos: c.Pos, Name: c.Qualifier}
+		if x := b.find(row); x != nil && x.bound.typ.Row != nil {
+			return fieldOf(c.Pos, b.node(row), c.Name)
+		}
+	}
+	if b.outer != nil && b.outer.knows(c) {
+		return b.outer.node(c)
+	}
+	name := c.Name
+	if c.Qualifier != "" {
+		name = c.Qualifier + "." + name
+	}
+	fail(c.Pos, "Column '%s' does not exist", name)
+	return bound{}
+}
+
+// knows tells whether a name means something here or in a query around.
+func (b *binder) knows(c *tssql.Column) bool {
+	if b.find(c) != nil {
+		return true
+	}
+	if c.Qualifier != "" {
+		if x := b.find(&tssql.Column{Pos: c.Pos, Name: c.Qualifier}); x != nil && x.bound.typ.Row != nil {
+			return true
+		}
+	}
+	return b.outer != nil && b.outer.knows(c)
+}
+
 // same tells whether two expressions are the same one: positions, the case of function names and needless qualifiers do
 // not count.
 func (b *binder) same(x, y tssql.Expr) bool {
 	switch x := x.(type) {
 	case *tssql.Column:
 		y, ok := y.(*tssql.Column)
-		return ok && x.Name == y.Name && b.lookup(x) == b.lookup(y)
+		if !ok || x.Name != y.Name {
+			return false
+		}
+		if l, r := b.find(x), b.find(y); l != nil || r != nil {
+			return l == r
+		}
+		return x.Qualifier == y.Qualifier
 	case *tssql.String:
 		y, ok := y.(*tssql.String)
 		return ok && x.Value == y.Value
@@ -294,7 +377,7 @@ func (b *binder) same(x, y tssql.Expr) bool {
 		return ok && x.Not == y.Not && b.sameChildren(x, y)
 	case *tssql.In:
 		y, ok := y.(*tssql.In)
-		return ok && x.Not == y.Not && b.sameChildren(x, y)
+		return ok && x.Query == nil && y.Query == nil && x.Not == y.Not && b.sameChildren(x, y)
 	case *tssql.Between:
 		y, ok := y.(*tssql.Between)
 		return ok && x.Not == y.Not && b.sameChildren(x, y)
@@ -306,7 +389,28 @@ func (b *binder) same(x, y tssql.Expr) bool {
 		return ok && (x.Operand == nil) == (y.Operand == nil) && len(x.Whens) == len(y.Whens) && b.sameChildren(x, y)
 	case *tssql.Call:
 		y, ok := y.(*tssql.Call)
+		if ok && (x.Over != nil || y.Over != nil) {
+			return tssql.PrintExpr(x) == tssql.PrintExpr(y)
+		}
 		return ok && strings.EqualFold(x.Name, y.Name) && x.Star == y.Star && x.Distinct == y.Distinct && b.sameChildren(x, y)
+	case *tssql.Array:
+		y, ok := y.(*tssql.Array)
+		return ok && b.sameChildren(x, y)
+	case *tssql.Row:
+		y, ok := y.(*tssql.Row)
+		return ok && b.sameChildren(x, y)
+	case *tssql.Subscript:
+		y, ok := y.(*tssql.Subscript)
+		return ok && b.sameChildren(x, y)
+	case *tssql.Field:
+		y, ok := y.(*tssql.Field)
+		return ok && x.Name == y.Name && b.sameChildren(x, y)
+	case *tssql.Extract:
+		y, ok := y.(*tssql.Extract)
+		return ok && strings.EqualFold(x.Field, y.Field) && b.sameChildren(x, y)
+	case *tssql.Lambda:
+		y, ok := y.(*tssql.Lambda)
+		return ok && tssql.PrintExpr(x) == tssql.PrintExpr(y)
 	case *tssql.Cast:
 		y, ok := y.(*tssql.Cast)
 		return ok && x.Try == y.Try && strings.EqualFold(x.Type, y.Type) && b.same(x.X, y.X)
@@ -371,7 +475,7 @@ func (b *binder) binary(e *tssql.Binary) bound {
 	case "||":
 		return b.joined(e)
 	}
-	return arithmetic(e.Pos, e.Op, b.expr(e.L), b.expr(e.R))
+	return b.arithmetic(e.Pos, e.Op, b.expr(e.L), b.expr(e.R))
 }
 
 func textual(x bound) bool { return x.typ.isScalar(Varchar) || x.typ.isScalar(Unknown) }
@@ -380,7 +484,7 @@ func textual(x bound) bool { return x.typ.isScalar(Varchar) || x.typ.isScalar(Un
 // from its start may be a key of the group.
 func (b *binder) joined(e *tssql.Binary) bound {
 	chain := []*tssql.Binary{e}
-	var left tssql.Expr = e.L
+	left := e.L
 	for {
 		l, ok := left.(*tssql.Binary)
 		if !ok || l.Op != "||" || b.key(l) != nil {
@@ -390,9 +494,23 @@ func (b *binder) joined(e *tssql.Binary) bound {
 		left = l.L
 	}
 	operands := []bound{b.expr(left)}
+	if operands[0].typ.Array != nil {
+		x := operands[0]
+		for i := len(chain) - 1; i >= 0; i-- {
+			x = b.joinArrays(chain[i].Pos, x, b.expr(chain[i].R))
+		}
+		return x
+	}
 	total := len(operands[0].sql)
 	for i := len(chain) - 1; i >= 0; i-- {
 		l, r := operands[len(operands)-1], b.expr(chain[i].R)
+		if r.typ.Array != nil && i == len(chain)-1 {
+			x := b.joinArrays(chain[i].Pos, l, r)
+			for i--; i >= 0; i-- {
+				x = b.joinArrays(chain[i].Pos, x, b.expr(chain[i].R))
+			}
+			return x
+		}
 		if !textual(l) || !textual(r) {
 			fail(chain[i].Pos, "'||' cannot be applied to %s, %s", l.typ, r.typ)
 		}
@@ -456,6 +574,9 @@ func compare(op string, l, r bound) bound {
 
 func (b *binder) in(e *tssql.In) bound {
 	x := b.expr(e.X)
+	if e.Query != nil {
+		return b.inQuery(e, x)
+	}
 	all := []bound{x}
 	for _, o := range e.List {
 		all = append(all, b.expr(o))

@@ -23,6 +23,9 @@ type overload struct {
 
 // call binds a function call.
 func (b *binder) call(c *tssql.Call) bound {
+	if c.Over != nil {
+		return b.window(c)
+	}
 	if isAggregate(c.Name) {
 		return b.aggregateCall(c)
 	}
@@ -31,8 +34,12 @@ func (b *binder) call(c *tssql.Call) bound {
 		fail(c.Pos, "DISTINCT is not supported for non-aggregation functions")
 	}
 	special := b.special(name)
-	list := overloads(name)
-	if special == nil && list == nil {
+	list := b.overloads(name)
+	switch {
+	case special != nil || list != nil || name == "try" || b.higher(name) != nil:
+	case isRanking(name):
+		fail(c.Pos, "Window function %s requires an OVER clause", name)
+	default:
 		fail(c.Pos, "Function %s not registered", name)
 	}
 	if c.Star {
@@ -40,6 +47,12 @@ func (b *binder) call(c *tssql.Call) bound {
 	}
 	if len(c.Args) > maxArgs {
 		fail(c.Pos, "Too many arguments for function call %s()", name)
+	}
+	if lambdas := b.higher(name); lambdas != nil {
+		return lambdas(c)
+	}
+	if name == "try" {
+		return b.try(c)
 	}
 	args := make([]bound, len(c.Args))
 	for i, a := range c.Args {
@@ -91,7 +104,7 @@ func expectedOf(name string, list []overload) string {
 
 // overloads returns the signatures of a function, narrow ones first; nil for a function that is not served. What each does is in
 // the Timestream Developer Guide: mathematical-functions, string-functions, bitwise-functions, date-time-functions.
-func overloads(name string) []overload {
+func (b *binder) overloads(name string) []overload {
 	same := func(sql string) []overload {
 		return []overload{
 			{[]Scalar{Integer}, Integer, sql, true}, {[]Scalar{Bigint}, Bigint, sql, true}, {[]Scalar{Double}, Double, sql, true},
@@ -171,25 +184,24 @@ func overloads(name string) []overload {
 		return texts(Varchar, "upper($1)", 1)
 	case "length":
 		return texts(Bigint, "length($1)", 1)
-	case "reverse":
-		return texts(Varchar, "reverse($1)", 1)
 	case "trim", "ltrim", "rtrim":
 		return texts(Varchar, name+"($1, "+quote(" \t\n\v\f\r")+")", 1)
-	case "strpos":
-		return texts(Bigint, "strpos($1, $2)", 2)
 	case "replace":
 		return append(texts(Varchar, "replace($1, $2, '')", 2), texts(Varchar, "replace($1, $2, $3)", 3)...)
 	case "split_part":
 		// Past the end it is NULL, where DuckDB has ''.
 		return []overload{{[]Scalar{Varchar, Varchar, Bigint}, Varchar,
-			"(CASE WHEN $3 < 1 THEN error('Index must be greater than zero') ELSE str_split($1, $2)[$3] END)", true}}
+			"(CASE WHEN $3 < 1 THEN " + b.raise("Index must be greater than zero") + " ELSE str_split($1, $2)[$3] END)", true}}
 	case "to_milliseconds":
 		const sql = "($1 // 1000000)"
 		return []overload{{[]Scalar{DayTime}, Bigint, sql, true}, {[]Scalar{Timestamp}, Bigint, sql, true}}
 	case "to_nanoseconds":
 		return []overload{{[]Scalar{DayTime}, Bigint, "$1", true}, {[]Scalar{Timestamp}, Bigint, "$1", true}}
 	}
-	return nil
+	if list := b.moreOverloads(name); list != nil {
+		return list
+	}
+	return b.timeOverloads(name)
 }
 
 // wholeAs leaves whole numbers alone.
@@ -238,7 +250,7 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 	case "from_iso8601_timestamp":
 		return fromISO8601
 	case "chr":
-		return chr
+		return b.chr
 	case "regexp_like":
 		return regexpLike
 	case "substr", "substring":
@@ -256,12 +268,22 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 			if len(args) != 2 || rank(args[0].typ) == 0 || rank(args[1].typ) == 0 {
 				mismatch(c, args, "mod(bigint, bigint), mod(double, double)")
 			}
-			return arithmetic(c.Pos, "%", args[0], args[1])
+			return b.arithmetic(c.Pos, "%", args[0], args[1])
 		}
 	case "concat":
 		return func(c *tssql.Call, args []bound) bound {
 			if len(args) < 2 {
 				mismatch(c, args, "concat(varchar, ...)")
+			}
+			if args[0].typ.Array != nil {
+				x := args[0]
+				for i := range args[1:] {
+					if args[i+1].typ.Array == nil {
+						mismatch(c, args, "concat(array(E), ...)")
+					}
+					x = b.joinArrays(c.Pos, x, args[i+1])
+				}
+				return x
 			}
 			for i := range args {
 				if !textual(args[i]) {
@@ -279,7 +301,38 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 			return constant(Varchar, args[0].typ.String())
 		}
 	}
+	for _, more := range []func(string) func(*tssql.Call, []bound) bound{b.arrayFunction, b.seriesFunction, b.textFunction, b.timeFunction} {
+		if f := more(name); f != nil {
+			return f
+		}
+	}
 	return nil
+}
+
+// raise prints an error that a query ends with, or NULL where TRY catches it.
+func (b *binder) raise(text string) string {
+	if b.trying {
+		return "NULL"
+	}
+	return "error(" + quote(text) + ")"
+}
+
+// try is TRY(x): NULL where x has no result. DuckDB's TRY does not take what this package raises, which is NULL right away.
+func (b *binder) try(c *tssql.Call) bound {
+	if len(c.Args) != 1 {
+		fail(c.Pos, "The 'try' function must have exactly one argument")
+	}
+	outside := b.trying
+	b.trying = true
+	x := b.expr(c.Args[0])
+	b.trying = outside
+	if x.isConst() {
+		return x
+	}
+	if findAggregate(c.Args[0]) == nil && findWindow(c.Args[0]) == nil {
+		x.sql = "TRY(" + x.sql + ")"
+	}
+	return x
 }
 
 func (b *binder) constantTime(t Scalar, v int64) func(*tssql.Call, []bound) bound {
@@ -313,7 +366,7 @@ func fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
 }
 
 // chr is the character of a code point.
-func chr(c *tssql.Call, args []bound) bound {
+func (b *binder) chr(c *tssql.Call, args []bound) bound {
 	if len(args) != 1 || !coercible(args[0].typ, ScalarOf(Bigint)) {
 		mismatch(c, args, "chr(bigint)")
 	}
@@ -325,7 +378,7 @@ func chr(c *tssql.Call, args []bound) bound {
 		return constant(Varchar, string(rune(v)))
 	}
 	return bound{sql: "(CASE WHEN " + x.sql + " BETWEEN 0 AND 55295 OR " + x.sql + " BETWEEN 57344 AND 1114111 THEN chr(CAST(" + x.sql +
-		" AS INTEGER)) WHEN " + x.sql + " IS NOT NULL THEN error('Not a valid Unicode code point') END)", typ: ScalarOf(Varchar)}
+		" AS INTEGER)) WHEN " + x.sql + " IS NOT NULL THEN " + b.raise("Not a valid Unicode code point") + " END)", typ: ScalarOf(Varchar)}
 }
 
 func fromISO8601(c *tssql.Call, args []bound) bound {
@@ -376,7 +429,7 @@ func extreme(c *tssql.Call, args []bound, name string) bound {
 		mismatch(c, args, name+"(T, ...)")
 	}
 	x := chooseOf(c, args, name, 1)
-	if x.typ.Scalar == "" {
+	if !x.typ.comparable() {
 		mismatch(c, args, name+"(T, ...)")
 	}
 	tests := make([]string, 0, len(args))

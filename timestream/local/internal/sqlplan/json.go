@@ -89,6 +89,22 @@ func appendValue(dst []byte, c *clock, t *Type, column *duck.Column, i int) ([]b
 			}
 		}
 		return append(dst, "]}"...), nil
+	case t.Row != nil:
+		if !column.IsStruct() || len(column.Fields()) != len(t.Row) {
+			return nil, unexpected(t, column.Value(i))
+		}
+		dst = append(dst, `{"RowValue":{"Data":[`...)
+		fields := column.Fields()
+		for k := range fields {
+			if k > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = appendValue(dst, c, &t.Row[k].Type, &fields[k], i); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, "]}}"...), nil
 	}
 	return appendScalarJSON(dst, c, t, column.Value(i))
 }

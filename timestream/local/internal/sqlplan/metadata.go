@@ -76,7 +76,7 @@ func (co *compiler) show(s *tssql.Show) {
 		co.uses(Table{s.From.Database, s.From.Name})
 		co.varchars("measure_name", "data_type")
 		co.plan.Columns = append(co.plan.Columns, OutputColumn{"dimensions", Type{Array: &Type{Row: []Field{
-			{"dimension_name", ScalarOf(Varchar)}, {"data_type", ScalarOf(Varchar)},
+			{Name: "dimension_name", Type: ScalarOf(Varchar)}, {Name: "data_type", Type: ScalarOf(Varchar)},
 		}}}})
 		measures = slices.Clone(measures)
 		slices.SortStableFunc(measures, func(a, b Measure) int { return strings.Compare(a.Name, b.Name) })

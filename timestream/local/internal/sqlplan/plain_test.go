@@ -48,6 +48,19 @@ func render(t *Type, v any) (qtypes.Datum, error) {
 			}
 		}
 		return qtypes.Datum{ArrayValue: out}, nil
+	case t.Row != nil:
+		fields, ok := v.(map[string]any)
+		if !ok || len(fields) != len(t.Row) {
+			return qtypes.Datum{}, unexpected(t, v)
+		}
+		out := make([]qtypes.Datum, len(t.Row))
+		for i := range t.Row {
+			var err error
+			if out[i], err = render(&t.Row[i].Type, fields[fieldKey(*t, i)]); err != nil {
+				return qtypes.Datum{}, err
+			}
+		}
+		return qtypes.Datum{RowValue: &qtypes.Row{Data: out}}, nil
 	}
 	if s, ok := v.(string); ok && t.Scalar == Varchar {
 		return text(s), nil

@@ -62,9 +62,11 @@ func appendInteger(dst []byte, c *clock, t *Type, v int64) ([]byte, error) {
 // errNullPoint is what CREATE_TIME_SERIES answers for a NULL: the guide says that values must not be NULL, but not in
 // which words the service refuses them.
 func errNullPoint() error {
-	text := "CREATE_TIME_SERIES: time and value must not be NULL"
+	text := nullPoint
 	return &qtypes.QueryExecutionException{Message: &text}
 }
+
+const nullPoint = "CREATE_TIME_SERIES: time and value must not be NULL"
 
 // The fields of a time series' points in DuckDB, where it is a LIST of STRUCTs in no particular order.
 const (

@@ -23,12 +23,12 @@ type item struct {
 //
 // A grouped query becomes two: the inner one computes the keys and the aggregates, the outer one the select list, HAVING and
 // ORDER BY over their generated names. So nothing depends on DuckDB finding the same expression twice.
-func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) finished {
-	co.queries++
-	b := &binder{co: co, prefix: "q" + strconv.Itoa(co.queries)}
-	source, depth := "", 0
+func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, outer *binder) finished {
+	b := &binder{co: co, prefix: "q" + co.number(s.Pos), scope: scope, outer: outer}
+	source := ""
 	if s.From != nil {
-		source, b.columns, depth = co.from(s.From, scope)
+		from := co.from(s.From, scope, outer, outer != nil)
+		source, b.columns, b.depth = from.sql, from.columns, from.depth
 	}
 	where := ""
 	if s.Where != nil {
@@ -50,7 +50,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 		b.group = &grouping{}
 		for i, e := range keys {
 			key := b.ungrouped(e)
-			if key.typ.Series != nil {
+			if !key.typ.comparable() {
 				fail(e.Position(), "%s is not comparable, and therefore cannot be used in GROUP BY", key.typ)
 			}
 			alias := b.prefix + "k" + strconv.Itoa(i)
@@ -58,12 +58,12 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 		}
 	}
 
-	out := finished{columns: make([]outColumn, len(items)), depth: depth + 1}
+	out := finished{columns: make([]outColumn, len(items))}
 	selected := make([]bound, len(items))
 	for i := range items {
 		it := &items[i]
 		selected[i] = b.item(it)
-		if s.Distinct && selected[i].typ.Series != nil {
+		if s.Distinct && !selected[i].typ.comparable() {
 			fail(it.pos, "DISTINCT can only be applied to comparable types (actual: %s)", selected[i].typ)
 		}
 		name := it.name
@@ -74,6 +74,9 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 	}
 	having := ""
 	if s.Having != nil {
+		if w := findWindow(s.Having); w != nil {
+			fail(w.Pos, "HAVING clause cannot contain window functions: [%s]", tssql.PrintExpr(w))
+		}
 		cond := b.condition(s.Having, "HAVING clause must evaluate to a boolean: actual type %s")
 		having = cond.sql
 	}
@@ -100,11 +103,9 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes) fi
 	if where != "" {
 		sql.WriteString(" WHERE " + where)
 	}
-	sql.WriteString(order)
-	if q.Limit != nil {
-		sql.WriteString(" LIMIT " + strconv.FormatInt(*q.Limit, 10))
-	}
+	sql.WriteString(order + limit(q))
 	out.sql = sql.String()
+	out.depth = b.depth + 1
 	return out
 }
 
@@ -176,9 +177,9 @@ func (b *binder) groupKeys(s *tssql.Select, items []item) []tssql.Expr {
 }
 
 // orderBy prints the ORDER BY clause. A key is an entry's place, an entry's name, or an expression, in which entries' names
-// hide the source's columns, as in Trino. NULLs come last in either direction unless the statement says otherwise.
+// hide the source's columns, as in Trino.
 func (b *binder) orderBy(list []tssql.OrderItem, distinct bool) string {
-	var sql strings.Builder
+	var keys []string
 	for _, o := range list {
 		place := -1
 		at := o.Expr.Position()
@@ -200,7 +201,7 @@ func (b *binder) orderBy(list []tssql.OrderItem, distinct bool) string {
 				}
 			}
 		}
-		if key.typ.Series != nil {
+		if !key.typ.comparable() {
 			fail(at, "Type %s is not orderable, and therefore cannot be used in ORDER BY", key.typ)
 		}
 		if place < 0 && distinct {
@@ -210,22 +211,23 @@ func (b *binder) orderBy(list []tssql.OrderItem, distinct bool) string {
 			// It sorts nothing, and DuckDB would take an integer for a place.
 			continue
 		}
-		if sql.Len() == 0 {
-			sql.WriteString(" ORDER BY ")
-		} else {
-			sql.WriteString(", ")
-		}
 		if place >= 0 {
-			sql.WriteString(strconv.Itoa(place + 1))
-		} else {
-			sql.WriteString(key.sql)
+			key.sql = strconv.Itoa(place + 1)
 		}
-		if o.Desc {
-			sql.WriteString(" DESC")
-		}
-		sql.WriteString(" NULLS " + first(o.Nulls, "LAST"))
+		keys = append(keys, sortKey(key.sql, o))
 	}
-	return sql.String()
+	if keys == nil {
+		return ""
+	}
+	return " ORDER BY " + strings.Join(keys, ", ")
+}
+
+// sortKey prints one key of an order. NULLs come last in either direction unless the statement says otherwise.
+func sortKey(sql string, o tssql.OrderItem) string {
+	if o.Desc {
+		sql += " DESC"
+	}
+	return sql + " NULLS " + first(o.Nulls, "LAST")
 }
 
 // grouping is the inner query of a grouped one.
@@ -295,20 +297,30 @@ func anyAggregate(q *tssql.Query, items []item) bool {
 	return false
 }
 
-// noAggregates refuses aggregates where rows are not grouped yet.
+// noAggregates refuses aggregates and window functions where rows are not grouped yet.
 func (b *binder) noAggregates(e tssql.Expr, where string) {
-	if a := findAggregate(e); a != nil {
+	if a := findCall(e, func(c *tssql.Call) bool { return c.Over != nil || isAggregate(c.Name) }); a != nil {
 		fail(a.Pos, "%s cannot contain aggregations, window functions or grouping operations: [%s]", where, tssql.PrintExpr(a))
 	}
 }
 
-// findAggregate returns the first aggregate call in e, nil without one.
+// findAggregate returns the first aggregate call in e that is no window function, nil without one. What stands in a subquery
+// belongs to it.
 func findAggregate(e tssql.Expr) *tssql.Call {
-	if c, ok := e.(*tssql.Call); ok && isAggregate(c.Name) {
+	return findCall(e, func(c *tssql.Call) bool { return c.Over == nil && isAggregate(c.Name) })
+}
+
+// findWindow returns the first window function in e, nil without one.
+func findWindow(e tssql.Expr) *tssql.Call {
+	return findCall(e, func(c *tssql.Call) bool { return c.Over != nil })
+}
+
+func findCall(e tssql.Expr, is func(*tssql.Call) bool) *tssql.Call {
+	if c, ok := e.(*tssql.Call); ok && is(c) {
 		return c
 	}
 	for x := range children(e) {
-		if a := findAggregate(x); a != nil {
+		if a := findCall(x, is); a != nil {
 			return a
 		}
 	}
@@ -349,8 +361,31 @@ func children(e tssql.Expr) func(yield func(tssql.Expr) bool) {
 			add(w.Cond, w.Then)
 		}
 		add(e.Else)
+	case *tssql.Quantified:
+		add(e.X)
+	case *tssql.Array:
+		add(e.Elems...)
+	case *tssql.Row:
+		add(e.Elems...)
+	case *tssql.Subscript:
+		add(e.X, e.Index)
+	case *tssql.Field:
+		add(e.X)
+	case *tssql.Lambda:
+		add(e.Body)
+	case *tssql.Extract:
+		add(e.X)
 	case *tssql.Call:
 		add(e.Args...)
+		if w := e.Over; w != nil {
+			add(w.PartitionBy...)
+			for _, o := range w.OrderBy {
+				add(o.Expr)
+			}
+			if w.Frame != nil {
+				add(w.Frame.Start.N, w.Frame.End.N)
+			}
+		}
 	case *tssql.Cast:
 		add(e.X)
 	}

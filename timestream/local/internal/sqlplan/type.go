@@ -3,6 +3,7 @@
 package sqlplan
 
 import (
+	"strconv"
 	"strings"
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
@@ -41,6 +42,37 @@ type Type struct {
 type Field struct {
 	Name string
 	Type Type
+	// key is the field's name in DuckDB, empty for the usual one.
+	key string
+}
+
+// fieldKey is the name in DuckDB of field i of a row.
+func fieldKey(row Type, i int) string {
+	if k := row.Row[i].key; k != "" {
+		return k
+	}
+	return "f" + strconv.Itoa(i)
+}
+
+// point is the type of a time series' elements.
+func point(value Type) Type {
+	return Type{Row: []Field{{Name: "time", Type: ScalarOf(Timestamp), key: pointTime}, {Name: "value", Type: value, key: pointValue}}}
+}
+
+// comparable tells whether values of the type can be grouped, sorted and made distinct: all but time series.
+func (t Type) comparable() bool {
+	switch {
+	case t.Series != nil:
+		return false
+	case t.Array != nil:
+		return t.Array.comparable()
+	}
+	for _, f := range t.Row {
+		if !f.Type.comparable() {
+			return false
+		}
+	}
+	return true
 }
 
 // ScalarOf returns the type of a scalar.

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlplan
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/tributary-project/tributary/timestream/tssql"
+)
+
+// timeOverloads are the signatures of functions of time that have one (Timestream Developer Guide, date-time-functions).
+func (b *binder) timeOverloads(name string) []overload {
+	day := func(t string) string { return "CAST(" + floorQuotient(t, nsDay) + " AS INTEGER)" }
+	lastDay := func(days string) string {
+		return "CAST(last_day(DATE '1970-01-01' + " + days + ") - DATE '1970-01-01' AS INTEGER)"
+	}
+	switch name {
+	case "date":
+		return []overload{{[]Scalar{Date}, Date, "$1", true}, {[]Scalar{Timestamp}, Date, day("$1"), true}}
+	case "last_day_of_month":
+		return []overload{{[]Scalar{Date}, Date, lastDay("$1"), true}, {[]Scalar{Timestamp}, Date, lastDay(day("$1")), true}}
+	case "to_iso8601":
+		// Without a zone, as the type has none; the guide shows no answer.
+		return []overload{
+			{[]Scalar{Date}, Varchar, "strftime(DATE '1970-01-01' + $1, '%Y-%m-%d')", true},
+			{[]Scalar{Timestamp}, Varchar, "strftime(make_timestamp_ns($1), '%Y-%m-%dT%H:%M:%S.%n')", true},
+		}
+	case "from_iso8601_date":
+		return []overload{{[]Scalar{Varchar}, Date, "CAST(CAST($1 AS DATE) - DATE '1970-01-01' AS INTEGER)", true}}
+	case "from_unixtime":
+		return []overload{{[]Scalar{Double}, Timestamp, "(CAST(round($1 * 1000) AS BIGINT) * 1000000)", true}}
+	case "to_unixtime":
+		return []overload{{[]Scalar{Timestamp}, Double, "(CAST($1 // 1000000000 AS DOUBLE) + CAST($1 % 1000000000 AS DOUBLE) / 1e9)", true}}
+	case "current_timezone":
+		return []overload{{nil, Varchar, "'UTC'", true}}
+	}
+	return nil
+}
+
+// timeFunction returns the binder of a function of time whose unit, field or format is a literal; nil for others.
+func (b *binder) timeFunction(name string) func(*tssql.Call, []bound) bound {
+	switch name {
+	case "date_add":
+		return b.dateAdd
+	case "date_diff":
+		return b.dateDiff
+	case "date_format", "date_parse":
+		return b.dateFormat
+	case "parse_duration":
+		return parseDuration
+	}
+	if fieldName(name) == "" {
+		return nil
+	}
+	return func(c *tssql.Call, args []bound) bound {
+		if len(args) != 1 {
+			mismatch(c, args, name+"(timestamp), "+name+"(date)")
+		}
+		return b.timeField(c.Pos, name, args[0], c.Args[0].Position())
+	}
+}
+
+// fieldName returns the one name of a field of time, empty for what is none.
+func fieldName(name string) string {
+	switch strings.ToLower(name) {
+	case "year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "nanosecond":
+		return strings.ToLower(name)
+	case "day_of_month":
+		return "day"
+	case "day_of_week", "dow":
+		return "isodow"
+	case "day_of_year", "doy":
+		return "doy"
+	case "week_of_year":
+		return "week"
+	case "year_of_week", "yow":
+		return "isoyear"
+	}
+	return ""
+}
+
+// extract binds EXTRACT(field FROM x).
+func (b *binder) extract(e *tssql.Extract) bound {
+	if fieldName(e.Field) == "" {
+		fail(e.Pos, "Invalid EXTRACT field: %s", e.Field)
+	}
+	return b.timeField(e.Pos, e.Field, b.expr(e.X), e.X.Position())
+}
+
+// timeField is a field of a timestamp, a date, a time of day or an interval. A week begins on Monday, which is day 1.
+func (b *binder) timeField(at tssql.Pos, name string, x bound, xAt tssql.Pos) bound {
+	field := fieldName(name)
+	// part is a field of what has nanoseconds: how many units fit, within the next larger one.
+	units := map[string][2]int64{"hour": {nsHour, 24}, "minute": {nsMinute, 60}, "second": {nsSecond, 60}, "millisecond": {1e6, 1000}, "nanosecond": {1, 1e9}}
+	unit, clock := units[field]
+	if textual(x) {
+		x = coerce(x, ScalarOf(Timestamp), xAt)
+	}
+	bigint := func(sql string) bound { return bound{sql: sql, typ: ScalarOf(Bigint)} }
+	date := func(days string) bound {
+		return bigint("CAST(date_part('" + field + "', DATE '1970-01-01' + " + days + ") AS BIGINT)")
+	}
+	switch x.typ.Scalar {
+	case Timestamp, TimeOfDay:
+		if clock {
+			return bigint("(" + floorRemainder(x.sql, strconv.FormatInt(unit[0]*unit[1], 10)) + " // " + strconv.FormatInt(unit[0], 10) + ")")
+		}
+		if x.typ.isScalar(Timestamp) {
+			return date("CAST(" + floorQuotient(x.sql, nsDay) + " AS INTEGER)")
+		}
+	case DayTime:
+		if clock {
+			return bigint("((" + x.sql + " // " + strconv.FormatInt(unit[0], 10) + ") % " + strconv.FormatInt(unit[1], 10) + ")")
+		}
+		if field == "day" {
+			return bigint("(" + x.sql + " // " + strconv.FormatInt(nsDay, 10) + ")")
+		}
+	case YearMonth:
+		switch field {
+		case "year":
+			return bigint("CAST(" + x.sql + " // 12 AS BIGINT)")
+		case "month":
+			return bigint("CAST(" + x.sql + " % 12 AS BIGINT)")
+		}
+	case Date:
+		if !clock {
+			return date(x.sql)
+		}
+	}
+	fail(at, "Unexpected parameters (%s) for function %s. Expected: %[2]s(timestamp), %[2]s(date), %[2]s(interval day to second)", x.typ, strings.ToLower(name))
+	return bound{}
+}
+
+// unitOf reads the literal unit of date_add and date_diff: its length, or its months.
+func unitOf(c *tssql.Call, unit bound) (ns, months int64) {
+	s, ok := unit.k.(string)
+	if !ok {
+		fail(c.Pos, "%s: the unit must be a literal", strings.ToLower(c.Name))
+	}
+	switch strings.ToLower(s) {
+	case "nanosecond":
+		return 1, 0
+	case "microsecond":
+		return 1e3, 0
+	case "millisecond":
+		return 1e6, 0
+	case "second":
+		return nsSecond, 0
+	case "minute":
+		return nsMinute, 0
+	case "hour":
+		return nsHour, 0
+	case "day":
+		return nsDay, 0
+	case "week":
+		return nsWeek, 0
+	case "month":
+		return 0, 1
+	case "quarter":
+		return 0, 3
+	case "year":
+		return 0, 12
+	}
+	fail(c.Args[0].Position(), "'%s' is not a valid Timestamp field", s)
+	return 0, 0
+}
+
+func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
+	const expected = "date_add(varchar, bigint, timestamp), date_add(varchar, bigint, date)"
+	if len(args) != 3 || !textual(args[0]) || !coercible(args[1].typ, ScalarOf(Bigint)) || (!args[2].typ.isScalar(Date) && !coercible(args[2].typ, ScalarOf(Timestamp))) {
+		mismatch(c, args, expected)
+	}
+	x := args[2]
+	if !x.typ.isScalar(Date) {
+		x = coerce(x, ScalarOf(Timestamp), c.Args[2].Position())
+	}
+	ns, months := unitOf(c, args[0])
+	n := coerce(args[1], ScalarOf(Bigint), c.Pos)
+	if months > 0 {
+		by := b.scale("*", constant(YearMonth, months), n)
+		return shift(c.Pos, "+", x, by)
+	}
+	if x.typ.isScalar(Date) {
+		if ns%nsDay != 0 {
+			fail(c.Args[0].Position(), "'%s' is not a valid DATE field", args[0].k)
+		}
+		return bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ}
+	}
+	return shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
+}
+
+// dateDiff counts the whole units from one time to another.
+func (b *binder) dateDiff(c *tssql.Call, args []bound) bound {
+	if len(args) != 3 || !textual(args[0]) || !coercible(args[1].typ, ScalarOf(Timestamp)) || !coercible(args[2].typ, ScalarOf(Timestamp)) {
+		mismatch(c, args, "date_diff(varchar, timestamp, timestamp)")
+	}
+	from, to := coerce(args[1], ScalarOf(Timestamp), c.Args[1].Position()), coerce(args[2], ScalarOf(Timestamp), c.Args[2].Position())
+	ns, months := unitOf(c, args[0])
+	if months == 0 {
+		return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
+	}
+	at := func(x bound) string { return "make_timestamp(" + floorQuotient(x.sql, 1000) + ")" }
+	return bound{sql: "(date_sub('month', " + at(from) + ", " + at(to) + ") // " + strconv.FormatInt(months, 10) + ")", typ: ScalarOf(Bigint)}
+}
+
+// mysqlFormat turns the specifiers of date_format and date_parse, which are MySQL's, into DuckDB's; what Trino does not take is
+// not taken here.
+func mysqlFormat(s string) (string, string) {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' || i+1 == len(s) {
+			out.WriteByte(s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case 'a', 'b', 'd', 'f', 'H', 'j', 'm', 'p', 'S', 'Y', 'y', '%':
+			out.WriteString("%" + s[i:i+1])
+		case 'h', 'I':
+			out.WriteString("%I")
+		case 'i':
+			out.WriteString("%M")
+		case 's':
+			out.WriteString("%S")
+		case 'M':
+			out.WriteString("%B")
+		case 'W':
+			out.WriteString("%A")
+		case 'c':
+			out.WriteString("%-m")
+		case 'e':
+			out.WriteString("%-d")
+		case 'k':
+			out.WriteString("%-H")
+		case 'l':
+			out.WriteString("%-I")
+		case 'T':
+			out.WriteString("%H:%M:%S")
+		case 'r':
+			out.WriteString("%I:%M:%S %p")
+		case 'v':
+			out.WriteString("%V")
+		case 'x':
+			out.WriteString("%G")
+		case 'D', 'U', 'u', 'V', 'w', 'X':
+			return "", s[i-1 : i+1]
+		default:
+			out.WriteByte(s[i])
+		}
+	}
+	return out.String(), ""
+}
+
+func (b *binder) dateFormat(c *tssql.Call, args []bound) bound {
+	name := strings.ToLower(c.Name)
+	from, expected := ScalarOf(Timestamp), "date_format(timestamp, varchar)"
+	if name == "date_parse" {
+		from, expected = ScalarOf(Varchar), "date_parse(varchar, varchar)"
+	}
+	if len(args) != 2 || !coercible(args[0].typ, from) || !textual(args[1]) {
+		mismatch(c, args, expected)
+	}
+	x := coerce(args[0], from, c.Args[0].Position())
+	s, ok := args[1].k.(string)
+	if !ok {
+		fail(c.Args[1].Position(), "%s: a format that is not a literal is not supported", name)
+	}
+	format, bad := mysqlFormat(s)
+	if bad != "" {
+		fail(c.Args[1].Position(), "%s not supported in date format string", bad)
+	}
+	if name == "date_format" {
+		return bound{sql: "strftime(make_timestamp(" + floorQuotient(x.sql, 1000) + "), " + quote(format) + ")", typ: ScalarOf(Varchar)}
+	}
+	return bound{sql: "(epoch_us(strptime(" + x.sql + ", " + quote(format) + ")) * 1000)", typ: ScalarOf(Timestamp)}
+}
+
+// parseDuration reads a literal such as 2.5h.
+func parseDuration(c *tssql.Call, args []bound) bound {
+	if len(args) != 1 || !textual(args[0]) {
+		mismatch(c, args, "parse_duration(varchar)")
+	}
+	s, ok := args[0].k.(string)
+	if !ok {
+		fail(c.Args[0].Position(), "parse_duration: a duration that is not a literal is not supported")
+	}
+	n := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyz")
+	lengths := map[string]int64{"ns": 1, "us": 1e3, "ms": 1e6, "s": nsSecond, "m": nsMinute, "h": nsHour, "d": nsDay}
+	length, known := lengths[s[len(n):]]
+	v, err := strconv.ParseFloat(strings.TrimSpace(n), 64)
+	if ns := math.Round(v * float64(length)); known && err == nil && math.Abs(ns) < 1<<63 {
+		return constant(DayTime, int64(ns))
+	}
+	fail(c.Args[0].Position(), "duration is not a valid data duration string: %s", s)
+	return bound{}
+}
