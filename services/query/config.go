@@ -65,6 +65,8 @@ type Config struct {
 	ActiveQueryLog string
 	// QueryLogFile is a file for a line of JSON per PromQL query. Empty: none.
 	QueryLogFile string
+	// MaxSQLRows bounds the rows of one SQL statement.
+	MaxSQLRows int64
 	// CatalogueMaxAge is how old the list of a table's columns may be that a result rests on.
 	CatalogueMaxAge time.Duration
 	// CatalogueRefresh is how old the list of metric names may be where the result does not rest on it.
@@ -90,6 +92,7 @@ func DefaultConfig() Config {
 		LookbackDelta:    5 * time.Minute,
 		MetadataLookback: 24 * time.Hour,
 		PushDown:         true,
+		MaxSQLRows:       10_000,
 		CatalogueRefresh: time.Minute,
 		Slices:           4,
 		SliceMin:         12 * time.Hour,
@@ -103,6 +106,7 @@ const (
 
 	maxQuerySamplesFlag  = "query.max-samples"
 	metadataLookbackFlag = "query.metadata-lookback"
+	maxSQLRowsFlag       = "sql.max-rows"
 )
 
 // RegisterFlags registers every flag of a process that is only a query service, with the present values as defaults.
@@ -136,6 +140,7 @@ func (c *Config) RegisterReadFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.EnableFeature, "enable-feature", c.EnableFeature, "Features of PromQL to enable, divided by commas, by Prometheus' names: "+strings.Join(engine.FeatureNames(), ", ")+".")
 	fs.StringVar(&c.ActiveQueryLog, "query.active-query-log", c.ActiveQueryLog, "Directory for the file queries.active, in which the PromQL queries are noted that run; after a crash the log tells which they were. Empty: none.")
 	fs.StringVar(&c.QueryLogFile, "query.log-file", c.QueryLogFile, "File to which a line of JSON is appended for each PromQL query, as in Prometheus' query log. Empty: none.")
+	fs.Int64Var(&c.MaxSQLRows, maxSQLRowsFlag, c.MaxSQLRows, "Rows that one SQL statement may return. More are cut off, with a warning.")
 	fs.DurationVar(&c.CatalogueMaxAge, "query.catalogue-max-age", c.CatalogueMaxAge, "How old the list of a table's columns may be that a result rests on. 0s: it is read (DESCRIBE, not metered) after each result, and the read runs again if a column has appeared: exact. Longer saves a call per read; but until then a label that is new to the table is missing from its series, and series that differ only in it are merged.")
 	fs.DurationVar(&c.CatalogueRefresh, "query.catalogue-refresh-interval", c.CatalogueRefresh, "How often the list of metric names (SHOW MEASURES, not metered) is read again, where it only makes statements narrower and tells a table of a newer layout. Patterns of metric names are resolved against a list as new as --query.catalogue-max-age says.")
 }
@@ -164,6 +169,7 @@ func (c Config) Validate() error {
 		{maxQuerySamplesFlag, int64(c.MaxQuerySamples), 1},
 		{engine.MaxConcurrencyFlag, int64(c.MaxConcurrency), 1},
 		{"query.slices", int64(c.Slices), 1},
+		{maxSQLRowsFlag, c.MaxSQLRows, 1},
 	} {
 		if n.value < n.min {
 			bad("--%s=%d: want at least %d", n.flag, n.value, n.min)

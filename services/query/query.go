@@ -29,6 +29,7 @@ import (
 	"github.com/tributary-project/tributary/services/query/internal/gate"
 	"github.com/tributary-project/tributary/services/query/internal/pages"
 	"github.com/tributary-project/tributary/services/query/internal/series"
+	"github.com/tributary-project/tributary/services/query/internal/statement"
 	"github.com/tributary-project/tributary/services/query/internal/store"
 )
 
@@ -70,6 +71,8 @@ type Service struct {
 	lister   lister
 	engine   *engine.Engine
 	now      func() time.Time
+	runner   *pages.Runner
+	guard    *statement.Guard
 	last     func() error // what keeps Timestream from being used
 	gate     *gate.Gate
 	metrics  *metrics
@@ -127,6 +130,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s := &Service{
 		cfg: cfg, deps: deps, logger: logger, start: time.Now(), now: time.Now,
 		selector: st, lister: st, engine: e,
+		runner: runner, guard: statement.NewGuard(cfg.Database, cfg.Table, cfg.AllowedTables),
 		last: runner.Last,
 		gate: gate.New(cfg.MaxConcurrent, cfg.MaxConcurrent*waitingPerRunning),
 	}
