@@ -264,7 +264,7 @@ func (b *builder) plain() (*draft, bool) {
 	p := b.project(d, measures, known)
 	d.Bin = b.options.Bin
 	at, value := column(timestream.ColumnTime), column(valueColumn)
-	if l := b.sel.LastPerStep; l != nil {
+	if l := b.sel.LastPerStep; l != nil && l.StepMs >= minStepMs {
 		at, value = d.last(l)
 		d.Bin = max(d.Bin, pointsPerRow*time.Duration(l.StepMs)*time.Millisecond)
 	}
@@ -565,6 +565,10 @@ func (d *draft) group(o Output, e tssql.Expr, alias string) {
 	d.add(o, e, alias)
 	d.sel.GroupBy = append(d.sel.GroupBy, e)
 }
+
+// minStepMs is the shortest step whose last samples are chosen by the service: samples are seldom more than a minute apart, and
+// choosing among few costs more than reading them.
+const minStepMs = 60_000
 
 // pointsPerRow is how many points a row of one per step has; such rows take about 45 KB.
 const pointsPerRow = 480
