@@ -160,7 +160,7 @@ func TestChunksErrors(t *testing.T) {
 				}
 				defer func() { _ = res.Body.Close() }()
 				r := bufio.NewReader(res.Body)
-				if f, err := nextFrame(r); res.StatusCode != 200 || f != "some" {
+				if f, err := nextFrame(r); res.StatusCode != http.StatusOK || f != "some" {
 					t.Fatalf("got %d, %q, %v", res.StatusCode, f, err)
 				}
 				if f, err := nextFrame(r); !errors.Is(err, io.ErrUnexpectedEOF) {
