@@ -31,8 +31,8 @@ const (
 	smallPage = 16 << 10
 )
 
-// result is one open result. The page that was handed out last is kept, for a client that asks again.
-type result struct {
+// openResult is one open result. The page that was handed out last is kept, for a client that asks again.
+type openResult struct {
 	id      string
 	params  uint64
 	plan    *sqlplan.Plan
@@ -73,7 +73,7 @@ type Page struct {
 	Status qtypes.QueryStatus
 }
 
-func (r *result) token() string {
+func (r *openResult) token() string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(r.id + ":" + strconv.Itoa(r.seq)))
 }
 
@@ -87,32 +87,40 @@ func parseToken(token string) (id string, seq int, ok bool) {
 	return id, seq, ok && err == nil
 }
 
-func (r *result) status(progress float64) qtypes.QueryStatus {
+func (r *openResult) status(progress float64) qtypes.QueryStatus {
 	s := qtypes.QueryStatus{ProgressPercentage: progress}
 	if r.plan.Metered {
 		// What DuckDB scanned is not known; what it returned is.
 		s.CumulativeBytesScanned = r.metered
-		s.CumulativeBytesMetered = max(minMeteredBytes, r.metered)
+		s.CumulativeBytesMetered = meteredBytes(r.plan, r.metered)
 	}
 	return s
 }
 
+// meteredBytes is what a query that returned so many bytes is charged for.
+func meteredBytes(plan *sqlplan.Plan, returned int64) int64 {
+	if !plan.Metered {
+		return 0
+	}
+	return max(minMeteredBytes, returned)
+}
+
 // keep takes a result in among the open ones. When there are too many, the one that has been idle longest makes room.
-func (q *queries) keep(r *result) error {
+func (q *queries) keep(r *openResult) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return queryInternal()
 	}
-	if len(q.results) >= q.db.cfg.OpenResults {
-		var oldest *result
+	if len(q.results)+q.streams >= q.db.cfg.OpenResults {
+		var oldest *openResult
 		for _, o := range q.results {
 			if !o.busy && (oldest == nil || o.used.Before(oldest.used)) {
 				oldest = o
 			}
 		}
 		if oldest == nil || time.Since(oldest.used) < reusableAfter {
-			return &qtypes.ThrottlingException{Message: text("%s: %d results are open (%s)", textRateExceeded, len(q.results), q.db.cfg.flag("query.open-results"))}
+			return q.tooManyOpen()
 		}
 		delete(q.results, oldest.id)
 		oldest.close()
@@ -120,6 +128,11 @@ func (q *queries) keep(r *result) error {
 	r.used = time.Now()
 	q.results[r.id] = r
 	return nil
+}
+
+// tooManyOpen is called under mu.
+func (q *queries) tooManyOpen() error {
+	return &qtypes.ThrottlingException{Message: text("%s: %d results are open (%s)", textRateExceeded, len(q.results)+q.streams, q.db.cfg.flag("query.open-results"))}
 }
 
 // next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
@@ -179,7 +192,7 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 }
 
 // take locks an open result for a call.
-func (q *queries) take(id string) (*result, error) {
+func (q *queries) take(id string) (*openResult, error) {
 	q.mu.Lock()
 	if _, cancelled := q.cancelled[id]; cancelled {
 		q.mu.Unlock()
@@ -196,7 +209,7 @@ func (q *queries) take(id string) (*result, error) {
 	return r, nil
 }
 
-func (q *queries) giveBack(r *result) {
+func (q *queries) giveBack(r *openResult) {
 	r.mu.Unlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -208,7 +221,7 @@ func (q *queries) giveBack(r *result) {
 }
 
 // drop ends a result and tells whether it was cancelled before.
-func (q *queries) drop(r *result) bool {
+func (q *queries) drop(r *openResult) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.results, r.id)
@@ -218,7 +231,7 @@ func (q *queries) drop(r *result) bool {
 }
 
 // close frees the statement; the page that was handed out stays.
-func (r *result) close() {
+func (r *openResult) close() {
 	r.cancel()
 	if r.rows != nil {
 		r.rows.Close()
@@ -232,7 +245,7 @@ func (r *result) close() {
 
 // fill makes a page: rows up to the limits, and whether they were the last. The row that no longer fits is carried to the
 // next page.
-func (r *result) fill() (page []byte, last bool, err error) {
+func (r *openResult) fill() (page []byte, last bool, err error) {
 	limit := r.maxRows
 	if limit == 0 {
 		limit = timestream.MaxRowsPerPage
@@ -279,7 +292,7 @@ func (r *result) fill() (page []byte, last bool, err error) {
 }
 
 // row returns the JSON of the next row, nil at the end. It is valid until the next call.
-func (r *result) row() ([]byte, error) {
+func (r *openResult) row() ([]byte, error) {
 	if r.plan.SQL == "" {
 		if r.at >= len(r.plan.Static) {
 			return nil, nil
@@ -318,5 +331,5 @@ func (q *queries) closeIdle(idle time.Duration) {
 func (q *queries) open() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.results)
+	return len(q.results) + q.streams
 }

@@ -41,7 +41,9 @@ type queries struct {
 
 	mu sync.Mutex
 	// results by query id.
-	results map[string]*result
+	results map[string]*openResult
+	// streams is how many results are being handed out by QueryRows.
+	streams int
 	// cancelled remembers query ids, and clientTokens what each stood for.
 	cancelled    map[string]time.Time
 	clientTokens map[string]clientToken
@@ -60,7 +62,7 @@ func newQueries(db *DB) *queries {
 		db:           db,
 		gate:         make(chan struct{}, db.cfg.QueryConcurrency),
 		seed:         maphash.MakeSeed(),
-		results:      map[string]*result{},
+		results:      map[string]*openResult{},
 		cancelled:    map[string]time.Time{},
 		clientTokens: map[string]clientToken{},
 	}
@@ -143,12 +145,10 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*P
 		return nil, err
 	}
 	defer q.calls.Done()
-	select {
-	case q.gate <- struct{}{}:
-		defer func() { <-q.gate }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := q.acquire(ctx); err != nil {
+		return nil, err
 	}
+	defer q.release()
 	params := maphash.String(q.seed, *in.QueryString)
 	if token := str(in.NextToken); token != "" {
 		return q.next(ctx, token, params, maxRows(in))
@@ -156,15 +156,36 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*P
 	if err := q.checkClientToken(str(in.ClientToken), params); err != nil {
 		return nil, err
 	}
+	plan, err := q.compile(*in.QueryString)
+	if err != nil {
+		return nil, err
+	}
+	return q.run(ctx, plan, params, maxRows(in))
+}
+
+// acquire takes one of the places for statements that run.
+func (q *queries) acquire(ctx context.Context) error {
+	select {
+	case q.gate <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *queries) release() { <-q.gate }
+
+// compile plans a statement that the caller is allowed.
+func (q *queries) compile(statement string) (*sqlplan.Plan, error) {
 	now := q.db.now()
-	plan, err := sqlplan.Compile(*in.QueryString, view{q.db, now}, now)
+	plan, err := sqlplan.Compile(statement, view{q.db, now}, now)
 	if err != nil {
 		return nil, err
 	}
 	if !q.db.Allowed(plan.Action) {
 		return nil, &qtypes.AccessDeniedException{Message: q.db.cfg.denied(plan.Action)}
 	}
-	return q.run(ctx, plan, params, maxRows(in))
+	return plan, nil
 }
 
 // enter counts a call that may touch the database, unless it is closing.
@@ -234,7 +255,7 @@ func (q *queries) checkClientToken(token string, params uint64) error {
 
 // run starts a plan and makes the first answer.
 func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int) (*Page, error) {
-	r := &result{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, cancel: func() {}}
+	r := &openResult{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, cancel: func() {}}
 	kept := false
 	defer func() {
 		if !kept {

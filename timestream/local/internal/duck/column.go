@@ -87,6 +87,59 @@ func (c *Column) Int64(i int) int64 { return at[int64](c, i) }
 // Float64 returns row i of a DOUBLE column.
 func (c *Column) Float64(i int) float64 { return at[float64](c, i) }
 
+// Whole returns row i of an INTEGER or BIGINT column; false for any other.
+func (c *Column) Whole(i int) (int64, bool) {
+	switch c.typ {
+	case bindings.TypeBigInt:
+		return c.Int64(i), true
+	case bindings.TypeInteger:
+		return int64(c.Int32(i)), true
+	}
+	return 0, false
+}
+
+// Double returns row i of a DOUBLE column; false for any other.
+func (c *Column) Double(i int) (float64, bool) {
+	if c.typ != bindings.TypeDouble {
+		return 0, false
+	}
+	return c.Float64(i), true
+}
+
+// AnyNull tells whether one of the n rows from row `from` on is NULL.
+func (c *Column) AnyNull(from, n int) bool {
+	if c.typ == bindings.TypeSQLNull {
+		return n > 0
+	}
+	if c.validity == nil {
+		return false
+	}
+	for i := from; i < from+n; {
+		if i%64 == 0 && from+n-i >= 64 {
+			if *(*uint64)(unsafe.Add(c.validity, i/8)) != ^uint64(0) {
+				return true
+			}
+			i += 64
+			continue
+		}
+		if c.IsNull(i) {
+			return true
+		}
+		i++
+	}
+	return false
+}
+
+// Int64s returns n rows of a BIGINT column from row `from` on, in place: they are valid as long as the chunk.
+func (c *Column) Int64s(from, n int) []int64 {
+	return unsafe.Slice((*int64)(unsafe.Add(c.data, from*8)), n)
+}
+
+// Float64s returns n rows of a DOUBLE column from row `from` on, in place: they are valid as long as the chunk.
+func (c *Column) Float64s(from, n int) []float64 {
+	return unsafe.Slice((*float64)(unsafe.Add(c.data, from*8)), n)
+}
+
 // stringT is duckdb_string_t: up to 12 bytes are held in place, more behind a pointer after a prefix.
 type stringT struct {
 	length uint32

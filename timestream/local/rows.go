@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
+	"github.com/tributary-project/tributary/timestream/result"
+)
+
+// QueryRows is Query for those in the same process who read many rows: it runs a statement and calls row for each row of the
+// result, in order, with numbers and texts straight from the database, without pages. kinds are those of the columns. What row
+// is given is valid until it returns; an error of row ends the statement and is returned as it is. Other errors are those of
+// Query, but that no row is too large. The bytes metered count points with 16 bytes each, and count also after an error.
+//
+// row may take as long as it likes: neither a lock nor one of the places for statements that run (Config.QueryConcurrency)
+// is held meanwhile, so it may wait for other statements. A result that is handed out counts as open
+// (Config.OpenResults) unless it is one chunk, of at most 2,048 rows; one too many is throttled. Close waits until row has returned.
+func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error) {
+	s := &stream{q: db.queries, row: row}
+	err := s.query(ctx, statement, kinds)
+	db.metrics.queryTime.Observe(s.took.Seconds())
+	var stats result.Stats
+	if s.plan != nil && s.rows != nil {
+		stats.MeteredBytes = meteredBytes(s.plan, s.rows.Bytes())
+	}
+	switch {
+	case err == nil:
+		return stats, nil
+	case s.refused != nil:
+		return stats, s.refused
+	}
+	db.metrics.queryError.Inc()
+	return stats, db.queryError(err)
+}
+
+// stream is one call of QueryRows.
+type stream struct {
+	q    *queries
+	row  func(result.Row) error
+	plan *sqlplan.Plan
+	rows *sqlplan.Rows
+	conn *duck.Conn
+	res  *duck.Rows
+	// open tells that the stream is counted among the open results.
+	open bool
+	// took is how long the database worked, refused what row returned.
+	took    time.Duration
+	refused error
+}
+
+func (s *stream) query(ctx context.Context, statement string, kinds []result.Kind) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkQuery(&timestreamquery.QueryInput{QueryString: &statement}); err != nil {
+		return err
+	}
+	if err := s.q.enter(); err != nil {
+		return err
+	}
+	defer s.q.calls.Done()
+	life, cancel := context.WithCancel(s.q.db.background)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	defer s.close()
+	ended := func(err error) error {
+		switch {
+		case err == nil || s.refused != nil:
+			return err
+		case ctx.Err() != nil:
+			return errors.Join(ctx.Err(), err)
+		case life.Err() != nil:
+			return queryInternal() // the database is being closed
+		}
+		return err
+	}
+
+	more := false
+	err := s.working(life, func() (err error) {
+		if s.plan, err = s.q.compile(statement); err != nil {
+			return err
+		}
+		if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
+			return err
+		}
+		if s.conn, err = s.q.db.duck.Connect(); err != nil {
+			return err
+		}
+		if s.res, err = s.conn.Read(life, s.plan.SQL); err != nil {
+			return err
+		}
+		if more = s.res.Next(); more && s.res.More() {
+			return s.q.openStream(s)
+		}
+		return s.res.Err()
+	})
+	if err != nil {
+		return ended(err)
+	}
+	if s.plan.SQL == "" {
+		for i := range s.plan.Static {
+			r, err := s.rows.Static(i)
+			if err != nil {
+				return err
+			}
+			if err := s.give(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for more {
+		if err := s.chunk(ctx); err != nil {
+			return ended(err)
+		}
+		err := s.working(life, func() error {
+			more = s.res.Next()
+			return s.res.Err()
+		})
+		if err != nil {
+			return ended(err)
+		}
+	}
+	return ctx.Err()
+}
+
+// working lets f work in the database, in one of the places for that.
+func (s *stream) working(ctx context.Context, f func() error) error {
+	if err := s.q.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.q.release()
+	start := time.Now()
+	defer func() { s.took += time.Since(start) }()
+	return f()
+}
+
+// chunk hands out the rows of the chunk at hand.
+func (s *stream) chunk(ctx context.Context) error {
+	columns := s.res.Columns()
+	for i := range s.res.Size() {
+		r, err := s.rows.Row(columns, i)
+		if err != nil {
+			return err
+		}
+		if err := s.give(r); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stream) give(r result.Row) error {
+	s.refused = s.row(r)
+	return s.refused
+}
+
+func (s *stream) close() {
+	if s.res != nil {
+		s.res.Close()
+	}
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.open {
+		s.q.mu.Lock()
+		s.q.streams--
+		s.q.mu.Unlock()
+	}
+}
+
+// openStream counts a stream among the open results.
+func (q *queries) openStream(s *stream) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.results)+q.streams >= q.db.cfg.OpenResults {
+		return q.tooManyOpen()
+	}
+	q.streams++
+	s.open = true
+	return nil
+}
