@@ -116,8 +116,8 @@ func (s *Service) evaluate(ctx context.Context, expr string, o *queryv1.QueryOpt
 	perStep := o.GetStats() == queryv1.QueryStatsLevel_QUERY_STATS_LEVEL_PER_STEP
 	q, err := open(ctx, engine.Options{LookbackDelta: o.GetLookbackDelta().AsDuration(), PerStepStats: perStep})
 	if err != nil {
-		if errors.Is(err, gate.ErrFull) || ctx.Err() != nil {
-			return err
+		if errors.Is(err, gate.ErrFull) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return executionError{err} // not about the expression
 		}
 		return status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -334,6 +334,7 @@ func TestQueryErrors(t *testing.T) {
 		{"bug", withMemory(nil, fails(series.Internal)), at("m"), codes.Internal, "", "the text"},
 		{"service's timeout", withMemory(func(c *Config) { c.Timeout = 20 * time.Millisecond }, waits), at("m"), codes.DeadlineExceeded, "", "--query.timeout=20ms"},
 		{"request's timeout", withMemory(nil, waits), &queryv1.QueryRequest{Query: "m", Options: timeout(20 * time.Millisecond)}, codes.DeadlineExceeded, "", "query timed out"},
+		{"parse without time", withMemory(nil, nil), &queryv1.QueryRequest{Query: "m{", Options: timeout(0)}, codes.InvalidArgument, "", "parse error"},
 		{"no time at all", withMemory(nil, nil), &queryv1.QueryRequest{Query: "m", Options: timeout(0)}, codes.DeadlineExceeded, "", "query timed out"},
 		{"time", withMemory(nil, nil), &queryv1.QueryRequest{Query: "m", TimeMs: proto.Int64(math.MaxInt64)}, codes.InvalidArgument, "", "out of range"},
 		{"broken timeout", withMemory(nil, nil), &queryv1.QueryRequest{Query: "m", Options: &queryv1.QueryOptions{Timeout: &durationpb.Duration{Nanos: -1, Seconds: 1}}}, codes.InvalidArgument, "", "timeout"},
@@ -384,7 +385,7 @@ func TestQueryErrors(t *testing.T) {
 		first := make(chan error)
 		go func() { _, err := r.query(t.Context(), t, at("m")); first <- err }()
 		<-begun
-		if _, err := r.query(t.Context(), t, at("m")); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "--query.max-concurrency") {
+		if _, err := r.query(t.Context(), t, at("m")); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "--query.max-concurrency") || len(status.Convert(err).Details()) != 0 {
 			t.Errorf("got %v", err)
 		}
 		close(release)
