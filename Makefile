@@ -39,18 +39,18 @@ bin/tributary: FORCE
 
 ## test: all tests of all modules, end-to-end tests included, with the race detector where it is affordable
 .PHONY: test
-test: build bin/prometheus bin/compliance
+test: build bin/prometheus bin/promtool bin/compliance
 	go test -race $(addprefix ./,$(addsuffix /...,$(RACE)))
 	go test -timeout 20m $(addprefix ./,$(addsuffix /...,$(NORACE)))
 
 ## race: all tests under the race detector
 .PHONY: race
-race: build bin/prometheus bin/compliance
+race: build bin/prometheus bin/promtool bin/compliance
 	go test -race -timeout 40m $(PACKAGES)
 
 ## e2e: only the end-to-end tests, with a real Prometheus
 .PHONY: e2e
-e2e: build bin/prometheus bin/compliance
+e2e: build bin/prometheus bin/promtool bin/compliance
 	go test -timeout 20m ./e2e/...
 
 ## bench: the Go benchmarks (BENCH=regexp, BENCHTIME=1s)
@@ -138,6 +138,8 @@ bin/golangci-lint: tools/golangci-lint/go.sum
 # remove_all_sd leaves out every service discovery but files and static targets: the tests need no other.
 bin/prometheus: tools/prometheus/go.sum
 	$(call tool,prometheus,github.com/prometheus/prometheus/cmd/prometheus,-tags remove_all_sd)
+bin/promtool: tools/prometheus/go.sum
+	$(call tool,prometheus,github.com/prometheus/prometheus/cmd/promtool,-tags remove_all_sd)
 # The receiver compliance suite of prometheus/compliance is a package of tests, so it is compiled as one.
 bin/compliance: tools/compliance/go.sum
 	@mkdir -p bin

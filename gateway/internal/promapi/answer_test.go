@@ -140,7 +140,7 @@ func TestHeldBack(t *testing.T) {
 		t.Errorf("counted as %v", r)
 	}
 	for _, coding := range []string{"", "gzip", "deflate"} {
-		f.query.set(failed, ranged(nil, large(t, 100)...)[:101]...)
+		f.query.set(failed, ranged(nil, large(t, 40)...)[:41]...)
 		got := f.do(http.MethodGet, "query_range?query=up&start=1&end=2&step=1", "", "Accept-Encoding", coding)
 		if !errors.Is(got.err, io.ErrUnexpectedEOF) || got.code != 200 {
 			t.Errorf("%q: got %d %v, want an answer that breaks off", coding, got.code, got.err)
@@ -157,7 +157,7 @@ func TestHeldBack(t *testing.T) {
 // TestLarge holds that an answer of many MB is whole in every coding, and takes little memory of the gate's.
 func TestLarge(t *testing.T) {
 	f := start(t, nil)
-	const n = 100
+	const n = 40
 	for _, c := range []struct {
 		accept, coding string
 		open           func(io.Reader) (io.Reader, error)
@@ -204,7 +204,9 @@ func TestTimeout(t *testing.T) {
 	if want := `{"status":"error","errorType":"timeout","error":"query timed out: no answer within 50ms (--read.timeout)"}`; got.code != 503 || got.body != want {
 		t.Errorf("got %d %s, want 503 %s", got.code, got.body, want)
 	}
-	f.query.set(nil, ranged(nil, large(t, 60)...)[:61]...)
+	f = start(t, func(c *promapi.Config) { c.Timeout = time.Second })
+	f.query.hang = true
+	f.query.set(nil, ranged(nil, large(t, 40)...)[:41]...)
 	if got := f.get("query_range?query=up&start=1&end=2&step=1"); got.code != 200 || !errors.Is(got.err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %d %v, want an answer that breaks off", got.code, got.err)
 	}

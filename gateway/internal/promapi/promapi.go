@@ -69,11 +69,8 @@ func New(c Config) *API {
 	})}
 }
 
-// anyOrigin is what Origin makes of `.*`, Prometheus' default.
-const anyOrigin = "^(?:.*)$"
-
 // Origin compiles the expression of --web.cors.origin, which is anchored as Prometheus' is.
-func Origin(expr string) (*regexp.Regexp, error) { return regexp.Compile("^(?:" + expr + ")$") }
+func Origin(expr string) (*regexp.Regexp, error) { return regexp.Compile("^(?s:" + expr + ")$") }
 
 // Route is one path of the API.
 type Route struct {
@@ -132,13 +129,12 @@ type endpoint struct {
 
 // ServeHTTP implements http.Handler.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Add("Vary", "Accept-Encoding")
 	if r.Method != http.MethodOptions && !slices.Contains(e.methods, r.Method) {
 		e.refuseMethod(w)
 		return
 	}
-	e.api.setCORS(h, r)
+	w.Header().Add("Vary", "Accept-Encoding")
+	e.api.setCORS(w.Header(), r)
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -174,10 +170,7 @@ func (a *API) setCORS(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Origin")
 	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
 	h.Set("Access-Control-Expose-Headers", "Date")
-	switch {
-	case a.CORSOrigin.String() == anyOrigin:
-		h.Set("Access-Control-Allow-Origin", "*")
-	case a.CORSOrigin.MatchString(origin):
+	if a.CORSOrigin.MatchString(origin) {
 		h.Set("Access-Control-Allow-Origin", origin)
 	}
 }

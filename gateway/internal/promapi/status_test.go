@@ -108,7 +108,7 @@ func TestMethods(t *testing.T) {
 
 func TestCORS(t *testing.T) {
 	for _, c := range []struct{ allowed, origin, want string }{
-		{".*", "https://a.example", "*"},
+		{".*", "https://a.example", "https://a.example"},
 		{".*", "", ""},
 		{`https://(a|b)\.example`, "https://a.example", "https://a.example"},
 		{`https://(a|b)\.example`, "https://a.example.org", ""},
