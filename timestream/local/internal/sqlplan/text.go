@@ -41,8 +41,8 @@ func (b *binder) moreOverloads(name string) []overload {
 	case "codepoint":
 		return []overload{{[]Scalar{Varchar}, Integer, "(CASE WHEN length($1) = 1 THEN unicode($1) WHEN $1 IS NOT NULL THEN " + b.raise("Input string must be a single character string") + " END)", true}}
 	case "hamming_distance":
-		return []overload{two("(CASE WHEN length($1) = length($2) THEN CAST(hamming($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN "+
-			b.raise("The input strings to hamming_distance function must have the same length")+" END)")}
+		return []overload{two("(CASE WHEN length($1) = length($2) THEN CAST(hamming($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN " +
+			b.raise("The input strings to hamming_distance function must have the same length") + " END)")}
 	case "levenshtein_distance":
 		return []overload{two("CAST(levenshtein($1, $2) AS BIGINT)")}
 	case "lpad", "rpad":
