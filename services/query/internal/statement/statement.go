@@ -118,13 +118,13 @@ func (g *Guard) check(tables []table) error {
 		if t.database == "" || t.database == g.database && t.name == g.table || g.allowed.Allows(t.database, t.name) {
 			continue
 		}
-		return g.denied(fmt.Sprintf("table %.300q.%.300q", t.database, t.name))
+		return denied(fmt.Sprintf("table %.300q.%.300q: statements may not read it", t.database, t.name))
 	}
 	return nil
 }
 
-func (g *Guard) denied(what string) error {
-	return &Error{Denied: true, Text: fmt.Sprintf("%s: statements may not read it; --%s of the query service moves that (now they may read the default table %q.%q, and %q)", what, timestream.AllowedTablesFlag, g.database, g.table, g.allowed.String())}
+func denied(what string) error {
+	return &Error{Denied: true, Text: fmt.Sprintf("%s; --%s of the query service moves that", what, timestream.AllowedTablesFlag)}
 }
 
 // checkShow judges what lists names: all that it can list must be allowed.
@@ -136,12 +136,12 @@ func (g *Guard) checkShow(s *tssql.Show) error {
 		if s.From.Database != "" && g.allowed.AllowsDatabase(s.From.Database) || g.allowed.AllowsAll() {
 			return nil
 		}
-		return g.denied("the tables of a database, without all of which being allowed")
+		return denied("SHOW TABLES: not all that it lists may be read")
 	}
 	if g.allowed.AllowsAll() {
 		return nil
 	}
-	return g.denied("the databases, without all of which being allowed")
+	return denied("SHOW DATABASES: not all that it lists may be read")
 }
 
 // tablesOf returns every table that a tree names, wherever it stands: new sorts of nodes are looked into too.
