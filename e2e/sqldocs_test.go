@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"os"
@@ -23,6 +26,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 
+	"github.com/tributary-project/tributary/allinone"
 	"github.com/tributary-project/tributary/e2e/internal/rw"
 	"github.com/tributary-project/tributary/e2e/internal/system"
 )
@@ -135,15 +139,19 @@ http_requests_total | counter | Requests by status code.
 node_load1 | gauge | Load.`,
 }
 
-// TestDocumentedSQL runs every statement of docs/sql.md against data that came by remote write, and compares names of columns with
-// the page and values with docsAnswers.
+// TestDocumentedSQL runs every statement of docs/sql.md against data that came by remote write, through the SDK and through the
+// gateway, and compares names of columns with the page and values with docsAnswers.
 func TestDocumentedSQL(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/sql.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := system.Start(t, system.Options{})
+	s := system.Start(t, system.Options{App: func(c *allinone.Config) {
+		if err := c.Ingest.AllowedTables.Set("PrometheusDatabase.Inventory"); err != nil {
+			t.Fatal(err)
+		}
+	}})
 	// Windows of the examples divide half an hour.
 	first := time.Now().Add(-70 * time.Minute).Truncate(30 * time.Minute)
 	writeDocsData(t, s, first)
@@ -161,60 +169,156 @@ func TestDocumentedSQL(t *testing.T) {
 			t.Errorf("%s: no answer to compare with", title)
 			continue
 		}
-		t.Run(title, func(t *testing.T) {
-			out, err := q.Query(t.Context(), &timestreamquery.QueryInput{QueryString: &sql})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var names, rows, wanted []string
-			for _, c := range out.ColumnInfo {
-				names = append(names, aws.ToString(c.Name))
-			}
-			var documented []string
-			for name := range strings.SplitSeq(header, "|") {
-				documented = append(documented, strings.TrimSpace(name))
-			}
-			if !slices.Equal(names, documented) {
-				t.Errorf("columns %q, the page has %q", names, documented)
-			}
-			for _, r := range out.Rows {
-				var cells []string
-				for i, d := range r.Data {
-					cells = append(cells, docsCell(d, first, names[i]))
+		var documented, wanted []string
+		for name := range strings.SplitSeq(header, "|") {
+			documented = append(documented, strings.TrimSpace(name))
+		}
+		for line := range strings.SplitSeq(strings.TrimSpace(want), "\n") {
+			wanted = append(wanted, strings.TrimSpace(line))
+		}
+		for by, ask := range map[string]func(*testing.T, string) ([]string, [][]string){"SDK": askSDK(q), "gateway": askGateway(s.URL)} {
+			t.Run(title+" by "+by, func(t *testing.T) {
+				names, cells := ask(t, sql)
+				if !slices.Equal(names, documented) {
+					t.Errorf("columns %q, the page has %q", names, documented)
 				}
-				rows = append(rows, strings.Join(cells, " | "))
-			}
-			for line := range strings.SplitSeq(strings.TrimSpace(want), "\n") {
-				wanted = append(wanted, strings.TrimSpace(line))
-			}
-			if !slices.Equal(rows, wanted) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(wanted, "\n"))
-			}
-		})
+				rows := make([]string, len(cells))
+				for i, r := range cells {
+					for k := range r {
+						r[k] = distances(r[k], first)
+					}
+					rows[i] = strings.Join(r, " | ")
+				}
+				if !slices.Equal(rows, wanted) {
+					t.Errorf("got\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(wanted, "\n"))
+				}
+			})
+		}
 	}
 }
 
-// docsCell is a value as docsAnswers has it.
-func docsCell(d types.Datum, first time.Time, column string) string {
-	text := aws.ToString(d.ScalarValue)
-	switch {
-	case aws.ToBool(d.NullValue):
-		return "NULL"
-	case d.TimeSeriesValue != nil:
-		var points []string
-		for _, p := range d.TimeSeriesValue {
-			points = append(points, docsCell(types.Datum{ScalarValue: p.Time}, first, column)+" = "+aws.ToString(p.Value.ScalarValue))
+// askSDK runs statements as Timestream's clients do.
+func askSDK(q *timestreamquery.Client) func(*testing.T, string) ([]string, [][]string) {
+	var cell func(d types.Datum) string
+	cell = func(d types.Datum) string {
+		switch {
+		case aws.ToBool(d.NullValue):
+			return "NULL"
+		case d.TimeSeriesValue != nil:
+			var points []string
+			for _, p := range d.TimeSeriesValue {
+				points = append(points, aws.ToString(p.Time)+" = "+cell(*p.Value))
+			}
+			return strings.Join(points, ", ")
 		}
-		return strings.Join(points, ", ")
+		return aws.ToString(d.ScalarValue)
 	}
-	if at, err := time.Parse("2006-01-02 15:04:05.000000000", text); err == nil {
+	return func(t *testing.T, sql string) (names []string, rows [][]string) {
+		out, err := q.Query(t.Context(), &timestreamquery.QueryInput{QueryString: &sql})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range out.ColumnInfo {
+			names = append(names, aws.ToString(c.Name))
+		}
+		for _, r := range out.Rows {
+			var cells []string
+			for _, d := range r.Data {
+				cells = append(cells, cell(d))
+			}
+			rows = append(rows, cells)
+		}
+		return names, rows
+	}
+}
+
+// askGateway runs statements over the gateway's HTTP API.
+func askGateway(url string) func(*testing.T, string) ([]string, [][]string) {
+	var cell func(typ string, v any) string
+	cell = func(typ string, v any) string {
+		switch v := v.(type) {
+		case nil:
+			return "NULL"
+		case float64:
+			text := strconv.FormatFloat(v, 'f', -1, 64)
+			if typ == "double" && !strings.Contains(text, ".") {
+				text += ".0"
+			}
+			return text
+		case []any:
+			var points []string
+			for _, p := range v {
+				point, ok := p.(map[string]any)
+				if !ok {
+					return fmt.Sprint(v)
+				}
+				points = append(points, fmt.Sprint(point["time"])+" = "+cell(strings.TrimSuffix(strings.TrimPrefix(typ, "timeseries("), ")"), point["value"]))
+			}
+			return strings.Join(points, ", ")
+		}
+		return fmt.Sprint(v)
+	}
+	return func(t *testing.T, sql string) (names []string, rows [][]string) {
+		body, err := json.Marshal(map[string]string{"statement": sql})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/tributary/v1/sql", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		answer, err := rw.Do(req)
+		if err != nil || answer.Status != http.StatusOK {
+			t.Fatalf("%d %s (%v)", answer.Status, answer.Text, err)
+		}
+		var columnTypes []string
+		whole := false
+		for decoder := json.NewDecoder(strings.NewReader(answer.Text)); decoder.More(); {
+			var message struct {
+				Result struct {
+					Header  struct{ Columns []struct{ Name, Type string } }
+					Rows    struct{ Rows [][]any }
+					Trailer map[string]any
+				}
+			}
+			if err := decoder.Decode(&message); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range message.Result.Header.Columns {
+				names, columnTypes = append(names, c.Name), append(columnTypes, c.Type)
+			}
+			for _, r := range message.Result.Rows.Rows {
+				var cells []string
+				for i, v := range r {
+					cells = append(cells, cell(columnTypes[i], v))
+				}
+				rows = append(rows, cells)
+			}
+			whole = whole || message.Result.Trailer != nil
+		}
+		if !whole {
+			t.Errorf("no trailer in %s", answer.Text)
+		}
+		return names, rows
+	}
+}
+
+var docsTimes = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}`)
+
+// distances replaces times by what lies between them and the first sample.
+func distances(text string, first time.Time) string {
+	return docsTimes.ReplaceAllStringFunc(text, func(text string) string {
+		at, err := time.Parse("2006-01-02 15:04:05.000000000", text)
+		if err != nil {
+			return text
+		}
 		distance := at.Sub(first.UTC()).Truncate(time.Millisecond).String()
 		if !strings.HasPrefix(distance, "-") {
 			distance = "+" + distance
 		}
 		return distance
-	}
-	return text
+	})
 }
 
 // writeDocsData writes an hour of samples, a minute apart, and what else the page tells of.
