@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/prompb"
@@ -141,7 +142,9 @@ func (c *call) metadata() error {
 	if perMetric > 0 {
 		req.LimitPerMetric = proto.Uint64(uint64(perMetric))
 	}
-	req.Metric = c.req.FormValue("metric")
+	if req.Metric = c.req.FormValue("metric"); !utf8.ValidString(req.GetMetric()) {
+		return invalidParam("metric", fmt.Errorf("%q is not UTF-8", req.GetMetric()))
+	}
 	stream, err := c.api.Query.Metadata(c.req.Context(), req)
 	if err != nil {
 		return err
@@ -187,6 +190,9 @@ func (c *call) queryExemplars() error {
 	expr, err := c.api.parser.ParseExpr(req.GetQuery())
 	if err != nil {
 		return badData(err)
+	}
+	if !utf8.ValidString(req.GetQuery()) { // which messages cannot hold
+		return badData(fmt.Errorf("%q is not UTF-8", req.GetQuery()))
 	}
 	if len(parser.ExtractSelectors(expr)) == 0 {
 		c.empty = true

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -144,6 +145,9 @@ func (c *call) selectors() ([]*queryv1.Selector, error) {
 		}
 		out[i] = &queryv1.Selector{Matchers: make([]*queryv1.LabelMatcher, len(set))}
 		for k, m := range set {
+			if !utf8.ValidString(m.Value) {
+				return nil, fmt.Errorf("the value of matcher %s is not UTF-8, which no label's value is", m)
+			}
 			out[i].Matchers[k] = &queryv1.LabelMatcher{Type: matcherType(m.Type), Name: m.Name, Value: m.Value}
 		}
 	}
@@ -172,6 +176,20 @@ func matcherType(t labels.MatchType) queryv1.LabelMatcher_Type {
 		return queryv1.LabelMatcher_TYPE_REGEX_NO_MATCH
 	}
 	return queryv1.LabelMatcher_TYPE_UNSPECIFIED
+}
+
+// expression reads an expression that the query service parses. Messages hold UTF-8 only, so what is wrong with other
+// texts is found out here.
+func (c *call) expression() (string, error) {
+	s := c.req.FormValue("query")
+	if utf8.ValidString(s) {
+		return s, nil
+	}
+	_, err := c.api.parser.ParseExpr(s)
+	if err == nil {
+		err = fmt.Errorf("%q is not UTF-8", s)
+	}
+	return "", invalidParam("query", err)
 }
 
 // options reads what both kinds of query may be told; limit is read already.

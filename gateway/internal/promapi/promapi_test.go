@@ -120,6 +120,7 @@ type fixture struct {
 	tb      testing.TB
 	query   *fakeQuery
 	url     string
+	handler http.Handler
 	gate    *fairgate.Gate
 	buffers *fairgate.Gate
 
@@ -176,7 +177,7 @@ func start(tb testing.TB, edit func(*promapi.Config)) *fixture {
 	}
 	web := httptest.NewServer(mux)
 	tb.Cleanup(web.Close)
-	f.url = web.URL
+	f.url, f.handler = web.URL, mux
 	return f
 }
 
@@ -492,20 +493,26 @@ func TestBadParameters(t *testing.T) {
 		"query_range?query=up&start=1&end=2&step=0":        `invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer`,
 		"query_range?query=up&start=1&end=2&step=0.0001":   `invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer`,
 		"query_range?query=up&start=0&end=11001&step=1":    `exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)`,
-		"series":                                 `no match[] parameter provided`,
-		"series?match[]=%zz":                     `error parsing form values: invalid URL escape \"%zz\"`,
-		"series?match[]=up&start=x":              `invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp`,
-		"series?match[]=up&match[]=%7B%7D":       `invalid parameter \"match[]\": match[] must contain at least one non-empty matcher`,
-		"series?match[]=up%5B":                   `invalid parameter \"match[]\": 1:3: parse error: unexpected \"[\"`,
-		"labels?match[]=%7B%7D":                  `match[] must contain at least one non-empty matcher`,
-		"labels?limit=x":                         `invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax`,
-		"label/%FF/values":                       `invalid label name: \"\\xff\"`,
-		"metadata?limit=x":                       `limit must be a number`,
-		"metadata?limit_per_metric=x":            `limit_per_metric must be a number`,
-		"query_exemplars?query=up&start=2&end=1": `end timestamp must not be before start timestamp`,
-		"query_exemplars?query=(":                `1:2: parse error: unclosed left parenthesis`,
-		"format_query?query=(":                   `invalid parameter \"query\": 1:2: parse error: unclosed left parenthesis`,
-		"parse_query":                            `invalid parameter \"query\": unknown position: parse error: no expression found in input`,
+		"series":                                           `no match[] parameter provided`,
+		"series?match[]=%zz":                               `error parsing form values: invalid URL escape \"%zz\"`,
+		"series?match[]=up&start=x":                        `invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp`,
+		"series?match[]=up&match[]=%7B%7D":                 `invalid parameter \"match[]\": match[] must contain at least one non-empty matcher`,
+		"series?match[]=up%5B":                             `invalid parameter \"match[]\": 1:3: parse error: unexpected \"[\"`,
+		"labels?match[]=%7B%7D":                            `match[] must contain at least one non-empty matcher`,
+		"labels?limit=x":                                   `invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax`,
+		"label/%FF/values":                                 `invalid label name: \"\\xff\"`,
+		"metadata?limit=x":                                 `limit must be a number`,
+		"metadata?limit_per_metric=x":                      `limit_per_metric must be a number`,
+		"query_exemplars?query=up&start=2&end=1":           `end timestamp must not be before start timestamp`,
+		"query_exemplars?query=(":                          `1:2: parse error: unclosed left parenthesis`,
+		"format_query?query=(":                             `invalid parameter \"query\": 1:2: parse error: unclosed left parenthesis`,
+		"query?query=%FF":                                  `invalid parameter \"query\": 1:1: parse error: unexpected character: '�'`,
+		"query_range?query=%27%FF%27&start=0&end=1&step=1": `invalid parameter \"query\": 1:1: parse error: invalid UTF-8 rune`,
+		"query_exemplars?query=up%7Ba=%27%FF%27%7D":        `1:6: parse error: invalid UTF-8 rune`,
+		"labels?match[]=%7Ba=%27%FF%27%7D":                 `1:4: parse error: invalid UTF-8 rune`,
+		"labels?match[]=%7Ba=%27%5Cxff%27%7D":              `the value of matcher a=\"\\xff\" is not UTF-8, which no label's value is`,
+		"metadata?metric=%FF":                              `invalid parameter \"metric\": \"\\xff\" is not UTF-8`,
+		"parse_query":                                      `invalid parameter \"query\": unknown position: parse error: no expression found in input`,
 	} {
 		f.query.set(nil)
 		got := f.get(give)

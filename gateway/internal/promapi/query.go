@@ -41,7 +41,9 @@ func (c *call) query() error {
 	if req.Options, err = c.options(limit); err != nil {
 		return err
 	}
-	req.Query = c.req.FormValue("query")
+	if req.Query, err = c.expression(); err != nil {
+		return err
+	}
 	stream, err := c.api.Query.Query(c.req.Context(), req)
 	if err != nil {
 		return ofQuery(err)
@@ -85,7 +87,9 @@ func (c *call) queryRange() error {
 	if req.Options, err = c.options(limit); err != nil {
 		return err
 	}
-	req.Query = c.req.FormValue("query")
+	if req.Query, err = c.expression(); err != nil {
+		return err
+	}
 	stream, err := c.api.Query.QueryRange(c.req.Context(), req)
 	if err != nil {
 		return ofQuery(err)
