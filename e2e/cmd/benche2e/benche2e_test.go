@@ -12,13 +12,17 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage/remote"
 	"go.uber.org/goleak"
 
 	"github.com/tributary-project/tributary/e2e/internal/load"
 	"github.com/tributary-project/tributary/e2e/internal/proc"
+	"github.com/tributary-project/tributary/e2e/internal/remoteread"
 	"github.com/tributary-project/tributary/e2e/internal/standin"
 )
 
@@ -183,6 +187,17 @@ func TestMarks(t *testing.T) {
 				{twoIngestScenario, load.V2}:  row(78_000, time.Second),
 				{gatewayScenario, load.V2}:    row(2_000_000, 200*time.Millisecond),
 			},
+			reads: []*readResult{{
+				readCase: readCase{name: "read", most: time.Second, memory: true, decoder: true}, done: 1, count: remoteread.Count{Samples: 1_200_000 / factor},
+				times: []time.Duration{time.Duration(factor) * 900 * time.Millisecond}, cpu: map[string]time.Duration{queryRole: time.Second},
+				peak: map[string]int64{queryRole: 150 * factor << 20, gatewayRole: 40 << 20},
+			}},
+			answers: []*asked{
+				{ask: ask{name: "rate", most: time.Second, ratio: 3}, system: separateSystem, times: []time.Duration{time.Duration(factor) * 900 * time.Millisecond}},
+				{ask: ask{name: "rate", most: time.Second, ratio: 3}, system: oneSystem, times: []time.Duration{time.Hour}, engine: []time.Duration{time.Duration(factor) * 290}},
+				{ask: ask{name: "rate", most: time.Second, ratio: 3}, system: promSystem, times: []time.Duration{time.Hour}, engine: []time.Duration{100}},
+			},
+			pushed: []*pushed{{samples: 1000}, {samples: uint64(10 * factor)}},
 			orders: []ordering{{sent: 105 * float64(factor), best: 100}},
 			soaked: []soakResult{{process: "ingest", peak: 200 * factor << 20, fifths: [5]float64{1, 100, 100, 100, 105 * float64(factor)}}},
 		}
@@ -194,7 +209,7 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", m.what, m.got, m.want)
 		}
 	}
-	if all != 15 {
+	if all != 21 {
 		t.Errorf("%d marks", all)
 	}
 	var out strings.Builder
@@ -227,6 +242,70 @@ func TestBadFlags(t *testing.T) {
 		var out strings.Builder
 		if err := run(t.Context(), args, &out, &out); err == nil {
 			t.Errorf("%v: no error", args)
+		}
+	}
+}
+
+func TestEngineTime(t *testing.T) {
+	for give, want := range map[string]time.Duration{
+		`{"data":{"stats":{"timings":{"evalTotalTime":2,"execTotalTime":0.5},"samples":{}}}}`: 500 * time.Millisecond,
+		`{"execTotalTime":0.25,"x":1}`: 250 * time.Millisecond,
+		`{"execTotalTime":`:            -1,
+		`{}`:                           -1,
+	} {
+		got, ok := engineTime([]byte(strings.Repeat(" ", 5000) + give))
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%s: %s", give, got)
+		}
+	}
+}
+
+// TestHistory holds that a remote write server gets every sample once, each series in order and none far ahead of another.
+func TestHistory(t *testing.T) {
+	h := history{name: "m", group: "g", series: 60, start: time.Unix(1_790_000_000, 0), step: 15 * time.Second, points: 450}
+	var mu sync.Mutex
+	seen := map[string][]prompb.Sample{}
+	newest, refused := int64(0), 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		write, err := remote.DecodeWriteRequest(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if refused++; refused == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		for _, s := range write.Timeseries {
+			key := fmt.Sprint(s.Labels)
+			seen[key] = append(seen[key], s.Samples...)
+			if first := s.Samples[0].Timestamp; first < newest-time.Hour.Milliseconds() {
+				t.Errorf("a sample of %d after one of %d", first, newest)
+			}
+			newest = max(newest, s.Samples[len(s.Samples)-1].Timestamp)
+		}
+	}))
+	defer server.Close()
+	if err := h.send(t.Context(), server.URL); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != h.series {
+		t.Errorf("%d series", len(seen))
+	}
+	for i := range h.series {
+		got := seen[fmt.Sprint(h.labels(i))]
+		if len(got) != h.points {
+			t.Fatalf("series %d has %d samples", i, len(got))
+		}
+		for n, x := range got {
+			if want := h.start.UnixMilli() + int64(n)*15_000; x.Timestamp != want || x.Value != h.value(i, want) {
+				t.Errorf("sample %d of series %d is %v", n, i, x)
+			}
 		}
 	}
 }

@@ -42,12 +42,16 @@ type bench struct {
 	warmUp   time.Duration
 	rounds   int
 	soak     time.Duration
-	only     []string // scenarios; empty means all
+	past     time.Duration // how much the push-down scenario has stored
+	only     []string      // scenarios; empty means all
 	out      printer
 	progress io.Writer
 
 	results map[resultKey]*result
 	orders  []ordering
+	reads   []*readResult
+	answers []*asked
+	pushed  []*pushed
 	soaked  []soakResult
 }
 
@@ -58,6 +62,9 @@ type resultKey struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == standInCommand {
+		return serveResults(ctx, args[1:], stderr)
+	}
 	b := &bench{out: printer{w: stdout}, progress: stderr, results: map[resultKey]*result{}}
 	fs := flag.NewFlagSet("benche2e", flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -66,6 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.DurationVar(&b.warmUp, "warm-up", 3*time.Second, "How long each scenario is under load before it is measured.")
 	fs.IntVar(&b.rounds, "rounds", 3, "How often the scenarios of a group take their turns.")
 	fs.DurationVar(&b.soak, "soak", 0, "How long the soak of 16 senders takes, such as 10m; 0 leaves it out.")
+	fs.DurationVar(&b.past, "past", 30*24*time.Hour, "How far the samples go back that the scenario "+pushDownScenario+" asks for.")
 	fs.IntVar(&b.series, "series", 10_000, "Number of series, of 8 to 14 labels.")
 	fs.IntVar(&b.load.SamplesPerRequest, "samples-per-request", 2000, "Most samples in a request.")
 	fs.IntVar(&b.load.Senders, "senders", 5, "Number of senders where the scenario does not say another: five share 10,000 series in full requests.")
@@ -133,6 +141,17 @@ func (b *bench) measureAll(ctx context.Context, versions []load.Protocol) error 
 	if b.wants(orderScenario) {
 		if err := b.measureOrder(ctx, versions[0]); err != nil {
 			return fmt.Errorf("%s: %w", orderScenario, err)
+		}
+	}
+	for _, g := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{{remoteReadScenario, b.measureRemoteRead}, {promqlScenario, b.measureAnswers}, {pushDownScenario, b.measurePushDown}} {
+		if !b.wants(g.name) {
+			continue
+		}
+		if err := g.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
 		}
 	}
 	if b.wants(soakScenario) && b.soak > 0 {

@@ -87,6 +87,7 @@ func (b *bench) marks() []mark {
 			fmt.Sprintf("≤ %.2f", flat), fmt.Sprintf("%.3f", s.growth()), s.growth() <= flat, false,
 		})
 	}
+	b.readMarks(add)
 	return out
 }
 

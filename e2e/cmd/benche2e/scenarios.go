@@ -107,7 +107,7 @@ func names() []string {
 			out = append(out, s.name)
 		}
 	}
-	return append(out, orderScenario, soakScenario)
+	return append(out, orderScenario, soakScenario, remoteReadScenario, promqlScenario, pushDownScenario)
 }
 
 // system is what a scenario has started.
@@ -120,8 +120,11 @@ type system struct {
 	closers   []func()
 }
 
-// stop ends the processes, front to back, and what they stood on.
-func (s *system) stop() error {
+// stop ends the processes, front to back, and what they stood on, and removes what they left.
+func (s *system) stop() error { return errors.Join(s.end(), os.RemoveAll(s.dir)) }
+
+// end is stop for a system that has its folder from another.
+func (s *system) end() error {
 	var errs []error
 	for i := len(s.processes) - 1; i >= 0; i-- {
 		errs = append(errs, s.processes[i].Stop())
@@ -129,7 +132,7 @@ func (s *system) stop() error {
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		s.closers[i]()
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+	return errors.Join(errs...)
 }
 
 // launch starts a binary under a name that begins with its role.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remoteread is a client of Prometheus' remote read that asks for samples, so for every bit of them. What to make of
-// the answer is left to the callers.
+// Package remoteread has two clients of Prometheus' remote read: Read asks for samples, so for every bit of them, and leaves what
+// to make of them to the callers; a Counter only counts what comes, at little cost.
 package remoteread
 
 import (

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package standin is a Timestream endpoint that stores nothing: it counts the records of each WriteRecords request and
-// answers as the service would. Benchmarks put it behind ingest so that what they measure is ours, and therefore it takes as
-// little of the machine as it can; only while somebody watches are requests decoded. A test can switch it to fail.
+// Package standin has two Timestream endpoints that benchmarks put behind ingest and query, so that what they measure is ours;
+// both take as little of the machine as they can. Counter stores nothing: it counts the records of each WriteRecords request and
+// answers as the service would; only while somebody watches are requests decoded, and a test can switch it to fail. Results
+// answers queries from memory as another endpoint answered them once.
 package standin
 
 import (
