@@ -83,7 +83,7 @@ func TestPromQLScriptsOverRemoteRead(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			results, ok := scripts.Evaluate(t, func(t *testing.T) {
+			results, ok := scripts.Evaluate(t, []string{""}, func(t *testing.T) {
 				t.Run("prometheus", func(t *testing.T) { runScripts(t, prometheusBehindRemoteRead(c.types)) })
 				t.Run("tributary", func(t *testing.T) { runScripts(t, tributaryBehindRemoteRead(t, c.types)) })
 			})
@@ -170,20 +170,20 @@ func tributaryBehindRemoteRead(t testing.TB, types []prompb.ReadRequest_Response
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return func(t testing.TB) storage.Storage {
-		app := next(t)
+		app := next(t, func(*allinone.Config) {})
 		reader, err := scripts.NewReader(app.URL+"/api/v1/read", transport, types...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &scripts.Storage{WriteURL: app.URL + "/api/v1/write", Read: reader, Shift: moved, OnWrite: reader.Forget, OnClose: app.Stop}
+		return &scripts.Storage{URL: app.URL, Read: reader, Shift: moved, OnWrite: reader.Forget, OnClose: app.Stop}
 	}
 }
 
 // tables starts a store, and returns a function that starts a Tributary over it with a new table for a default.
-func tables(t testing.TB, o system.Options) func(testing.TB) *system.App {
+func tables(t testing.TB, o system.Options) func(testing.TB, func(*allinone.Config)) *system.App {
 	s := system.Start(t, o)
 	n := 0
-	return func(t testing.TB) *system.App {
+	return func(t testing.TB, change func(*allinone.Config)) *system.App {
 		t.Helper()
 		n++
 		name := fmt.Sprintf("section_%d", n)
@@ -191,7 +191,10 @@ func tables(t testing.TB, o system.Options) func(testing.TB) *system.App {
 		if _, err := s.Store.CreateTable(t.Context(), &timestreamwrite.CreateTableInput{DatabaseName: aws.String(database), TableName: aws.String(name), MagneticStoreWriteProperties: &types.MagneticStoreWriteProperties{EnableMagneticStoreWrites: aws.Bool(true)}}); err != nil {
 			t.Fatal(err)
 		}
-		app, err := s.Another(t.Context(), func(c *allinone.Config) { c.Ingest.Table = name })
+		app, err := s.Another(t.Context(), func(c *allinone.Config) {
+			c.Ingest.Table = name
+			change(c)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/prometheus/promql/promqltest"
@@ -85,9 +87,10 @@ func Count() (int, error) {
 }
 
 // Evaluate runs f, which runs scripts in subtests of the test that it is given, and returns their results by the name of
-// the subtest. A failed evaluation fails the test it runs in, and what to make of it is the caller's: so f runs in a process of
-// its own, which is this test binary once more. In that process Evaluate returns false, and the test has to end.
-func Evaluate(t *testing.T, f func(t *testing.T)) (map[string]Results, bool) {
+// the subtest. A failed evaluation fails the test it runs in, and what to make of it is the caller's: so f runs in processes of
+// their own, which are this test binary once more. There Evaluate returns false, and the test has to end. There is one
+// process for each pattern, which all run at once; it runs the scripts whose name the pattern matches.
+func Evaluate(t *testing.T, patterns []string, f func(t *testing.T)) (map[string]Results, bool) {
 	t.Helper()
 	switch os.Getenv(childVariable) {
 	case "":
@@ -97,28 +100,48 @@ func Evaluate(t *testing.T, f func(t *testing.T)) (map[string]Results, bool) {
 	default:
 		t.Fatalf("the test %s runs in a process that was started for %s", t.Name(), os.Getenv(childVariable))
 	}
+	outputs, errs := make([][]byte, len(patterns)), make([]error, len(patterns))
+	var running sync.WaitGroup
+	for i, pattern := range patterns {
+		running.Go(func() { outputs[i], errs[i] = run(t.Context(), t.Name(), pattern) })
+	}
+	running.Wait()
+	all := map[string]Results{}
+	for i, out := range outputs {
+		results, rest, err := parse(t.Name(), out)
+		if err != nil {
+			t.Fatalf("%v, %v\n%s", err, errs[i], tail(out))
+		}
+		if rest != "" {
+			t.Errorf("beside the evaluations:\n%s", tail([]byte(rest)))
+		}
+		if len(results) == 0 {
+			t.Fatalf("no evaluation ran: %v\n%s", errs[i], tail(out))
+		}
+		for name, some := range results {
+			if all[name] == nil {
+				all[name] = Results{}
+			}
+			maps.Copy(all[name], some)
+		}
+	}
+	return all, true
+}
+
+// run runs the scripts that match in one process, and returns what it printed. The error only says that something failed.
+func run(ctx context.Context, test, pattern string) ([]byte, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	var pattern []string
-	for element := range strings.SplitSeq(t.Name(), "/") {
-		pattern = append(pattern, "^"+regexp.QuoteMeta(element)+"$")
+	var elements []string
+	for element := range strings.SplitSeq(test, "/") {
+		elements = append(elements, "^"+regexp.QuoteMeta(element)+"$")
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "-test.run="+strings.Join(pattern, "/"), "-test.v=test2json", "-test.timeout=20m")
-	cmd.Env = append(os.Environ(), childVariable+"="+t.Name())
-	out, runErr := cmd.CombinedOutput() // its code says only that something failed
-	results, rest, err := parse(t.Name(), out)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, tail(out))
-	}
-	if rest != "" {
-		t.Errorf("beside the evaluations:\n%s", tail([]byte(rest)))
-	}
-	if len(results) == 0 {
-		t.Fatalf("no evaluation ran: %v\n%s", runErr, tail(out))
-	}
-	return results, true
+	elements = append(elements, "", "^testdata$", pattern)
+	cmd := exec.CommandContext(ctx, binary, "-test.run="+strings.Join(elements, "/"), "-test.v=test2json", "-test.timeout=20m")
+	cmd.Env = append(os.Environ(), childVariable+"="+test)
+	return cmd.CombinedOutput()
 }
 
 func tail(b []byte) []byte { return b[max(0, len(b)-16<<10):] }

@@ -33,8 +33,8 @@ import (
 // Storage is a storage.Storage that is elsewhere: it is written by remote write 2.0 and, where there is a URL for it, read by
 // Prometheus' own client of remote read.
 type Storage struct {
-	// WriteURL is where remote write goes.
-	WriteURL string
+	// URL is the base URL of the gateway before it.
+	URL string
 	// Read answers selects; nil when all queries are evaluated elsewhere.
 	Read storage.Queryable
 	// Shift is added to all times on their way out, and taken off on their way back.
@@ -132,7 +132,7 @@ func (a *appender) Commit() error {
 	if err != nil {
 		return err
 	}
-	answer, err := rw.Post(a.ctx, a.s.WriteURL, rw.V2.ContentType(), snappy.Encode(nil, body))
+	answer, err := rw.Post(a.ctx, a.s.URL+"/api/v1/write", rw.V2.ContentType(), snappy.Encode(nil, body))
 	if err != nil {
 		return err
 	}
