@@ -82,6 +82,7 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT x.nope FROM db.m x, db.m y", "line 1:8: Column 'x.nope' does not exist"},
 		{"SELECT 1 FROM db.m x JOIN db.m y ON x.job", "line 1:37: JOIN ON clause must evaluate to a boolean: actual type varchar"},
 		{"SELECT 1 FROM db.m x JOIN db.m y ON count(*) = 1", "line 1:37: JOIN clause cannot contain aggregations, window functions or grouping operations: [count(*)]"},
+		{"SELECT 1 FROM db.m x LEFT JOIN db.m y ON EXISTS (SELECT 1)", "line 1:42: A subquery in the condition of an outer join is not supported"},
 		{"SELECT 1 FROM db.m JOIN (SELECT 1 x) s USING (x)", "line 1:20: Column 'x' is missing from left side of join"},
 		{"SELECT 1 FROM (SELECT 'a' x) t JOIN (SELECT 1 x) s USING (x)", "line 1:32: '=' cannot be applied to varchar, integer"},
 		{"SELECT * FROM (SELECT 1, 2) AS t(a)", "line 1:15: Column alias list has 1 entries but 't' has 2 columns available"},
@@ -200,6 +201,7 @@ func TestErrorsWhileRunning(t *testing.T) {
 		{"SELECT chr(length('a') - 2)", "Not a valid Unicode code point"},
 		{"SELECT correlate_pearson(a, b) FROM (SELECT create_time_series(time, 1) a, create_time_series(time + 1s, 1) b FROM db.m)", "The time series must have the same timestamps"},
 		{"SELECT repeat('x', 20000)", "count argument of repeat function must be less than or equal to 10000"},
+		{"SELECT lpad('a', 2000000, 'x')", "Target length or padding of lpad is out of range"},
 		{"SELECT hamming_distance('a', 'ab')", "must have the same length"},
 		{"SELECT create_time_series(time, measure_value::double) FROM db.m", "CREATE_TIME_SERIES: time and value must not be NULL"},
 	} {

@@ -146,6 +146,9 @@ func (co *compiler) join(j *tssql.Join, scope *ctes, outer *binder) source {
 		b := &binder{co: co, scope: scope, outer: outer, columns: out.columns}
 		b.noAggregates(j.On, "JOIN clause")
 		on := b.condition(j.On, "JOIN ON clause must evaluate to a boolean: actual type %s")
+		if b.depth > 0 && j.Kind != "INNER" {
+			fail(j.On.Position(), "A subquery in the condition of an outer join is not supported")
+		}
 		out.sql = l.sql + word + r.sql + " ON " + on.sql
 		out.depth = max(out.depth, b.depth)
 	}

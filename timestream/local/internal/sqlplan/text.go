@@ -46,7 +46,8 @@ func (b *binder) moreOverloads(name string) []overload {
 	case "levenshtein_distance":
 		return []overload{two("CAST(levenshtein($1, $2) AS BIGINT)")}
 	case "lpad", "rpad":
-		return []overload{{[]Scalar{Varchar, Bigint, Varchar}, Varchar, "(CASE WHEN $2 < 0 OR $3 = '' THEN " + b.raise("Target length or padding of "+name+" is out of range") +
+		// A text of the service's has 2 KB; a bound keeps one call from filling the memory.
+		return []overload{{[]Scalar{Varchar, Bigint, Varchar}, Varchar, "(CASE WHEN $2 < 0 OR $2 > 1000000 OR $3 = '' THEN " + b.raise("Target length or padding of "+name+" is out of range") +
 			" ELSE " + name + "($1, CAST($2 AS INTEGER), $3) END)", true}}
 	case "strpos":
 		// The n-th place is behind the first n parts.
