@@ -108,12 +108,6 @@ func TestChunksArePassedOn(t *testing.T) {
 
 // TestChunksErrors: before the first frame an error has its status code and text; after it the connection is cut.
 func TestChunksErrors(t *testing.T) {
-	s := start(t, func(c *gateway.Config) { c.ReadTimeout = 300 * time.Millisecond })
-	type handler = func(*queryv1.ReadRequest, grpc.ServerStreamingServer[queryv1.ReadResponse]) error
-	var now atomic.Pointer[handler]
-	s.query.read = func(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
-		return (*now.Load())(req, out)
-	}
 	for _, tt := range []struct {
 		name string
 		give func(out grpc.ServerStreamingServer[queryv1.ReadResponse]) error // for the second query
@@ -137,7 +131,12 @@ func TestChunksErrors(t *testing.T) {
 	} {
 		for _, begun := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, begun %v", tt.name, begun), func(t *testing.T) {
-				handle := func(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+				s := start(t, func(c *gateway.Config) {
+					if strings.Contains(tt.text, "timeout") {
+						c.ReadTimeout = 300 * time.Millisecond
+					}
+				})
+				s.query.read = func(req *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
 					if req.GetQueryIndex() == 1 {
 						return tt.give(out)
 					}
@@ -146,7 +145,6 @@ func TestChunksErrors(t *testing.T) {
 					}
 					return send(out, chunksHeader(), trailer())
 				}
-				now.Store(&handle)
 				body := chunksRequest(t, query(0, 1), query(1, 1))
 				if !begun {
 					got := s.post("/api/v1/read", typeV1, body)
