@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package query is the service that finds series in Timestream: it plans SQL from matchers, reads the result, and hands
-// out series exactly as they were written. It is stateless; replicas are added at will. Prometheus' HTTP protocols are
-// left to the gateway, storing to the ingest service.
+// out series exactly as they were written, evaluates PromQL over them, and lists what there is. It is stateless; replicas are
+// added at will. Prometheus' HTTP protocols are left to the gateway, storing to the ingest service.
 package query
 
 import (
@@ -61,7 +61,7 @@ type Deps struct {
 // Service is a query service. It implements queryv1.QueryServiceServer and statusv1.StatusServiceServer, whether it
 // listens or not.
 type Service struct {
-	queryv1.UnimplementedQueryServiceServer
+	queryv1.UnsafeQueryServiceServer
 	statusv1.UnsafeStatusServiceServer
 
 	cfg      Config
