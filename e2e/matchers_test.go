@@ -85,7 +85,8 @@ func (s *suite) add(protocol rw.Protocol, all ...labels.Labels) {
 // maxQueries is the default of --read.max-queries.
 const maxQueries = 64
 
-// check runs the selections, and the ones that Prometheus refuses must be refused.
+// check runs the selections by remote read, and some of them through the API too. The ones that Prometheus refuses must be
+// refused.
 func (s *suite) check(selections ...[]*prompb.LabelMatcher) {
 	s.p.t.Helper()
 	var queries []*prompb.Query
@@ -108,8 +109,11 @@ func (s *suite) check(selections ...[]*prompb.LabelMatcher) {
 		}
 		queries, want = queries[:0], want[:0]
 	}
-	for _, ms := range selections {
+	for i, ms := range selections {
 		reference, err := matchersOf(ms)
+		if i%6 == 0 || err != nil {
+			s.checkAPI(ms, reference)
+		}
 		if err != nil {
 			_, err := promtest.Read(s.p.t.Context(), s.p.readURL(), &prompb.Query{EndTimestampMs: s.at, Matchers: ms})
 			if err == nil || !strings.Contains(err.Error(), "400 Bad Request") {
