@@ -9,8 +9,8 @@ import (
 )
 
 // collect reads a set to its end. Samples are copied, sixteen bytes each, into blocks that hold many series: no allocation
-// for a series, nothing in them that the garbage collector has to look at. whole says that no sample in between was left out.
-func collect(in series.Set, whole bool) (out []storage.Series, samples int64, err error) {
+// for a series, nothing in them that the garbage collector has to look at. Histograms before startMs only tell of resets.
+func collect(in series.Set, startMs int64) (out []storage.Series, samples int64, err error) {
 	var (
 		floats arena[series.Sample]
 		starts arena[int64]
@@ -19,8 +19,17 @@ func collect(in series.Set, whole bool) (out []storage.Series, samples int64, er
 		s      *memSeries
 	)
 	finish := func() {
-		if s != nil && whole && len(s.histograms) > 0 {
-			s.hints = resetHints(s)
+		if s == nil || len(s.histograms) == 0 {
+			return
+		}
+		s.hints = resetHints(s)
+		lead := 0
+		for lead < len(s.histograms) && s.histograms[lead].T < startMs {
+			lead++
+		}
+		s.histograms, s.hints = s.histograms[lead:], s.hints[lead:]
+		if samples -= int64(lead); len(s.histograms)+len(s.floats) == 0 {
+			out = out[:len(out)-1]
 		}
 	}
 	for in.Next() {

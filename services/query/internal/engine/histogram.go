@@ -12,8 +12,7 @@ import (
 
 // resetHints returns the counter reset hints of a series whose samples are all there. Where the stored hint is unknown, as
 // it is in what Prometheus scrapes, and the sample before is a histogram of the same sort and layout without a reset between
-// them, the hint is "no reset": so does Prometheus' own storage, whose chunks hold no reset. What Prometheus' storage knows of
-// samples before the range is not known here: the first one keeps its hint.
+// them, the hint is "no reset": so does Prometheus' own storage, whose chunks hold no reset. The first one keeps its hint.
 func resetHints(s *memSeries) []histogram.CounterResetHint {
 	hints := make([]histogram.CounterResetHint, len(s.histograms))
 	var (

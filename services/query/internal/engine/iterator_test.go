@@ -21,15 +21,15 @@ import (
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
-// loadAll reads everything that a Memory has.
-func loadAll(t testing.TB, m *enginetest.Memory, whole bool) []*memSeries {
+// loadAll reads everything that a Memory has, for a range that begins at startMs.
+func loadAll(t testing.TB, m *enginetest.Memory, startMs int64) []*memSeries {
 	t.Helper()
 	in, err := m.Select(t.Context(), series.Selection{StartMs: math.MinInt64, EndMs: math.MaxInt64, Starts: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	all, _, err := collect(in, whole)
+	all, _, err := collect(in, startMs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestIteratorGoesThroughFloatsAndHistogramsInOrder(t *testing.T) {
 	m.Append(ls, 7, 40, 4, nil)
 	m.Append(ls, 0, 50, 5, nil)
 	m.Append(labels.FromStrings("__name__", "n"), 0, 15, 1, nil)
-	all := loadAll(t, m, true)
+	all := loadAll(t, m, 0)
 	if len(all) != 2 {
 		t.Fatalf("%d series", len(all))
 	}
@@ -188,26 +188,27 @@ func TestResetHints(t *testing.T) {
 			for i, h := range tt.give {
 				m.Append(labels.FromStrings("__name__", "m"), 0, int64(i), 1, h)
 			}
-			for _, whole := range []bool{true, false} {
+			// What comes before the range takes part, and is not given out.
+			for startMs := range int64(len(tt.give)) {
 				var got []histogram.CounterResetHint
-				it := loadAll(t, m, whole)[0].Iterator(nil)
-				for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
-					if kind != chunkenc.ValFloat {
-						_, h := it.AtFloatHistogram(nil)
-						got = append(got, h.CounterResetHint)
-					}
-				}
-				want := tt.want
-				if !whole {
-					want = nil
-					for _, h := range tt.give {
-						if h != nil {
-							want = append(want, histogram.CounterResetHint(h.ResetHint))
+				all := loadAll(t, m, startMs)
+				for _, s := range all {
+					it := s.Iterator(nil)
+					for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+						if kind != chunkenc.ValFloat {
+							_, h := it.AtFloatHistogram(nil)
+							got = append(got, h.CounterResetHint)
 						}
 					}
 				}
+				want := tt.want
+				for _, h := range tt.give[:startMs] {
+					if h != nil {
+						want = want[1:]
+					}
+				}
 				if !slices.Equal(got, want) {
-					t.Errorf("whole %v: got %v, want %v", whole, got, want)
+					t.Errorf("from %d on: got %v, want %v", startMs, got, want)
 				}
 			}
 		})
@@ -234,7 +235,7 @@ func TestCollectKeepsEverything(t *testing.T) {
 			}
 			want[ls.String()] = text.String()
 		}
-		all := loadAll(t, m, true)
+		all := loadAll(t, m, 0)
 		if len(all) != len(want) {
 			t.Fatalf("round %d: %d series, want %d", round, len(all), len(want))
 		}

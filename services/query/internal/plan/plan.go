@@ -302,7 +302,11 @@ func (b *builder) extension() (*draft, bool) {
 			families = append(families, c.family)
 		}
 	}
-	d, p, ok := b.records(Extension, slices.Compact(families))
+	from := b.sel.StartMs
+	if b.facts.Columns.Value(promschema.HistogramAttribute) {
+		from = max(from-b.sel.HistogramLeadMs, 0)
+	}
+	d, p, ok := b.records(Extension, slices.Compact(families), from)
 	if !ok {
 		return nil, false
 	}
@@ -324,7 +328,7 @@ func (b *builder) starts() (*draft, bool) {
 	if !b.facts.Columns.Value(promschema.StartAttribute) {
 		return nil, false
 	}
-	d, p, ok := b.records(Starts, []promschema.Family{promschema.StartFamily})
+	d, p, ok := b.records(Starts, []promschema.Family{promschema.StartFamily}, b.sel.StartMs)
 	if !ok {
 		return nil, false
 	}
@@ -340,7 +344,7 @@ func (b *builder) exemplars() (*draft, bool) {
 	if !cols.Value(promschema.ExemplarAttribute) {
 		return nil, false
 	}
-	d, _, ok := b.records(Exemplars, []promschema.Family{promschema.ExemplarFamily})
+	d, _, ok := b.records(Exemplars, []promschema.Family{promschema.ExemplarFamily}, b.sel.StartMs)
 	if !ok {
 		return nil, false
 	}
@@ -354,9 +358,9 @@ func (b *builder) exemplars() (*draft, bool) {
 	return d, true
 }
 
-// records drafts a statement whose rows are extension records of these families, without their attributes; false when none
-// can match.
-func (b *builder) records(k Kind, families []promschema.Family) (*draft, projection, bool) {
+// records drafts a statement whose rows are extension records of these families from fromMs on, without their attributes; false
+// when none can match.
+func (b *builder) records(k Kind, families []promschema.Family, fromMs int64) (*draft, projection, bool) {
 	measures := b.names.extensionMeasures(families, b.facts.Measures)
 	if !b.facts.Columns.Dimension(promschema.NameDimension) || len(measures) == 0 {
 		return nil, projection{}, false
@@ -364,7 +368,7 @@ func (b *builder) records(k Kind, families []promschema.Family) (*draft, project
 	d := b.draft(k)
 	d.Measure = measures[0]
 	d.conditions = append(d.conditions, fixed(oneOf(column(timestream.ColumnMeasureName), measures, false)))
-	d.conditions = append(d.conditions, b.timeConditions()...)
+	d.conditions = append(d.conditions, b.timeConditionsFrom(fromMs)...)
 	d.conditions = append(d.conditions, b.names.metricConditions(b.options.NoRegexp)...)
 	for _, c := range b.labels {
 		d.conditions = append(d.conditions, &condition{forms: c.forms})
@@ -379,11 +383,13 @@ func (b *builder) records(k Kind, families []promschema.Family) (*draft, project
 
 // timeConditions bounds the time, functions around it would keep the service from skipping partitions (Timestream
 // Developer Guide, queries-bp). The upper bound is the next millisecond, excluded: times may have nanoseconds.
-func (b *builder) timeConditions() []*condition {
+func (b *builder) timeConditions() []*condition { return b.timeConditionsFrom(b.sel.StartMs) }
+
+func (b *builder) timeConditionsFrom(startMs int64) []*condition {
 	ms := func(n int64) tssql.Expr {
 		return &tssql.Call{Name: "from_milliseconds", Args: []tssql.Expr{&tssql.Int{Value: n}}}
 	}
-	out := []*condition{fixed(binary(">=", column(timestream.ColumnTime), ms(b.sel.StartMs)))}
+	out := []*condition{fixed(binary(">=", column(timestream.ColumnTime), ms(startMs)))}
 	if b.sel.EndMs < timestream.MaxTimeMs { // the millisecond after that is no timestamp, and nothing lies beyond
 		out = append(out, fixed(binary("<", column(timestream.ColumnTime), ms(b.sel.EndMs+1))))
 	}

@@ -352,7 +352,11 @@ func (r *Reader) sample(e *entry, row result.Row) error {
 	if r.cfg.Statement.Kind == plan.Starts {
 		return r.start(e, t, start)
 	}
-	if t < r.cfg.Selection.StartMs || t > r.cfg.Selection.EndMs {
+	from := r.cfg.Selection.StartMs
+	if texts != [len(texts)]*result.Cell{} {
+		from -= r.cfg.Selection.HistogramLeadMs
+	}
+	if t < from || t > r.cfg.Selection.EndMs {
 		return nil
 	}
 	if err := r.flushBefore(e, t); err != nil {

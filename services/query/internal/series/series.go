@@ -45,8 +45,9 @@ type Series struct {
 	Histograms []Histogram
 }
 
-// LastPerStep says that of the samples of a series only some are needed: of all in (AlignMs+(k-1)·StepMs, AlignMs+k·StepMs], for
-// each integer k, the last one. More may be given out.
+// LastPerStep says that of the floats of a series only some are needed: of all in (AlignMs+(k-1)·StepMs, AlignMs+k·StepMs], for
+// each integer k, the last one. More may be given out. Histograms are all needed: each tells of the next whether the counter was
+// reset.
 type LastPerStep struct {
 	// AlignMs may be any number, StepMs is positive.
 	AlignMs, StepMs int64
@@ -62,6 +63,9 @@ type Selection struct {
 	LastPerStep *LastPerStep
 	// Starts asks for start timestamps.
 	Starts bool
+	// HistogramLeadMs asks for histograms, of any series that is selected, of so many milliseconds before the range too: the one
+	// before the first tells whether the counter was reset. A series may then have none in the range.
+	HistogramLeadMs int64
 	// MaxSamples is how many samples the set gives out before it fails; 0 for no bound.
 	MaxSamples int64
 	// Kept says that the caller keeps what he is given until he closes the set: its memory is counted, and bounded, until then.

@@ -320,7 +320,7 @@ func (s *Store) slices(sel series.Selection) []series.Selection {
 	for i := range out {
 		out[i] = sel
 		if i > 0 {
-			out[i].StartMs = start + int64(i)*width
+			out[i].StartMs, out[i].HistogramLeadMs = start+int64(i)*width, 0
 			out[i-1].EndMs = out[i].StartMs - 1
 		}
 	}

@@ -162,17 +162,21 @@ func matches(ls labels.Labels, ms []*labels.Matcher) bool {
 // needed returns the places of the samples that the selection cannot do without.
 func (s *stored) needed(sel series.Selection) []int {
 	var out []int
-	var last int64
+	last, at := int64(0), -1 // the window of the last float, and its place in out
 	for i, t := range s.t {
-		if t < sel.StartMs || t > sel.EndMs {
+		from := sel.StartMs
+		if s.h[i] != nil {
+			from -= sel.HistogramLeadMs
+		}
+		if t < from || t > sel.EndMs {
 			continue
 		}
-		if p := sel.LastPerStep; p != nil {
+		if p := sel.LastPerStep; p != nil && s.h[i] == nil {
 			w := window(t, p)
-			if len(out) > 0 && w == last {
-				out = out[:len(out)-1]
+			if at >= 0 && w == last {
+				out = slices.Delete(out, at, at+1)
 			}
-			last = w
+			last, at = w, len(out)
 		}
 		out = append(out, i)
 	}
