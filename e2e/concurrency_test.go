@@ -4,18 +4,25 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	config_util "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage/remote"
 
 	"github.com/tributary-project/tributary/allinone"
 	"github.com/tributary-project/tributary/e2e/internal/promtest"
@@ -59,7 +66,8 @@ func missing(found *prompb.QueryResult, want []rw.Series) []string {
 
 // TestAcknowledgedIsVisible: a sample that was acknowledged is in every read that begins afterwards, with all its labels,
 // while writers in parallel bring labels and metrics that the table has never seen, in every form in which a sample is
-// stored. Reads go to the gateway that took the samples and to another one over the same store.
+// stored. Reads go to the gateway that took the samples and to another one over the same store, by remote read in both
+// types of answer and by an instant query of a range.
 func TestAcknowledgedIsVisible(t *testing.T) {
 	t.Parallel()
 	first := system.Start(t, system.Options{})
@@ -73,7 +81,15 @@ func TestAcknowledgedIsVisible(t *testing.T) {
 	var reads atomic.Int64
 	done := make(chan struct{})
 
+	// Each read takes another way out.
+	var turn atomic.Int64
 	read := func(url string, ms ...*prompb.LabelMatcher) (*prompb.QueryResult, error) {
+		switch turn.Add(1) % 3 {
+		case 0:
+			return readInChunks(ctx, url, ms...)
+		case 1:
+			return readByQuery(ctx, url, now, now+rounds, ms...)
+		}
 		results, err := promtest.Read(ctx, url+"/api/v1/read", &prompb.Query{EndTimestampMs: math.MaxInt64, Matchers: ms})
 		if err != nil {
 			return nil, err
@@ -172,6 +188,61 @@ func TestAcknowledgedIsVisible(t *testing.T) {
 		p := probe{t, url}
 		p.same(p.read(re("__name__", ".+")), known.now()...)
 	}
+}
+
+// readInChunks reads floats by remote read, in chunks, with Prometheus' own client.
+func readInChunks(ctx context.Context, base string, ms ...*prompb.LabelMatcher) (*prompb.QueryResult, error) {
+	u, err := url.Parse(base + "/api/v1/read")
+	if err != nil {
+		return nil, err
+	}
+	client, err := remote.NewReadClient("test", &remote.ClientConfig{
+		URL: &config_util.URL{URL: u}, Timeout: model.Duration(time.Minute), ChunkedReadLimit: 5e7,
+		AcceptedResponseTypes: []prompb.ReadRequest_ResponseType{prompb.ReadRequest_STREAMED_XOR_CHUNKS},
+	}, config_util.WithKeepAlivesDisabled())
+	if err != nil {
+		return nil, err
+	}
+	set, err := client.Read(ctx, &prompb.Query{EndTimestampMs: math.MaxInt64, Matchers: ms}, false)
+	if err != nil {
+		return nil, err
+	}
+	out, _, err := remote.ToQueryResult(set, 0)
+	return out, err
+}
+
+// readByQuery reads floats by an instant query of a range. NaN comes back as any NaN: here as the one that is written here.
+func readByQuery(ctx context.Context, base string, fromMs, toMs int64, ms ...*prompb.LabelMatcher) (*prompb.QueryResult, error) {
+	form := url.Values{"query": {fmt.Sprintf("%s[%dms]", selectorText(ms), toMs-fromMs+1)}, "time": {strconv.FormatFloat(float64(toMs)/1000, 'f', 3, 64)}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/query", strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := rw.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	var parsed struct {
+		Data struct {
+			Result []struct {
+				Metric labels.Labels      `json:"metric"`
+				Values []model.SamplePair `json:"values"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(answer.Text), &parsed); err != nil || answer.Status != http.StatusOK {
+		return nil, fmt.Errorf("%s: %d %.500s (%w)", form, answer.Status, answer.Text, err)
+	}
+	out := new(prompb.QueryResult)
+	for _, s := range parsed.Data.Result {
+		one := &prompb.TimeSeries{Labels: prompb.FromLabels(s.Metric, nil)}
+		for _, x := range s.Values {
+			one.Samples = append(one.Samples, prompb.Sample{Timestamp: int64(x.Timestamp), Value: float64(x.Value)})
+		}
+		out.Timeseries = append(out.Timeseries, one)
+	}
+	return out, nil
 }
 
 // TestSameSeriesFromMany: senders that write the same samples at the same time, as two Prometheus of a pair or a retry do,
