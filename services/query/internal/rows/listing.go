@@ -30,7 +30,9 @@ type LabelSets struct {
 
 	dims  []promschema.Dimension
 	id    []byte
-	found map[string]labels.Labels
+	// found are the label sets, each once, as they came: sorted or nearly so when the statement sorts. known has their bytes.
+	found []labels.Labels
+	known map[string]struct{}
 }
 
 // Row takes a row.
@@ -59,31 +61,32 @@ func (l *LabelSets) decode(row result.Row) (ls labels.Labels, ok bool, err error
 
 func (l *LabelSets) add(ls labels.Labels) error {
 	l.id = ls.Bytes(l.id[:0])
-	if _, ok := l.found[string(l.id)]; ok {
+	if _, ok := l.known[string(l.id)]; ok {
 		return nil
 	}
 	if err := l.Meter.Take(seriesBytes + 3*int64(len(l.id))); err != nil {
 		return err
 	}
-	if l.found == nil {
-		l.found = map[string]labels.Labels{}
+	if l.known == nil {
+		l.known = map[string]struct{}{}
 	}
-	l.found[string(l.id)] = ls
+	l.known[string(l.id)] = struct{}{}
+	l.found = append(l.found, ls)
 	return nil
 }
 
 // MergeLabelSets returns what several found, sorted, each once.
 func MergeLabelSets(all ...*LabelSets) []labels.Labels {
-	var out []labels.Labels
-	for i, l := range all {
-		for id, ls := range l.found {
-			if i == 0 || !slices.ContainsFunc(all[:i], func(o *LabelSets) bool { _, ok := o.found[id]; return ok }) {
-				out = append(out, ls)
-			}
-		}
+	n := 0
+	for _, l := range all {
+		n += len(l.found)
+	}
+	out := make([]labels.Labels, 0, n)
+	for _, l := range all {
+		out = append(out, l.found...)
 	}
 	slices.SortFunc(out, labels.Compare)
-	return out
+	return slices.CompactFunc(out, func(a, b labels.Labels) bool { return labels.Equal(a, b) })
 }
 
 // Texts collects texts, each once: label names or the values of a label.
