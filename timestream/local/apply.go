@@ -219,6 +219,9 @@ func (tx *tableTx) decideRecord(j *writeJob, i int) {
 	switch {
 	case p.time > m.time:
 		tx.undo = append(tx.undo, markUndo{slot, *m})
+		if m.time == noTime {
+			m.first = p.time
+		}
 		m.time, m.ver, m.bits, m.known = p.time, p.ver, p.bits, true
 		tx.rows[p.kind] = append(tx.rows[p.kind], row{m.sid, p})
 		j.stored(p)
@@ -229,6 +232,10 @@ func (tx *tableTx) decideRecord(j *writeJob, i int) {
 			tx.replace(recordKey{m.sid, p.time}, p)
 		})
 	default:
+		if p.time < m.first {
+			tx.undo = append(tx.undo, markUndo{slot, *m})
+			m.first = p.time
+		}
 		key := recordKey{m.sid, p.time}
 		if have := tx.pending[key]; have != nil && have.known {
 			tx.settleLate(j, i, slot, have)

@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEG
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
 `
 
+// marksSaved says in cat_meta that the tables of marks are there and have the columns they have here.
+const marksSaved = "saved with first times"
+
 // each calls f for every row of a query on the writer's connection.
 func (db *DB) each(ctx context.Context, sql string, f func(cols []duck.Column, i int) error) error {
 	rows, err := db.writer.conn.Query(ctx, sql)
@@ -71,7 +74,7 @@ func (db *DB) load(ctx context.Context) error {
 	if err := db.loadCatalogue(ctx); err != nil {
 		return err
 	}
-	clean := meta["marks"] == "saved"
+	clean := meta["marks"] == marksSaved
 	if _, old := meta["format"]; old && !clean {
 		db.log.Info("the database was not closed cleanly; reading the newest record of every series")
 	}
@@ -190,10 +193,10 @@ func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
 		return err
 	}
 	if clean {
-		err = db.each(ctx, "SELECT sid, t, ver, bits, known FROM "+t.marksTable(), func(c []duck.Column, i int) error {
+		err = db.each(ctx, "SELECT sid, t, ver, bits, known, first FROM "+t.marksTable(), func(c []duck.Column, i int) error {
 			if slot, ok := slots[c[0].Int64(i)]; ok {
 				m := &own.marks[slot]
-				m.time, m.ver, m.bits, m.known = c[1].Int64(i), c[2].Int64(i), uint64(c[3].Int64(i)), c[4].Bool(i)
+				m.time, m.ver, m.bits, m.known, m.first = c[1].Int64(i), c[2].Int64(i), uint64(c[3].Int64(i)), c[4].Bool(i), c[5].Int64(i)
 			}
 			return nil
 		})
@@ -202,6 +205,7 @@ func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
 	}
 	t.publish()
 	t.countSeries()
+	t.spans.reset(t)
 	return err
 }
 
@@ -212,16 +216,16 @@ func (db *DB) scanMarks(ctx context.Context, t *table, slots map[int64]uint32) e
 		if bitsLast(k) {
 			value = ", arg_max(v, t)"
 		}
-		sql := fmt.Sprintf("SELECT sid, max(t), arg_max(ver, t)%s FROM %s GROUP BY sid", value, t.sampleTable(k))
+		sql := fmt.Sprintf("SELECT sid, max(t), arg_max(ver, t), min(t)%s FROM %s GROUP BY sid", value, t.sampleTable(k))
 		err := db.each(ctx, sql, func(c []duck.Column, i int) error {
 			slot, ok := slots[c[0].Int64(i)]
 			if !ok {
 				return fmt.Errorf("samples of the unknown series %d", c[0].Int64(i))
 			}
 			m := &t.own.marks[slot]
-			m.time, m.ver = c[1].Int64(i), c[2].Int64(i)
+			m.time, m.ver, m.first = c[1].Int64(i), c[2].Int64(i), c[3].Int64(i)
 			if bitsLast(k) {
-				m.bits, m.known = db.storedBits(&c[3], k, i), true
+				m.bits, m.known = db.storedBits(&c[4], k, i), true
 			}
 			return nil
 		})
@@ -247,12 +251,12 @@ func (db *DB) saveMarks() error {
 				}
 			}
 		}
-		return w.conn.Exec("INSERT INTO cat_meta VALUES ('marks', 'saved')")
+		return w.conn.Exec("INSERT INTO cat_meta VALUES ('marks', '" + marksSaved + "')")
 	})
 }
 
 func (t *table) saveMarks(c *duck.Conn) error {
-	if err := c.Exec("CREATE OR REPLACE TABLE " + t.marksTable() + " (sid BIGINT, t BIGINT, ver BIGINT, bits BIGINT, known BOOLEAN)"); err != nil {
+	if err := c.Exec("CREATE OR REPLACE TABLE " + t.marksTable() + " (sid BIGINT, t BIGINT, ver BIGINT, bits BIGINT, known BOOLEAN, first BIGINT)"); err != nil {
 		return err
 	}
 	app, err := duck.NewAppender(c, t.marksTable())
@@ -266,6 +270,7 @@ func (t *table) saveMarks(c *duck.Conn) error {
 		app.SetInt64(2, m.ver)
 		app.SetInt64(3, int64(m.bits))
 		app.SetBool(4, m.known && bitsLast(m.kind))
+		app.SetInt64(5, m.first)
 		if err := app.EndRow(); err != nil {
 			app.Abort()
 			return err

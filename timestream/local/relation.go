@@ -57,6 +57,8 @@ func (v view) Relation(database, name string) (*sqlplan.Relation, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What the schema says of series holds for those that were there before it was read.
+	next := t.spans.bound()
 	s := t.schema.Load()
 	r := &sqlplan.Relation{Database: database, Table: name}
 	add := func(name, attribute, sql string, scalar sqlplan.Scalar) {
@@ -75,7 +77,9 @@ func (v view) Relation(database, name string) (*sqlplan.Relation, error) {
 	for i, a := range s.attrs {
 		add(a.name, "MULTI", attrColumn(i), kindInfo[a.kind].scalar)
 	}
-	r.SQL = relationSQL(t, s, t.props.Load().oldest(v.now))
+	oldest := t.props.Load().oldest(v.now)
+	r.SQL = relationSQL(t, s, oldest)
+	r.Halves = &halves{t: t, next: next, schema: s, oldest: oldest}
 	return r, nil
 }
 

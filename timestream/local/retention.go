@@ -86,5 +86,6 @@ func (t *table) keep(live liveSeries) {
 	if live.series != nil {
 		t.own.series, t.own.marks = live.series, live.marks
 		t.countSeries()
+		t.spans.reset(t)
 	}
 }

@@ -94,7 +94,9 @@ const (
 type mark struct {
 	sid  int64
 	time int64
-	ver  int64
+	// first is a time before which the series has no record.
+	first int64
+	ver   int64
 	// bits are the value: a double's bits, a bigint, 0 or 1, and for texts and multi-measure records a hash under
 	// seeds of this process, which is known only while the process lives.
 	bits  uint64
@@ -167,6 +169,8 @@ type table struct {
 	props   atomic.Pointer[properties]
 	schema  atomic.Pointer[schema]
 	dropped atomic.Bool
+	// spans are what readers know of the series' times.
+	spans spans
 	// series is the number of series, for the metrics.
 	series atomic.Int64
 

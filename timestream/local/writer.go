@@ -268,9 +268,12 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 	for _, tx := range w.tables {
 		if err != nil {
 			tx.rollback()
-		} else if tx.schemaChanged {
+			continue
+		}
+		if tx.schemaChanged {
 			tx.t.publish()
 		}
+		tx.t.spans.update(tx)
 	}
 	return err
 }

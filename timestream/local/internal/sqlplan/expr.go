@@ -88,6 +88,8 @@ type binder struct {
 	co      *compiler
 	prefix  string
 	columns []column
+	// halves are those of the table that is the source, nil where it is something else.
+	halves Halves
 	// scope holds the common table expressions that subqueries of expressions see; outer binds the query around this one when
 	// it stands in an expression; depth is that of the deepest query below.
 	scope *ctes

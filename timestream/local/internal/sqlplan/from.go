@@ -17,6 +17,8 @@ type source struct {
 	sql     string
 	columns []column
 	depth   int
+	// halves are those of a table that is the whole source.
+	halves Halves
 }
 
 // from compiles an item of FROM. With apart its columns have names that exist once in the statement, which they need as soon as there is
@@ -74,7 +76,7 @@ func (co *compiler) relation(f *tssql.TableRef) source {
 	r, err := co.catalog.Relation(f.Database, f.Name)
 	checkName(err, f.Table, f.Pos)
 	co.uses(Table{f.Database, f.Name})
-	s := source{columns: make([]column, len(r.Columns))}
+	s := source{columns: make([]column, len(r.Columns)), halves: r.Halves}
 	database := ""
 	if f.Alias == "" {
 		database = f.Database
@@ -85,7 +87,10 @@ func (co *compiler) relation(f *tssql.TableRef) source {
 			sql = "(" + sql + ")"
 		}
 		// The service stores neither NaN nor infinities, so comparisons with a stored value need no care.
-		s.columns[i] = column{database, first(f.Alias, f.Name), c.Name, bound{sql: sql, typ: c.Type, noNaN: true}}
+		s.columns[i] = column{
+			database: database, qualifier: first(f.Alias, f.Name), name: c.Name, bound: bound{sql: sql, typ: c.Type, noNaN: true},
+			side: sideOf(c.Attribute), measure: c.Attribute == "MEASURE_NAME",
+		}
 	}
 	s.sql = r.SQL + " AS r" + co.number(f.Pos)
 	return s
@@ -101,6 +106,7 @@ func (co *compiler) apart(at tssql.Pos, s source) source {
 		s.columns[i].bound.sql = name
 	}
 	s.sql = "(SELECT " + strings.Join(items, ", ") + " FROM " + s.sql + ") AS t" + n
+	s.halves = nil
 	return s
 }
 

@@ -37,6 +37,8 @@ type Relation struct {
 	// Columns are in `SELECT *` order: dimensions, measure_name, time, measure columns (Timestream Developer Guide,
 	// data-modeling).
 	Columns []Column
+	// Halves are the two sides of the table, nil if they cannot be had apart.
+	Halves Halves
 }
 
 // Column is one column of a Relation.

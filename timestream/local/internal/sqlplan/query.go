@@ -15,6 +15,9 @@ type column struct {
 	qualifier string
 	name      string
 	bound     bound
+	// side is what a table's own column is about, measure tells that it is the measure name.
+	side    side
+	measure bool
 }
 
 // outColumn is one column of a finished query. sql is its generated name.

@@ -28,7 +28,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 	source := ""
 	if s.From != nil {
 		from := co.from(s.From, scope, outer, outer != nil)
-		source, b.columns, b.depth = from.sql, from.columns, from.depth
+		source, b.columns, b.depth, b.halves = from.sql, from.columns, from.depth, from.halves
 	}
 	where := ""
 	if s.Where != nil {
@@ -84,7 +84,15 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 	order := b.orderBy(q.OrderBy, s.Distinct)
 
 	if b.group != nil {
-		source, where = "("+b.group.sql(source, where)+") AS "+b.prefix+"g", having
+		inner, ok := b.halvedGroups(q, s, items)
+		if !ok {
+			inner = b.group.sql(source, where)
+		}
+		source, where = "("+inner+") AS "+b.prefix+"g", having
+	} else if s.Distinct {
+		if from, left, ok := b.halvedDistinct(s, items); ok {
+			source, where = from, left
+		}
 	}
 	var sql strings.Builder
 	sql.WriteString("SELECT ")
