@@ -17,6 +17,7 @@ import (
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	"github.com/tributary-project/tributary/timestream"
 
+	"github.com/tributary-project/tributary/services/query/internal/native"
 	"github.com/tributary-project/tributary/services/query/internal/series"
 	"github.com/tributary-project/tributary/services/query/internal/wire"
 )
@@ -66,11 +67,18 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 		return err
 	}
 	sel.MaxSamples = s.cfg.MaxSamples
+	samples := header.GetResponseType() == queryv1.ResponseType_RESPONSE_TYPE_SAMPLES
+	if samples { // chunks say what they know of resets in their headers
+		sel.HistogramLeadMs = native.Lead
+	}
 	set, err := s.selector.Select(ctx, sel)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
+	if samples {
+		set = native.KnownResets(set, sel.StartMs)
+	}
 	var nSeries, nSamples uint64
 	defer func() { // what was sent before an error was sent too
 		s.metrics.series.Add(float64(nSeries))

@@ -9,8 +9,8 @@ import (
 )
 
 // collect reads a set to its end. Samples are copied, sixteen bytes each, into blocks that hold many series: no allocation
-// for a series, nothing in them that the garbage collector has to look at. Histograms before startMs only tell of resets.
-func collect(in series.Set, startMs int64) (out []storage.Series, samples int64, err error) {
+// for a series, nothing in them that the garbage collector has to look at.
+func collect(in series.Set) (out []storage.Series, samples int64, err error) {
 	var (
 		floats arena[series.Sample]
 		starts arena[int64]
@@ -18,24 +18,9 @@ func collect(in series.Set, startMs int64) (out []storage.Series, samples int64,
 		spare  []memSeries
 		s      *memSeries
 	)
-	finish := func() {
-		if s == nil || len(s.histograms) == 0 {
-			return
-		}
-		s.hints = resetHints(s)
-		lead := 0
-		for lead < len(s.histograms) && s.histograms[lead].T < startMs {
-			lead++
-		}
-		s.histograms, s.hints = s.histograms[lead:], s.hints[lead:]
-		if samples -= int64(lead); len(s.histograms)+len(s.floats) == 0 {
-			out = out[:len(out)-1]
-		}
-	}
 	for in.Next() {
 		p := in.At()
 		if !p.Continued || s == nil {
-			finish()
 			if len(spare) == 0 {
 				spare = make([]memSeries, min(max(16, len(out)), 1024))
 			}
@@ -59,7 +44,6 @@ func collect(in series.Set, startMs int64) (out []storage.Series, samples int64,
 	if err := in.Err(); err != nil {
 		return nil, samples, err
 	}
-	finish()
 	return out, samples, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
+	"github.com/tributary-project/tributary/services/query/internal/native"
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
@@ -19,8 +20,6 @@ type memSeries struct {
 	floats     []series.Sample
 	starts     []int64 // of floats; nil or as many
 	histograms []series.Histogram
-	// hints are the counter reset hints of histograms; nil to take them as they are stored.
-	hints []histogram.CounterResetHint
 }
 
 var _ storage.Series = (*memSeries)(nil)
@@ -34,7 +33,7 @@ func (s *memSeries) Iterator(again chunkenc.Iterator) chunkenc.Iterator {
 	if !ok {
 		it = new(iterator)
 	}
-	*it = iterator{floats: s.floats, starts: s.starts, histograms: s.histograms, hints: s.hints}
+	*it = iterator{floats: s.floats, starts: s.starts, histograms: s.histograms}
 	return it
 }
 
@@ -43,7 +42,6 @@ type iterator struct {
 	floats     []series.Sample
 	starts     []int64
 	histograms []series.Histogram
-	hints      []histogram.CounterResetHint
 	// f and h are how many floats and histograms have been passed. The current sample is the next one of its sort.
 	f, h int
 	// current is ValNone before the first sample and after the last one.
@@ -120,10 +118,7 @@ func (it *iterator) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histo
 	if h == nil {
 		h = new(histogram.Histogram)
 	}
-	readHistogram(h, at.H)
-	if it.hints != nil {
-		h.CounterResetHint = it.hints[it.h]
-	}
+	native.Read(h, at.H)
 	return at.T, h
 }
 
@@ -133,10 +128,7 @@ func (it *iterator) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histo
 	if h == nil {
 		h = new(histogram.FloatHistogram)
 	}
-	readFloatHistogram(h, at.H)
-	if it.hints != nil {
-		h.CounterResetHint = it.hints[it.h]
-	}
+	native.ReadFloat(h, at.H)
 	return at.T, h
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/tributary-project/tributary/services/query/internal/engine/enginetest"
+	"github.com/tributary-project/tributary/services/query/internal/native"
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
 
@@ -29,7 +30,7 @@ func loadAll(t testing.TB, m *enginetest.Memory, startMs int64) []*memSeries {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	all, _, err := collect(in, startMs)
+	all, _, err := collect(native.KnownResets(in, startMs))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestHistogramsAreThoseOfPrometheus(t *testing.T) {
 	var h histogram.Histogram
 	var fh histogram.FloatHistogram
 	for i, p := range give {
-		readFloatHistogram(&fh, p)
+		native.ReadFloat(&fh, p)
 		if want := p.ToFloatHistogram(); !fh.Equals(want) || fh.CounterResetHint != want.CounterResetHint {
 			t.Errorf("%d: got %v, want %v", i, &fh, want)
 		}
@@ -142,7 +143,7 @@ func TestHistogramsAreThoseOfPrometheus(t *testing.T) {
 			}
 			continue
 		}
-		readHistogram(&h, p)
+		native.Read(&h, p)
 		if want := p.ToIntHistogram(); !h.Equals(want) || h.CounterResetHint != want.CounterResetHint {
 			t.Errorf("%d: got %v, want %v", i, &h, want)
 		}
@@ -155,7 +156,7 @@ func TestCountsBeyondTheFloatsAddUpAsIntegers(t *testing.T) {
 		PositiveSpans: []prompb.BucketSpan{{Length: 3}}, PositiveDeltas: []int64{1<<53 + 1, 1, -(1<<53 + 1)},
 	}
 	var h histogram.FloatHistogram
-	readFloatHistogram(&h, &p)
+	native.ReadFloat(&h, &p)
 	if got := h.PositiveBuckets; got[1] != 1<<53+2 || got[2] != 1 {
 		t.Errorf("got %v", got)
 	}

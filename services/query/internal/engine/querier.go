@@ -8,19 +8,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/tributary-project/tributary/services/query/internal/native"
 	"github.com/tributary-project/tributary/services/query/internal/series"
 )
-
-// histogramLead is how far before the range of a selector its histograms are read: Prometheus' storage knows of the first one in the
-// range whether the counter was reset before it, because its chunks begin earlier. It is two minutes longer than the scrape
-// intervals for which instant selectors work by default.
-const histogramLead = 7 * time.Minute
 
 // loadsPerQuery is how many selectors of one query are read at the same time.
 const loadsPerQuery = 4
@@ -84,7 +79,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 		Starts:      q.data.engine.cfg.Features.UseStartTimestamps,
 		Kept:        true,
 
-		HistogramLeadMs: histogramLead.Milliseconds(),
+		HistogramLeadMs: native.Lead,
 	}
 	if hints != nil {
 		sel.StartMs, sel.EndMs = hints.Start, hints.End
@@ -170,7 +165,7 @@ func (q *querier) run(ctx context.Context, l *load, sel series.Selection) {
 	}
 	l.set = in
 	var samples int64
-	l.series, samples, l.err = collect(in, sel.StartMs)
+	l.series, samples, l.err = collect(native.KnownResets(in, sel.StartMs))
 	for _, w := range in.Warnings() {
 		l.warnings.Add(errors.New(w))
 	}
