@@ -54,20 +54,6 @@ var beyondRemoteRead = []struct {
 	}},
 }
 
-// hintless are evaluations that fail over Tributary's remote read, as samples, because a histogram comes back with the
-// counter-reset hint that it was written with, where Prometheus' storage finds out what it is.
-var hintless = []string{
-	"native_histograms.test:1747: sum(metric)",
-	"native_histograms.test:1752: avg(metric)",
-	"native_histograms.test:1811: sum(metric{type=~\"counter.*\"})",
-	"native_histograms.test:1816: avg(metric{type=~\"counter.*\"})",
-	"native_histograms.test:1821: sum_over_time(mixed[3m])",
-	"native_histograms.test:1826: avg_over_time(mixed[3m])",
-	"native_histograms.test:1880: histogram_count(sum_over_time(mixed[2m]))",
-	"native_histograms.test:1885: histogram_count(avg_over_time(mixed[2m]))",
-	"range_queries.test:93: some_metric[2m]",
-}
-
 // TestPromQLScriptsOverRemoteRead runs Prometheus' PromQL scripts over remote write in and remote read out, moved to the recent
 // past, and over a Prometheus in the same way. What passes there has to pass here; what fails is listed.
 func TestPromQLScriptsOverRemoteRead(t *testing.T) {
@@ -76,10 +62,9 @@ func TestPromQLScriptsOverRemoteRead(t *testing.T) {
 		name   string
 		types  []prompb.ReadRequest_ResponseType
 		passes int // over Prometheus
-		beside []string
 	}{
-		{"samples", []prompb.ReadRequest_ResponseType{prompb.ReadRequest_SAMPLES}, 2174, hintless},
-		{"chunks", remote.AcceptedResponseTypes, 2167, nil},
+		{"samples", []prompb.ReadRequest_ResponseType{prompb.ReadRequest_SAMPLES}, 2174},
+		{"chunks", remote.AcceptedResponseTypes, 2167},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -104,9 +89,6 @@ func TestPromQLScriptsOverRemoteRead(t *testing.T) {
 				t.Errorf("%d evaluations are listed, want %d", countTrue(listed), listing)
 			}
 			results["prometheus"].Compare(t, count, listed)
-			for _, e := range c.beside {
-				listed[e] = true
-			}
 			results["tributary"].Compare(t, count, listed)
 		})
 	}
