@@ -218,7 +218,7 @@ func sendValue(v parser.Value, limit int, warnings *annotations.Annotations, sen
 		if err := header(queryv1.ValueType_VALUE_TYPE_SCALAR); err != nil {
 			return err
 		}
-		return send(&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Scalar{Scalar: &queryv1.ScalarValue{TimeMs: v.T, Value: v.V}}})
+		return send(&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Scalar{Scalar: &queryv1.ScalarValue{TimeMs: v.T, Value: &v.V}}})
 	case promql.String:
 		if err := header(queryv1.ValueType_VALUE_TYPE_STRING); err != nil {
 			return err

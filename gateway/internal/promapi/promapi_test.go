@@ -328,7 +328,7 @@ func TestResults(t *testing.T) {
 		{
 			"scalar", "query?query=1", []proto.Message{
 				&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Header{Header: header(queryv1.ValueType_VALUE_TYPE_SCALAR)}},
-				&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Scalar{Scalar: &queryv1.ScalarValue{TimeMs: 1435781451781, Value: 1e21}}},
+				&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Scalar{Scalar: &queryv1.ScalarValue{TimeMs: 1435781451781, Value: proto.Float64(1e21)}}},
 				&queryv1.QueryResponse{Message: &queryv1.QueryResponse_Trailer{Trailer: &queryv1.QueryTrailer{}}},
 			},
 			`{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1000000000000000000000"]}}`,

@@ -1297,8 +1297,8 @@ type ScalarValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Moment in milliseconds since 1970.
 	TimeMs int64 `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// Number.
-	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Number. Optional, so that a copy of the message keeps -0: of other fields copies leave out what equals zero.
+	Value         *float64 `protobuf:"fixed64,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1341,8 +1341,8 @@ func (x *ScalarValue) GetTimeMs() int64 {
 }
 
 func (x *ScalarValue) GetValue() float64 {
-	if x != nil {
-		return x.Value
+	if x != nil && x.Value != nil {
+		return *x.Value
 	}
 	return 0
 }
@@ -3749,10 +3749,11 @@ const file_tributary_query_v1_query_proto_rawDesc = "" +
 	"value_type\x18\x01 \x01(\x0e2\x1d.tributary.query.v1.ValueTypeR\tvalueType\".\n" +
 	"\vQuerySeries\x12\x1f\n" +
 	"\vtime_series\x18\x01 \x03(\fR\n" +
-	"timeSeries\"<\n" +
+	"timeSeries\"K\n" +
 	"\vScalarValue\x12\x17\n" +
-	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value\"<\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\x01H\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"<\n" +
 	"\vStringValue\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xa9\x01\n" +
@@ -4097,6 +4098,7 @@ func file_tributary_query_v1_query_proto_init() {
 		(*ReadResponse_Frames)(nil),
 	}
 	file_tributary_query_v1_query_proto_msgTypes[10].OneofWrappers = []any{}
+	file_tributary_query_v1_query_proto_msgTypes[14].OneofWrappers = []any{}
 	file_tributary_query_v1_query_proto_msgTypes[19].OneofWrappers = []any{
 		(*QueryResponse_Header)(nil),
 		(*QueryResponse_Series)(nil),
