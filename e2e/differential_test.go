@@ -57,6 +57,12 @@ func TestDifferential(t *testing.T) {
 	api := &scripts.API{Client: &http.Client{Transport: transport}}
 
 	g := randql.New(r, schema)
+	for _, expr := range []string{"-1 * 0", "vector(-1 * 0)", "NaN", "-Inf", `"it's"`, "time()", "1e-320"} {
+		q := question{expr: expr, from: end, to: end}
+		if difference := randql.Diff(q.ask(t.Context(), api, ours), q.ask(t.Context(), reference, own), randql.Expr{}); difference != "" {
+			t.Errorf("%s\n%s", q, difference)
+		}
+	}
 	empty, failed, warned := 0, 0, 0
 	for n := range *differentialCount {
 		e := g.Next()

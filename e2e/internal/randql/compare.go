@@ -35,7 +35,7 @@ func Diff(got, want *promql.Result, e Expr) string {
 			return fmt.Sprintf("not there: %s", w[i])
 		case i >= len(w) || !labels.Equal(g[i].Metric, w[i].Metric):
 			return fmt.Sprintf(" got series %d of %d: %s\nwant series of %d: %s", i, len(g), g[i], len(w), at(w, i))
-		case !equalFloats(g[i].Floats, w[i].Floats, e.Inexact) || !equalHistograms(g[i].Histograms, w[i].Histograms, e.Inexact):
+		case !equalFloats(g[i].Floats, w[i].Floats, e) || !equalHistograms(g[i].Histograms, w[i].Histograms, e):
 			return fmt.Sprintf(" got %s\nwant %s", g[i], w[i])
 		}
 	}
@@ -75,6 +75,8 @@ func seriesOf(v parser.Value, ordered bool) promql.Matrix {
 			}
 			out = append(out, one)
 		}
+	case promql.String:
+		return promql.Matrix{{Metric: labels.FromStrings("text", v.V), Floats: []promql.FPoint{{T: v.T}}}}
 	case promql.Scalar:
 		return promql.Matrix{{Floats: []promql.FPoint{{T: v.T, F: v.V}}}}
 	}
@@ -84,21 +86,24 @@ func seriesOf(v parser.Value, ordered bool) promql.Matrix {
 	return out
 }
 
-func equalFloats(got, want []promql.FPoint, inexact bool) bool {
-	return slices.EqualFunc(got, want, func(a, b promql.FPoint) bool { return a.T == b.T && sameFloat(a.F, b.F, inexact) })
+func equalFloats(got, want []promql.FPoint, e Expr) bool {
+	return slices.EqualFunc(got, want, func(a, b promql.FPoint) bool { return a.T == b.T && sameFloat(a.F, b.F, e) })
 }
 
 // sameFloat compares as JSON can tell: one NaN is as good as another.
-func sameFloat(a, b float64, inexact bool) bool {
+func sameFloat(a, b float64, e Expr) bool {
 	if math.Float64bits(a) == math.Float64bits(b) || math.IsNaN(a) && math.IsNaN(b) {
 		return true
 	}
-	return inexact && math.Abs(a-b) <= 1e-6*max(math.Abs(a), math.Abs(b), 1e-6)
+	if a == 0 && b == 0 {
+		return e.EitherZero || e.Inexact
+	}
+	return e.Inexact && math.Abs(a-b) <= 1e-6*max(math.Abs(a), math.Abs(b), 1e-6)
 }
 
-func equalHistograms(got, want []promql.HPoint, inexact bool) bool {
+func equalHistograms(got, want []promql.HPoint, e Expr) bool {
 	return slices.EqualFunc(got, want, func(a, b promql.HPoint) bool {
-		if a.T != b.T || a.H.Schema != b.H.Schema || !sameFloat(a.H.ZeroThreshold, b.H.ZeroThreshold, false) || !sameFloat(a.H.Count, b.H.Count, inexact) || !sameFloat(a.H.Sum, b.H.Sum, inexact) {
+		if a.T != b.T || a.H.Schema != b.H.Schema || !sameFloat(a.H.ZeroThreshold, b.H.ZeroThreshold, Expr{}) || !sameFloat(a.H.Count, b.H.Count, e) || !sameFloat(a.H.Sum, b.H.Sum, e) {
 			return false
 		}
 		bucket := func(h *histogram.FloatHistogram) []histogram.Bucket[float64] {
@@ -111,7 +116,7 @@ func equalHistograms(got, want []promql.HPoint, inexact bool) bool {
 			return out
 		}
 		return slices.EqualFunc(bucket(a.H), bucket(b.H), func(a, b histogram.Bucket[float64]) bool {
-			return a.Lower == b.Lower && a.Upper == b.Upper && sameFloat(a.Count, b.Count, inexact)
+			return a.Lower == b.Lower && a.Upper == b.Upper && sameFloat(a.Count, b.Count, e)
 		})
 	})
 }

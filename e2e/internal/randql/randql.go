@@ -31,6 +31,8 @@ type Expr struct {
 	Text string
 	// Inexact tells that floats of several series are added: how they are rounded depends on their order.
 	Inexact bool
+	// EitherZero tells that the least or the greatest of several series is taken: of 0 and -0 it is the one that comes first.
+	EitherZero bool
 	// Ordered tells that the order of a vector means something.
 	Ordered bool
 }
@@ -59,6 +61,12 @@ func (g *Generator) one(in int) bool { return g.r.IntN(in) == 0 }
 
 // Next returns an expression.
 func (g *Generator) Next() Expr {
+	e := g.next()
+	e.EitherZero = strings.Contains(e.Text, "min") || strings.Contains(e.Text, "max") || strings.Contains(e.Text, "quantile")
+	return e
+}
+
+func (g *Generator) next() Expr {
 	switch g.r.IntN(12) {
 	case 0:
 		return Expr{Text: g.pick("sort", "sort_desc") + "(" + g.selector(g.schema.Gauges, true) + ")", Ordered: true}

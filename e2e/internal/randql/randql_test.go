@@ -49,6 +49,8 @@ func TestDiff(t *testing.T) {
 		{"one bit", point(1), point(math.Nextafter(1, 2)), Expr{}, true},
 		{"one bit of a sum", point(1), point(math.Nextafter(1, 2)), Expr{Inexact: true}, false},
 		{"a sum of something else", point(1), point(1.1), Expr{Inexact: true}, true},
+		{"the sign of 0", point(0), point(math.Copysign(0, -1)), Expr{}, true},
+		{"the sign of one of several", point(0), point(math.Copysign(0, -1)), Expr{EitherZero: true}, false},
 		{"order", point(1), swapped, Expr{}, false},
 		{"order that counts", point(1), swapped, Expr{Ordered: true}, true},
 		{"a series less", point(1), &promql.Result{Value: point(1).Value.(promql.Vector)[:1]}, Expr{}, true},
