@@ -162,3 +162,16 @@ func TestHalvesSeeWhatIsAcknowledged(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestHalvesOfNestedQueries: what is tried does not multiply with the depth of subqueries.
+func TestHalvesOfNestedQueries(t *testing.T) {
+	db := open(t)
+	mustWrite(t, db, rec("up", "1", -time.Minute, "host", "a"))
+	sql := `SELECT 'a'`
+	for range 9 {
+		sql = `SELECT "host" ` + from + ` WHERE "host" IN (` + sql + `) GROUP BY "host"`
+	}
+	if got := sameBothWays(t, db, sql); len(got) != 1 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -113,8 +113,12 @@ func (b *binder) halve(where tssql.Expr) (halved, bool) {
 	b.group = nil
 	defer func() { b.group = group }()
 	for _, e := range conjuncts {
+		s := b.about(e)
+		if s&aboutMore != 0 {
+			return h, false // what is in it must not be bound twice: subqueries would multiply
+		}
 		cond := b.condition(e, "WHERE clause must evaluate to a boolean: actual type %s")
-		switch b.about(e) {
+		switch s {
 		case 0, aboutSeries:
 			h.series = append(h.series, cond.sql)
 			h.readMeasure(b, e)
