@@ -69,7 +69,7 @@ func BuildValues(f Facts, name string, sel series.Selection, o Options, limit in
 	return statements, true, err
 }
 
-// BuildNames returns statements that find the label names of a selection: rows of one count for each dimension, Count of its
+// BuildNames returns statements that find the label names of a selection: rows of one value for each dimension, Any of its
 // name, or rows of packed labels. ok is false when they can only be told from the series. packedOnly leaves out the first.
 func BuildNames(f Facts, sel series.Selection, o Options, packedOnly bool) (statements []Statement, ok bool, err error) {
 	b, possible := newBuilder(f, sel, o)
@@ -83,10 +83,12 @@ func BuildNames(f Facts, sel series.Selection, o Options, packedOnly bool) (stat
 	if !packedOnly {
 		drafts = b.listing(0, func(d *draft, _ []string, _ bool, _ tssql.Expr) {
 			d.forget()
-			d.add(Output{Role: Count}, &tssql.Call{Name: "count", Star: true}, "")
+			// The largest value tells that there is one, and needs no sample to be looked at.
+			some := func(name string) tssql.Expr { return &tssql.Call{Name: "max", Args: []tssql.Expr{column(name)}} }
+			d.add(Output{Role: Any}, some(timestream.ColumnMeasureName), "")
 			for _, name := range f.Columns.Dimensions() {
 				if promschema.CanBeColumn(name) {
-					d.add(Output{Role: Count, Name: name}, &tssql.Call{Name: "count", Args: []tssql.Expr{column(name)}}, "")
+					d.add(Output{Role: Any, Name: name}, some(name), "")
 				}
 			}
 		})

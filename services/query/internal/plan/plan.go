@@ -103,8 +103,8 @@ const (
 	Start
 	// ExemplarLabels are the labels of an exemplar.
 	ExemplarLabels
-	// Count is how many records have the dimension Output.Name, or how many there are when that is empty.
-	Count
+	// Any is not NULL when some record has the dimension Output.Name, or when there is any record if that is empty.
+	Any
 	// MetricType, Help and Unit are metadata, or NULL.
 	MetricType
 	Help

@@ -28,8 +28,8 @@ type LabelSets struct {
 	Meter    Meter
 	Damage   Damage
 
-	dims  []promschema.Dimension
-	id    []byte
+	dims []promschema.Dimension
+	id   []byte
 	// found are the label sets, each once, as they came: sorted or nearly so when the statement sorts. known has their bytes.
 	found []labels.Labels
 	known map[string]struct{}
@@ -104,21 +104,15 @@ type Texts struct {
 // Row takes a row.
 func (x *Texts) Row(row result.Row) error {
 	for i, o := range x.Statement.Outputs {
-		if o.Role != plan.Count || row[i].Null {
+		if o.Role != plan.Any || row[i].Null {
 			continue
 		}
-		n, err := strconv.ParseInt(string(row[i].Text), 10, 64)
-		if err != nil {
-			return fmt.Errorf("count %.40q: %w", row[i].Text, err)
+		name := o.Name
+		if name == "" {
+			name = model.MetricNameLabel
 		}
-		if n > 0 {
-			name := o.Name
-			if name == "" {
-				name = model.MetricNameLabel
-			}
-			if err := x.Add(name); err != nil {
-				return err
-			}
+		if err := x.Add(name); err != nil {
+			return err
 		}
 	}
 	ls, dims, err := decodeLabels(&x.Statement, row, x.dims)
