@@ -6,10 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +98,7 @@ func (b *bench) measureRemoteRead(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
 	fmt.Fprintf(b.progress, "%s: writing what is read …\n", remoteReadScenario)
 	cases := readCases()
-	store, err := b.startStore(ctx, s, cases[0].group, cases[1].group)
+	store, err := b.startStore(ctx, s, []history{cases[0].group, cases[1].group})
 	if err != nil {
 		return err
 	}
@@ -128,41 +128,28 @@ func (b *bench) measureRemoteRead(ctx context.Context) (err error) {
 	return nil
 }
 
-// startStore starts a timestream-local with samples in it, written by the gateway and an ingest that are gone afterwards. Samples
-// of other kinds are in the table too, so that all columns exist that reads ask for.
-func (b *bench) startStore(ctx context.Context, s *system, groups ...history) (string, error) {
+// startStore starts a timestream-local with samples in it, written by a gateway and an ingest that are gone afterwards.
+func (b *bench) startStore(ctx context.Context, s *system, groups []history, flags ...string) (string, error) {
 	a, err := freeAddress()
 	if err != nil {
 		return "", err
 	}
 	endpoint := "http://" + a
-	if err := s.launch(ctx, b, "timestream-local", "timestream-local", endpoint+"/-/ready", "--listen-address="+a, "--data-dir="+s.dir+"/data", "--memory-retention-hours=8766"); err != nil {
+	args := append([]string{"--listen-address=" + a, "--data-dir=" + filepath.Join(s.dir, "data"), "--memory-retention-hours=8766"}, flags...)
+	if err := s.launch(ctx, b, "timestream-local", "timestream-local", endpoint+"/-/ready", args...); err != nil {
 		return "", err
 	}
-	return endpoint, b.fill(ctx, s.dir, endpoint, groups...)
+	return endpoint, b.fill(ctx, s.dir, endpoint, groups)
 }
 
 // fill writes through a gateway and an ingest of their own.
-func (b *bench) fill(ctx context.Context, dir, endpoint string, groups ...history) (err error) {
+func (b *bench) fill(ctx context.Context, dir, endpoint string, groups []history) (err error) {
 	writing := &system{dir: dir}
 	defer func() { err = errors.Join(err, writing.end()) }()
 	if err := startServices(ctx, b, writing, endpoint, 1, nil, false); err != nil {
 		return err
 	}
-	client := &http.Client{Timeout: time.Minute}
-	defer client.CloseIdleConnections()
-	other := hour("bench_stale", "other", 1)
-	stale := other.request(0, 1, 0, 1)
-	stale.Timeseries[0].Samples[0].Value = math.Float64frombits(0x7ff0000000000002) // Prometheus' staleness marker
-	if err := post(ctx, client, writing.writeURL, stale); err != nil {
-		return err
-	}
-	for _, g := range groups {
-		if err := g.send(ctx, writing.writeURL); err != nil {
-			return err
-		}
-	}
-	return nil
+	return send(ctx, writing.writeURL, groups)
 }
 
 // startReaders starts a query service and a gateway before an endpoint, and returns the gateway's URL and the query service's
