@@ -57,9 +57,10 @@ type openResult struct {
 	inPage int
 	done   bool
 
-	// used is guarded by queries.mu.
-	used time.Time
-	busy bool
+	// Guarded by queries.mu. ended says that the last page has been handed out.
+	used  time.Time
+	busy  bool
+	ended bool
 }
 
 // Page is one answer of Query, with the rows as they go over the wire.
@@ -105,28 +106,38 @@ func meteredBytes(plan *sqlplan.Plan, returned int64) int64 {
 	return max(minMeteredBytes, returned)
 }
 
-// keep takes a result in among the open ones. When there are too many, the one that has been idle longest makes room.
+// keep takes a result in among the open ones.
 func (q *queries) keep(r *openResult) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return queryInternal()
 	}
-	if len(q.results)+q.streams >= q.db.cfg.OpenResults {
-		var oldest *openResult
-		for _, o := range q.results {
-			if !o.busy && (oldest == nil || o.used.Before(oldest.used)) {
-				oldest = o
-			}
-		}
-		if oldest == nil || time.Since(oldest.used) < reusableAfter {
-			return q.tooManyOpen()
-		}
-		delete(q.results, oldest.id)
-		oldest.close()
+	if err := q.makeRoom(); err != nil {
+		return err
 	}
 	r.used = time.Now()
 	q.results[r.id] = r
+	return nil
+}
+
+// makeRoom is called under mu before a result is added. When there are too many, the one that has been idle longest goes: at once
+// if its last page has been handed out, so that it could only be asked for that again.
+func (q *queries) makeRoom() error {
+	if len(q.results)+q.streams < q.db.cfg.OpenResults {
+		return nil
+	}
+	var oldest *openResult
+	for _, o := range q.results {
+		if !o.busy && (oldest == nil || o.ended && !oldest.ended || o.ended == oldest.ended && o.used.Before(oldest.used)) {
+			oldest = o
+		}
+	}
+	if oldest == nil || !oldest.ended && time.Since(oldest.used) < reusableAfter {
+		return q.tooManyOpen()
+	}
+	delete(q.results, oldest.id)
+	oldest.close()
 	return nil
 }
 
@@ -213,7 +224,7 @@ func (q *queries) giveBack(r *openResult) {
 	r.mu.Unlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r.busy = false
+	r.busy, r.ended = false, r.done
 	r.used = time.Now()
 	if q.results[r.id] != r { // cancelled while the page was made
 		r.close()

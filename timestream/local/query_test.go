@@ -251,6 +251,28 @@ func TestOpenResultsAreBounded(t *testing.T) {
 	wantError[*qtypes.ValidationException](t, err, "Invalid pagination token")
 }
 
+// TestResultsReadToTheEndMakeRoom: they are kept for a client that asks for the last page again, but not at the cost of others.
+func TestResultsReadToTheEndMakeRoom(t *testing.T) {
+	db := open(t, func(c *local.Config) { c.OpenResults = 2 })
+	many(t, db, 30)
+	unread, err := query(db, "SELECT time "+from, 10, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		out, err := query(db, "SELECT time "+from, 10, nil)
+		for err == nil && out.NextToken != nil {
+			out, err = query(db, "SELECT time "+from, 10, out.NextToken)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := query(db, "SELECT time "+from, 10, unread.NextToken); err != nil {
+		t.Errorf("the one that was not read: %v", err)
+	}
+}
+
 func TestQueryHeedsItsContext(t *testing.T) {
 	db := open(t)
 	many(t, db, 3000)

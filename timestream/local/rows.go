@@ -183,8 +183,8 @@ func (s *stream) close() {
 func (q *queries) openStream(s *stream) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.results)+q.streams >= q.db.cfg.OpenResults {
-		return q.tooManyOpen()
+	if err := q.makeRoom(); err != nil {
+		return err
 	}
 	q.streams++
 	s.open = true

@@ -5,4 +5,4 @@ SELECT "job", CREATE_TIME_SERIES("time", "measure_value::double") AS "__tributar
 FROM "db"."metrics"
 WHERE "measure_name" = 'up' AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "measure_value::double" IS NOT NULL
 GROUP BY "job"
-ORDER BY coalesce('job' || chr(0) || "job" || chr(0), '')
+ORDER BY CASE WHEN "job" IS NOT NULL THEN 1 ELSE 0 END, "job"

@@ -7,4 +7,4 @@ SELECT "instance", "job", CREATE_TIME_SERIES("time", "measure_value::double") AS
 FROM "db"."metrics"
 WHERE "measure_name" = 'up' AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "job" LIKE 'api%' ESCAPE '\' AND "measure_value::double" IS NOT NULL
 GROUP BY "instance", "job"
-ORDER BY coalesce('instance' || chr(0) || "instance" || chr(0), '') || coalesce('job' || chr(0) || "job" || chr(0), '')
+ORDER BY CASE WHEN "instance" IS NOT NULL THEN 1 WHEN "job" IS NULL THEN 0 ELSE 2 END, "instance", CASE WHEN "job" IS NOT NULL THEN 1 ELSE 0 END, "job"

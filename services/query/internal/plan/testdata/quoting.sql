@@ -7,4 +7,4 @@ FROM "db"."metrics"
 WHERE "measure_name" = 'it''s' AND "time" >= from_milliseconds(1700000000000) AND "time" < from_milliseconds(1700000300001) AND "semi;colon" = '''; DROP TABLE t; --
 \' AND "measure_value::double" IS NOT NULL
 GROUP BY "semi;colon"
-ORDER BY coalesce('semi;colon' || chr(0) || "semi;colon" || chr(0), '')
+ORDER BY CASE WHEN "semi;colon" IS NOT NULL THEN 1 ELSE 0 END, "semi;colon"
