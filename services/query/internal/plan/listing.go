@@ -25,7 +25,8 @@ func BuildSeries(f Facts, sel series.Selection, o Options, limit int) ([]Stateme
 		p.metric = metric
 		b.order(d, p, nil)
 	})
-	return b.print(out)
+	statements, _, err := b.print(out)
+	return statements, err
 }
 
 // BuildValues returns statements that find the values of one label over a selection: rows of one value, a Dimension of the
@@ -65,8 +66,8 @@ func BuildValues(f Facts, name string, sel series.Selection, o Options, limit in
 			d.conditions = append(d.conditions, fixed(b.packedHas(promschema.PackedName(name))))
 		})...)
 	}
-	statements, err = b.print(drafts)
-	return statements, true, err
+	statements, weakened, err := b.print(drafts)
+	return statements, !weakened, err
 }
 
 // BuildNames returns statements that find the label names of a selection: rows of one value for each dimension, Any of its
@@ -100,8 +101,8 @@ func BuildNames(f Facts, sel series.Selection, o Options, packedOnly bool) (stat
 			d.conditions = append(d.conditions, fixed(&tssql.IsNull{X: column(promschema.PackedDimension(0)), Not: true}))
 		})...)
 	}
-	statements, err = b.print(drafts)
-	return statements, true, err
+	statements, weakened, err := b.print(drafts)
+	return statements, !weakened, err
 }
 
 // BuildMetadata returns the statement that finds the metadata of a metric, or of all when it is empty; none when there is
@@ -129,7 +130,8 @@ func BuildMetadata(f Facts, metric string, startMs, endMs int64) ([]Statement, e
 		}
 	}
 	d.add(Output{Role: Time}, &tssql.Call{Name: "max", Args: []tssql.Expr{column(timestream.ColumnTime)}}, promschema.Prefix+"time")
-	return b.print([]*draft{d})
+	statements, _, err := b.print([]*draft{d})
+	return statements, err
 }
 
 // listing drafts statements over plain records and over the sample extension that return no samples. shape projects one and
@@ -211,20 +213,20 @@ func (b *builder) groupPacked(d *draft) {
 	}
 }
 
-// print prints drafts. One that had to be weakened returns rows that are not wanted, so it has no limit.
-func (b *builder) print(drafts []*draft) ([]Statement, error) {
-	var out []Statement
+// print prints drafts, and tells whether one had to be weakened, so that it returns rows that are not wanted. Such a one has no limit.
+func (b *builder) print(drafts []*draft) (out []Statement, weakened bool, err error) {
 	for _, d := range drafts {
 		if err := d.fit(timestream.MaxQueryBytes); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if d.weakened && d.Query.Limit != nil {
 			d.Query.Limit = nil
 			if err := d.fit(timestream.MaxQueryBytes); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
+		weakened = weakened || d.weakened
 		out = append(out, d.Statement)
 	}
-	return out, nil
+	return out, weakened, nil
 }

@@ -185,7 +185,8 @@ func BuildExemplars(f Facts, sel series.Selection, o Options) ([]Statement, erro
 
 // newBuilder reads a selection; false when nothing can match.
 func newBuilder(f Facts, sel series.Selection, o Options) (*builder, bool) {
-	if o.Bin == 0 {
+	wide := o.Bin == 0
+	if wide {
 		o.Bin = DefaultBin
 	}
 	sel.StartMs = max(sel.StartMs, 0)
@@ -193,7 +194,7 @@ func newBuilder(f Facts, sel series.Selection, o Options) (*builder, bool) {
 	if sel.StartMs > sel.EndMs {
 		return nil, false
 	}
-	b := &builder{facts: f, sel: sel, options: o, names: nameMatchers(sel.Matchers), exact: true}
+	b := &builder{facts: f, sel: sel, options: o, names: nameMatchers(sel.Matchers), exact: true, wide: wide}
 	if b.names.finite && len(b.names.list) == 0 {
 		return nil, false
 	}
@@ -221,7 +222,8 @@ func (b *builder) build(drafts ...func() (*draft, bool)) ([]Statement, error) {
 			out = append(out, d)
 		}
 	}
-	return b.print(out)
+	statements, _, err := b.print(out)
+	return statements, err
 }
 
 type builder struct {
@@ -234,6 +236,8 @@ type builder struct {
 	// exact says that the conditions let no other row pass, as long as it has no packed labels.
 	exact         bool
 	labelMatchers int
+	// wide says that no row has been too large yet.
+	wide bool
 }
 
 // valueColumn is the column of single-measure DOUBLE records. It exists once such a record was written.
@@ -266,7 +270,9 @@ func (b *builder) plain() (*draft, bool) {
 	at, value := column(timestream.ColumnTime), column(valueColumn)
 	if l := b.sel.LastPerStep; l != nil && l.StepMs >= minStepMs {
 		at, value = d.last(l)
-		d.Bin = max(d.Bin, pointsPerRow*time.Duration(l.StepMs)*time.Millisecond)
+		if b.wide {
+			d.Bin = max(d.Bin, pointsPerRow*time.Duration(l.StepMs)*time.Millisecond)
+		}
 	}
 	var bin tssql.Expr
 	if b.sel.EndMs-b.sel.StartMs >= d.Bin.Milliseconds() {

@@ -3,6 +3,7 @@
 package rows
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -72,7 +73,7 @@ func (s *stream) upTo(t int64) ([]series.Sample, []series.Histogram) {
 		f = f[:searchSample(f, t)]
 	}
 	if n := len(h); n > 0 && h[n-1].T > t {
-		i, _ := slices.BinarySearchFunc(h, t+1, func(x series.Histogram, t int64) int { return int(x.T - t) })
+		i, _ := slices.BinarySearchFunc(h, t+1, func(x series.Histogram, t int64) int { return cmp.Compare(x.T, t) })
 		h = h[:i]
 	}
 	s.samples += len(f)

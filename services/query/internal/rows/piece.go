@@ -45,6 +45,12 @@ func (p *Piece) Release() {
 	if cap(p.Samples) > keptSamples {
 		p.Samples = nil
 	}
+	if cap(p.Histograms) > keptSamples {
+		p.Histograms = nil
+	}
+	if cap(p.Starts) > keptSamples {
+		p.Starts = nil
+	}
 	clear(p.Histograms)
 	p.Labels, p.Samples, p.Histograms, p.Starts = labels.EmptyLabels(), p.Samples[:0], p.Histograms[:0], p.Starts[:0]
 	pieces.Put(p)

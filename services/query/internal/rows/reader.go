@@ -115,6 +115,9 @@ type Damage struct {
 	Example error
 }
 
+// Total is how much was left out.
+func (d *Damage) Total() int { return d.Labels + d.Histograms + d.Incomplete }
+
 // Add adds other damage.
 func (d *Damage) Add(o Damage) {
 	d.Labels += o.Labels
@@ -395,12 +398,20 @@ func (r *Reader) points(e *entry, points []result.Point) error {
 		return err
 	}
 	p := e.piece
-	p.Samples = slices.Grow(p.Samples, len(points))
+	p.Samples = slices.Grow(p.Samples, min(len(points), maxPieceSamples))
 	start, end := r.cfg.Selection.StartMs, r.cfg.Selection.EndMs
 	for _, x := range points {
-		if x.T >= start && x.T <= end {
-			p.Samples = append(p.Samples, series.Sample{T: x.T, V: x.V})
+		if x.T < start || x.T > end {
+			continue
 		}
+		if n := len(p.Samples); n >= maxPieceSamples && e == r.at && p.Samples[n-1].T < x.T {
+			if err := r.flush(); err != nil {
+				return err
+			}
+			e.piece = NewPiece(e.labels)
+			p = e.piece
+		}
+		p.Samples = append(p.Samples, series.Sample{T: x.T, V: x.V})
 	}
 	return nil
 }
@@ -415,6 +426,9 @@ func (r *Reader) start(e *entry, t int64, c *result.Cell) error {
 		return err
 	}
 	e.piece.Starts = append(e.piece.Starts, Start{T: t, Ms: ms})
+	if e == r.at && len(e.piece.Starts) >= pieceSamples {
+		return r.flush()
+	}
 	return nil
 }
 
@@ -425,8 +439,12 @@ func startOf(c *result.Cell) (int64, error) {
 	return promschema.DecodeStart(string(c.Text))
 }
 
-// pieceSamples is how many records of one series go into one piece.
-const pieceSamples = 240
+const (
+	// pieceSamples is how many records of one series go into one piece.
+	pieceSamples = 240
+	// maxPieceSamples is how many points of one row do.
+	maxPieceSamples = 8 << 10
+)
 
 // flushFull gives out a piece that is a row of its own.
 func (r *Reader) flushFull() error {

@@ -25,7 +25,7 @@ func (nothing) Close()              {}
 // set hands out what statements find, while they run.
 type set struct {
 	store   *Store
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	sources []*source
 	running *sync.WaitGroup
 	merger  *rows.Merger
@@ -73,9 +73,9 @@ func (s *set) count(x series.Series) error {
 // end accounts for what was read.
 func (s *set) end(err error) {
 	s.ended = true
-	if s.err = err; err != nil {
-		s.cancel()
-	}
+	s.err = err
+	// Start timestamps of series after the last one with samples are not wanted any more.
+	s.cancel(nil)
 	s.running.Wait()
 	var damage rows.Damage
 	s.stats.Conflicts += s.merger.Conflicts()
@@ -100,7 +100,7 @@ func (s *set) Warnings() []string { return s.warnings }
 
 // Close implements series.Set.
 func (s *set) Close() {
-	s.cancel()
+	s.cancel(nil)
 	if !s.ended {
 		s.ended = true
 		s.running.Wait()

@@ -32,6 +32,7 @@ type source struct {
 	held    rows.Held
 	pieces  chan *rows.Piece
 	ctx     context.Context
+	cancel  context.CancelCauseFunc
 	unsure  bool // a second statement runs, and holds has not been asked
 
 	// early is why there is nothing, when the statement failed before its first piece. It is there when ready is closed.
@@ -51,8 +52,9 @@ const piecesAhead = 16
 func (s *source) run(ctx context.Context) {
 	s.ctx = ctx
 	s.err = s.read()
-	if !s.isReady {
+	if !s.isReady && s.err != nil {
 		s.early = s.err
+		s.cancel(s.err) // nobody needs what the others find
 	}
 	s.setReady()
 	close(s.pieces)
@@ -77,8 +79,10 @@ func (s *source) read() error {
 		if err == nil {
 			err = r.End()
 		}
-		s.damage.Add(r.Damage())
-		s.conflicts += r.Conflicts()
+		if d := r.Damage(); d.Total() >= s.damage.Total() { // a second reading meets the same again
+			s.damage = d
+		}
+		s.conflicts = max(s.conflicts, r.Conflicts())
 		if err == nil || !pages.IsClass(err, pages.RowTooLarge) || s.statement.Bin == 0 {
 			return err
 		}

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
@@ -75,9 +74,8 @@ type Store struct {
 	now       func() time.Time
 	logger    *slog.Logger
 
-	decoder *promschema.HistogramDecoder
-	// unsorted says that the service does not sort as it is asked to, so that everything has to be sorted here.
-	unsorted atomic.Bool
+	decoder  *promschema.HistogramDecoder
+	unsorted unsorted
 
 	replans     *prometheus.CounterVec
 	undecodable prometheus.Counter
@@ -166,7 +164,7 @@ func (s *Store) planned(ctx context.Context, t tssql.Table, ms []*labels.Matcher
 		changed, missing int
 	)
 	for {
-		o.Unsorted = s.unsorted.Load()
+		o.Unsorted = s.unsorted.has(t, s.now())
 		fresh := columns
 		holds := func(ctx context.Context) (err error) {
 			if fresh, err = s.catalogue.Columns(ctx, t, s.now().Add(-s.cfg.CatalogueMaxAge)); err == nil && !fresh.Equal(columns) {
@@ -192,7 +190,7 @@ func (s *Store) planned(ctx context.Context, t tssql.Table, ms []*labels.Matcher
 			o.AllColumns = true
 			s.again("rest")
 		case errors.Is(err, rows.ErrUnsorted) && !o.Unsorted:
-			s.unsorted.Store(true)
+			s.unsorted.add(t, s.now())
 			s.again("unsorted")
 		case class == pages.BadRegexp && !o.NoRegexp:
 			s.logger.Warn("Timestream refused a regular expression; it is left to Prometheus' matchers", "matchers", fmt.Sprint(ms), "err", err)
@@ -220,7 +218,7 @@ func (s *Store) again(reason string, more ...any) {
 // begin runs the statements of a selection at the same time and waits until each has something, or has ended. The set is there
 // to be closed even when there is an error.
 func (s *Store) begin(ctx context.Context, f plan.Facts, sel series.Selection, o plan.Options, holds func(context.Context) error) (*set, error) {
-	inner, cancel := context.WithCancel(ctx)
+	inner, cancel := context.WithCancelCause(ctx)
 	out := &set{store: s, cancel: cancel, running: new(sync.WaitGroup), maxSamples: sel.MaxSamples}
 	out.explain = func(err error) error { return s.explain(ctx, f.Table, err) }
 	if sel.Kept {
@@ -250,12 +248,12 @@ func (s *Store) begin(ctx context.Context, f plan.Facts, sel series.Selection, o
 	}
 	out.sources = append(append(out.sources, samples...), starts...)
 	for _, src := range out.sources {
-		src.holds = still
+		src.holds, src.cancel = still, cancel
 		out.running.Go(func() { src.run(inner) })
 	}
 	for _, src := range out.sources {
 		<-src.ready
-		if src.early != nil {
+		if src.early != nil { // or what another failed with, which ended this one
 			return out, src.early
 		}
 	}
@@ -312,17 +310,23 @@ func (s *Store) slices(sel series.Selection) []series.Selection {
 	if s.cfg.SliceMin > 0 && end > start {
 		n = max(min(int64(s.cfg.Slices), (end-start)/s.cfg.SliceMin.Milliseconds()), 1)
 	}
-	out := make([]series.Selection, n)
-	width := (end - start) / n
+	width := (end-start)/n + 1
 	if l := sel.LastPerStep; l != nil {
-		width = max(width/l.StepMs, 1) * l.StepMs
+		width = (width + l.StepMs - 1) / l.StepMs * l.StepMs
 	}
-	for i := range out {
-		out[i] = sel
-		if i > 0 {
-			out[i].StartMs, out[i].HistogramLeadMs = start+int64(i)*width, 0
-			out[i-1].EndMs = out[i].StartMs - 1
+	if n == 1 || width > end-start {
+		return []series.Selection{sel}
+	}
+	var out []series.Selection
+	for from := start; from <= end; from += width {
+		part := sel
+		if from > start {
+			part.StartMs, part.HistogramLeadMs = from, 0
 		}
+		if from+width <= end {
+			part.EndMs = from + width - 1
+		}
+		out = append(out, part)
 	}
 	return out
 }
@@ -366,6 +370,35 @@ func (s *Store) damaged(d rows.Damage) (warnings []string) {
 	return warnings
 }
 
+// unsorted remembers the tables whose rows the service did not sort as labels are: what is read of them in the next minutes is sorted
+// here. Values that hold a NUL or nothing at all can be the reason.
+type unsorted struct {
+	mu     sync.Mutex
+	tables map[tssql.Table]time.Time
+}
+
+// unsortedFor is how long a table is remembered, maxUnsorted how many are.
+const (
+	unsortedFor = 10 * time.Minute
+	maxUnsorted = 100
+)
+
+func (u *unsorted) has(t tssql.Table, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, ok := u.tables[t]
+	return ok && now.Sub(at) < unsortedFor
+}
+
+func (u *unsorted) add(t tssql.Table, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.tables == nil || len(u.tables) >= maxUnsorted {
+		u.tables = map[tssql.Table]time.Time{}
+	}
+	u.tables[t] = now
+}
+
 // explain turns any error into one for the caller. The end of the context stays what it is.
 func (s *Store) explain(ctx context.Context, t tssql.Table, err error) error {
 	var known *series.Error
@@ -374,8 +407,8 @@ func (s *Store) explain(ctx context.Context, t tssql.Table, err error) error {
 	}
 	name := t.Database + "." + t.Name
 	if errors.Is(err, rows.ErrUnsorted) {
-		s.unsorted.Store(true)
-		return &series.Error{Kind: series.Unavailable, Text: "Timestream does not sort the rows of table " + name + " as labels are; from now on they are sorted here. Try again", Err: err}
+		s.unsorted.add(t, s.now())
+		return &series.Error{Kind: series.Unavailable, Text: "Timestream does not sort the rows of table " + name + " as labels are; for some minutes they are sorted here. Try again", Err: err}
 	}
 	if errors.Is(err, promschema.ErrNewerLayout) {
 		return &series.Error{Kind: series.Unsupported, Text: "table " + name + " cannot be read", Err: err}

@@ -276,6 +276,122 @@ func TestLastPerStep(t *testing.T) {
 	}
 }
 
+// TestStartsOfSeriesThatAreGone: nobody reads them to the end, and nobody waits for them.
+func TestStartsOfSeriesThatAreGone(t *testing.T) {
+	b := &querytest.Backend{}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "a")
+	for i := range 10 * piecesAhead {
+		ls := labels.FromStrings("__name__", "up", "job", fmt.Sprintf("z%03d", i))
+		r, err := querytest.ExtensionRecord(ls, promschema.StartFamily, (t0-1000)*1e6, promschema.StartValue(t0-5000), querytest.Budget(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(testDB, testTable, r)
+	}
+	sel := named("up")
+	sel.StartMs, sel.EndMs, sel.Starts = t0, t0+1000, true
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	set, err := newStore(t, testConfig(), b).Select(ctx, sel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if got := collect(t, set); len(got) != 1 || set.Err() != nil || ctx.Err() != nil {
+		t.Errorf("got %v, %v, %v", got, set.Err(), ctx.Err())
+	}
+}
+
+// TestSlicesEndWhereTheRangeEnds, also where steps are longer than slices.
+func TestSlicesEndWhereTheRangeEnds(t *testing.T) {
+	cfg := testConfig()
+	cfg.Slices, cfg.SliceMin = 4, time.Hour
+	s := newStore(t, cfg, &querytest.Backend{})
+	const hour = 3_600_000
+	for _, tt := range []struct{ length, step int64 }{{48 * hour, 24 * hour}, {48 * hour, 7 * hour}, {4 * hour, 0}, {4*hour + 1, 0}, {2*hour - 1, 0}, {24 * hour, 24 * hour}, {24 * hour, 60_000}} {
+		sel := series.Selection{StartMs: t0, EndMs: t0 + tt.length, HistogramLeadMs: 7}
+		if tt.step > 0 {
+			sel.LastPerStep = &series.LastPerStep{StepMs: tt.step}
+		}
+		next := sel.StartMs
+		parts := s.slices(sel)
+		for i, p := range parts {
+			if p.StartMs != next || p.EndMs < p.StartMs || (p.HistogramLeadMs != 0) != (i == 0) {
+				t.Errorf("%+v: part %d is [%d, %d], lead %d; want it to begin at %d", tt, i, p.StartMs-t0, p.EndMs-t0, p.HistogramLeadMs, next-t0)
+			}
+			next = p.EndMs + 1
+		}
+		if next != sel.EndMs+1 || len(parts) > cfg.Slices {
+			t.Errorf("%+v: %d parts, the last ends at %d", tt, len(parts), next-1-t0)
+		}
+	}
+}
+
+// TestValuesOfMatchersThatDoNotFit: the statement lets more series pass than are selected.
+func TestValuesOfMatchersThatDoNotFit(t *testing.T) {
+	b := &querytest.Backend{}
+	var alternatives []string
+	for i := range 200 {
+		alternatives = append(alternatives, fmt.Sprintf("%s-%d", strings.Repeat("x", 1500), i))
+	}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "instance", alternatives[7], "job", "a")
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "instance", "other", "job", "b", "zone", "c")
+	s := newStore(t, testConfig(), b)
+	scope := series.Scope{Selectors: [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, "instance", strings.Join(alternatives, "|"))}}, StartMs: 0, EndMs: math.MaxInt64}
+	values, _, err := s.LabelValues(t.Context(), "job", scope)
+	if err != nil || !slices.Equal(values, []string{"a"}) {
+		t.Errorf("values %q, %v", values, err)
+	}
+	names, _, err := s.LabelNames(t.Context(), scope)
+	if err != nil || !slices.Equal(names, []string{"__name__", "instance", "job"}) {
+		t.Errorf("names %q, %v", names, err)
+	}
+}
+
+// TestValuesThatCannotBeSorted: a NUL stands between the texts by which many labels are sorted.
+func TestValuesThatCannotBeSorted(t *testing.T) {
+	b := &querytest.Backend{}
+	wide := []string{"__name__", "up"}
+	for i := range 17 {
+		wide = append(wide, fmt.Sprintf("l%02d", i), "v")
+	}
+	write(t, b, querytest.Budget(nil), at(t0, 1), wide...)
+	write(t, b, querytest.Budget(nil), at(t0, 2), "__name__", "up", "l00", "x", "l01", "1")
+	write(t, b, querytest.Budget(nil), at(t0, 3), "__name__", "up", "l00", "x\x00a")
+	now := time.Now()
+	s := newStore(t, testConfig(), b)
+	s.now = func() time.Time { return now }
+	_, _, err := selectAll(t, s, named("up"))
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.Unavailable || !strings.Contains(e.Text, "ry again") {
+		t.Errorf("got %v", err)
+	}
+	for _, later := range []time.Duration{0, unsortedFor - 1} {
+		s.now = func() time.Time { return now.Add(later) }
+		if got, _, err := selectAll(t, s, named("up")); err != nil || len(got) != 3 {
+			t.Errorf("after %s: got %v, %v", later, got, err)
+		}
+	}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "other", "l00", "x")
+	if !s.unsorted.has(s.table("", ""), now) || s.unsorted.has(s.table("", "other"), now) || s.unsorted.has(s.table("", ""), now.Add(unsortedFor)) {
+		t.Error("the wrong table, or for too long")
+	}
+}
+
+// TestRowsOfStepsAreShortened, and not for ever.
+func TestRowsOfStepsAreShortened(t *testing.T) {
+	b := &querytest.Backend{MaxRowBytes: 10}
+	write(t, b, querytest.Budget(nil), at(t0, 1), "__name__", "up", "job", "api")
+	sel := named("up")
+	sel.LastPerStep = &series.LastPerStep{StepMs: 3_600_000}
+	_, _, err := selectAll(t, newStore(t, testConfig(), b), sel)
+	if e := (*series.Error)(nil); !errors.As(err, &e) || e.Kind != series.TooLarge {
+		t.Errorf("got %v", err)
+	}
+	if n := len(b.Statements()); n > 50 {
+		t.Errorf("%d statements", n)
+	}
+}
+
 func TestTableMadeAnewHasOtherColumns(t *testing.T) {
 	b := &querytest.Backend{}
 	s := newStore(t, testConfig(), b)
