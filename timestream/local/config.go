@@ -59,7 +59,7 @@ type Config struct {
 	// WriteQueue is the number of WriteRecords requests that may wait for the writer; more are throttled.
 	WriteQueue int
 	// QueryConcurrency is the number of statements that run at one time, OpenResults the number of results whose
-	// pages are still being fetched or that QueryRows hands out, and ResultIdle how long a result waits for the next page.
+	// pages are still being fetched (those that QueryRows hands out do not count), and ResultIdle how long one waits for the next.
 	QueryConcurrency, OpenResults int
 	ResultIdle                    time.Duration
 	// RetentionEvery is how often expired rows are deleted; they are invisible at once.
@@ -121,7 +121,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var((*listFlag)(&c.AllowActions), prefix+"allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")
 	fs.IntVar(&c.WriteQueue, prefix+"write-queue", c.WriteQueue, "WriteRecords requests that may wait for the writer; more are throttled.")
 	fs.IntVar(&c.QueryConcurrency, prefix+"query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
-	fs.IntVar(&c.OpenResults, prefix+"query.open-results", c.OpenResults, "Results of several pages, or of more than 2,048 rows for services in the same process, that are open at one time.")
+	fs.IntVar(&c.OpenResults, prefix+"query.open-results", c.OpenResults, "Results of several pages that are open at one time; more are throttled. Those of services in the same process do not count.")
 	fs.DurationVar(&c.ResultIdle, prefix+"query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }

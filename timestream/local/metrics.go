@@ -49,10 +49,12 @@ func newMetrics(db *DB) *metrics {
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "write_queue_requests",
 		Help: "WriteRecords requests that wait for the writer."}, func() float64 { return float64(len(db.writer.queue)) })
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "query_open_results",
-		Help: "Results of several pages that are open."}, func() float64 { return float64(db.queries.open()) })
+		Help: "Results of several pages that are open, and those that are being handed out to services in the same process."}, func() float64 { return float64(db.queries.open()) })
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "query_waiting_for_memory",
+		Help: "Statements of services in the same process that wait for the memory of others (" + db.cfg.flag("memory-limit") + ")."}, func() float64 { return float64(db.queries.waiting.Load()) })
 	series := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "series",
 		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
-	m.collectors = []prometheus.Collector{series, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open}
+	m.collectors = []prometheus.Collector{series, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

@@ -124,7 +124,7 @@ func (q *queries) keep(r *openResult) error {
 // makeRoom is called under mu before a result is added. When there are too many, the one that has been idle longest goes: at once
 // if its last page has been handed out, so that it could only be asked for that again.
 func (q *queries) makeRoom() error {
-	if len(q.results)+q.streams < q.db.cfg.OpenResults {
+	if len(q.results) < q.db.cfg.OpenResults {
 		return nil
 	}
 	var oldest *openResult
@@ -143,7 +143,7 @@ func (q *queries) makeRoom() error {
 
 // tooManyOpen is called under mu.
 func (q *queries) tooManyOpen() error {
-	return &qtypes.ThrottlingException{Message: text("%s: %d results are open (%s)", textRateExceeded, len(q.results)+q.streams, q.db.cfg.flag("query.open-results"))}
+	return &qtypes.ThrottlingException{Message: text("%s: %d results are open (%s)", textRateExceeded, len(q.results), q.db.cfg.flag("query.open-results"))}
 }
 
 // next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
@@ -327,20 +327,24 @@ func (r *openResult) row() ([]byte, error) {
 	return r.text, err
 }
 
-// closeIdle ends results that nobody has asked a page of for so long.
-func (q *queries) closeIdle(idle time.Duration) {
+// closeIdle ends results that nobody has asked a page of for so long, and returns how many of them were not read to their end.
+func (q *queries) closeIdle(idle time.Duration) (unread int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for id, r := range q.results {
 		if !r.busy && time.Since(r.used) > idle {
+			if r.conn != nil {
+				unread++
+			}
 			delete(q.results, id)
 			r.close()
 		}
 	}
+	return unread
 }
 
 func (q *queries) open() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.results) + q.streams
+	return len(q.results) + int(q.streams.Load())
 }

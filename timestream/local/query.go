@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
@@ -38,16 +39,20 @@ type queries struct {
 	db   *DB
 	gate chan struct{}
 	seed maphash.Seed
+	// streams is how many results are being handed out by QueryRows.
+	streams atomic.Int64
+	// waiting is how many of them wait for memory.
+	waiting atomic.Int64
 
 	mu sync.Mutex
 	// results by query id.
 	results map[string]*openResult
-	// streams is how many results are being handed out by QueryRows.
-	streams int
 	// cancelled remembers query ids, and clientTokens what each stood for.
 	cancelled    map[string]time.Time
 	clientTokens map[string]clientToken
 	closed       bool
+	// memory is closed, and another put in its place, when a result of QueryRows has ended.
+	memory chan struct{}
 	// calls counts those that may still touch the database.
 	calls sync.WaitGroup
 }
@@ -65,6 +70,7 @@ func newQueries(db *DB) *queries {
 		results:      map[string]*openResult{},
 		cancelled:    map[string]time.Time{},
 		clientTokens: map[string]clientToken{},
+		memory:       make(chan struct{}),
 	}
 }
 
@@ -160,7 +166,11 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*P
 	if err != nil {
 		return nil, err
 	}
-	return q.run(ctx, plan, params, maxRows(in))
+	p, err := q.run(ctx, plan, params, maxRows(in))
+	if outOfMemory(err) && q.evict() {
+		p, err = q.run(ctx, plan, params, maxRows(in))
+	}
+	return p, err
 }
 
 // acquire takes one of the places for statements that run.

@@ -5,8 +5,11 @@ package local
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,11 +30,14 @@ const (
 
 // benchTableOf opens a database with `metrics` metrics of `series` series each, samples of which are a step apart and end at the time
 // returned. The first and the last of each are written by WriteRecords, those between straight into the table.
-func benchTableOf(b testing.TB, metrics, series, samples int) (*DB, time.Time) {
+func benchTableOf(b testing.TB, metrics, series, samples int, change ...func(*Config)) (*DB, time.Time) {
 	b.Helper()
 	cfg := DefaultConfig()
 	cfg.Dir = b.TempDir()
 	cfg.DefaultDatabase, cfg.DefaultTable = benchDatabase, benchTable
+	for _, f := range change {
+		f(&cfg)
+	}
 	db, err := Open(context.Background(), cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -198,4 +204,73 @@ func BenchmarkReadListings(b *testing.B) {
 		benchRows(b, db, r.name+"/label_names", fmt.Sprintf(`SELECT count(*), count("code"), count("instance"), count("job"), count("namespace"), count("pod") FROM "prometheus"."metrics"
 WHERE "time" >= from_milliseconds(%d) AND "time" < from_milliseconds(%d) AND "measure_value::double" IS NOT NULL`, r.from.UnixMilli(), r.to.UnixMilli()+1), 6, false)
 	}
+}
+
+// BenchmarkQueryRowsOpen has many sorted results open at the same time, each at its first row, and reports what one of them takes.
+func BenchmarkQueryRowsOpen(b *testing.B) {
+	const results, series, samples = 300, 2500, 60
+	db, end := benchTableOf(b, 1, series, samples, func(c *Config) { c.MemoryLimit = 8 << 30 })
+	for _, n := range []int{1, samples} {
+		b.Run(fmt.Sprintf("samples=%d", n*series), func(b *testing.B) {
+			sql := benchGrouped("metric_0_total", "", end.Add(-time.Duration(n-1)*benchStep), end)
+			for b.Loop() {
+				debug.FreeOSMemory()
+				before := resident(b)
+				hold := make(chan struct{})
+				wait := heldOpen(b, db, sql, results, hold)
+				b.ReportMetric(float64(resident(b)-before)/results, "resident-B/result")
+				close(hold)
+				if errs := wait(); len(errs) > 0 {
+					b.Fatal(errs)
+				}
+			}
+		})
+	}
+}
+
+// heldOpen runs n statements of benchGrouped at once and returns when each has given out its first row, or failed; they go on when hold is
+// closed. What is returned waits for their end.
+func heldOpen(t testing.TB, db *DB, sql string, n int, hold <-chan struct{}) (wait func() []error) {
+	t.Helper()
+	kinds := make([]result.Kind, 6)
+	kinds[5] = result.Doubles
+	var all, begun sync.WaitGroup
+	errs := make(chan error, n)
+	for range n {
+		begun.Add(1)
+		all.Go(func() {
+			first := sync.OnceFunc(begun.Done)
+			_, err := db.QueryRows(context.Background(), sql, kinds, func(result.Row) error {
+				first()
+				<-hold
+				return nil
+			})
+			first()
+			if err != nil {
+				errs <- err
+			}
+		})
+	}
+	begun.Wait()
+	return func() (out []error) {
+		all.Wait()
+		close(errs)
+		for err := range errs {
+			out = append(out, err)
+		}
+		return out
+	}
+}
+
+// resident is the memory of the process.
+func resident(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }

@@ -20,8 +20,12 @@ import (
 // Query, but that no row is too large. The bytes metered count points with 16 bytes each, and count also after an error.
 //
 // row may take as long as it likes: neither a lock nor one of the places for statements that run (Config.QueryConcurrency)
-// is held meanwhile, so it may wait for other statements. A result that is handed out counts as open
-// (Config.OpenResults) unless it is one chunk, of at most 2,048 rows; one too many is throttled. Close waits until row has returned.
+// is held meanwhile, so it may wait for other statements. Close waits until row has returned.
+//
+// How many results are handed out at one time is the callers' to bound; Config.OpenResults is not about them. A caller that merges
+// several goes on with each only once all have begun, so one that had to wait for a place would wait for others that wait for
+// it. What bounds them is DuckDB's memory (Config.MemoryLimit): a result that is sorted holds some three times its size until it
+// has been read. One that finds no memory left waits until another has ended, at most memoryWait, and then fails.
 func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error) {
 	s := &stream{q: db.queries, row: row}
 	err := s.query(ctx, statement, kinds)
@@ -48,8 +52,6 @@ type stream struct {
 	rows *sqlplan.Rows
 	conn *duck.Conn
 	res  *duck.Rows
-	// open tells that the stream is counted among the open results.
-	open bool
 	// took is how long the database worked, refused what row returned.
 	took    time.Duration
 	refused error
@@ -66,10 +68,15 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 		return err
 	}
 	defer s.q.calls.Done()
+	s.q.streams.Add(1)
+	defer s.q.streams.Add(-1)
 	life, cancel := context.WithCancel(s.q.db.background)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	defer s.close()
+	defer func() {
+		s.close()
+		s.q.freed()
+	}()
 	ended := func(err error) error {
 		switch {
 		case err == nil || s.refused != nil:
@@ -83,23 +90,26 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 	}
 
 	more := false
-	err := s.working(life, func() (err error) {
-		if s.plan, err = s.q.compile(statement); err != nil {
+	err := s.q.withMemory(life, func() error {
+		return s.working(life, func() (err error) {
+			if s.plan, err = s.q.compile(statement); err != nil {
+				return err
+			}
+			if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
+				return err
+			}
+			if s.conn, err = s.q.db.duck.Connect(); err != nil {
+				return err
+			}
+			if s.res, err = s.conn.Read(life, s.plan.SQL); err == nil {
+				more = s.res.Next()
+				err = s.res.Err()
+			}
+			if err != nil {
+				s.close()
+			}
 			return err
-		}
-		if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
-			return err
-		}
-		if s.conn, err = s.q.db.duck.Connect(); err != nil {
-			return err
-		}
-		if s.res, err = s.conn.Read(life, s.plan.SQL); err != nil {
-			return err
-		}
-		if more = s.res.Next(); more && s.res.More() {
-			return s.q.openStream(s)
-		}
-		return s.res.Err()
+		})
 	})
 	if err != nil {
 		return ended(err)
@@ -165,28 +175,14 @@ func (s *stream) give(r result.Row) error {
 	return s.refused
 }
 
+// close frees the statement; it may be called twice.
 func (s *stream) close() {
 	if s.res != nil {
 		s.res.Close()
+		s.res = nil
 	}
 	if s.conn != nil {
 		s.conn.Close()
+		s.conn = nil
 	}
-	if s.open {
-		s.q.mu.Lock()
-		s.q.streams--
-		s.q.mu.Unlock()
-	}
-}
-
-// openStream counts a stream among the open results.
-func (q *queries) openStream(s *stream) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if err := q.makeRoom(); err != nil {
-		return err
-	}
-	q.streams++
-	s.open = true
-	return nil
 }

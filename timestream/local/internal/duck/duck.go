@@ -189,9 +189,6 @@ type Rows struct {
 	hasResult bool
 	ownTx     bool
 	chunk     bindings.DataChunk
-	// ahead is the chunk after it, if aheadRead.
-	ahead     bindings.DataChunk
-	aheadRead bool
 	size      int
 	cols      []Column
 	err       error
@@ -232,68 +229,43 @@ func (r *Rows) guard(f func() error) error {
 	return err
 }
 
-// Next fetches the next chunk of rows. The previous chunk's columns are invalid after it.
+// Next fetches the next chunk that has rows. The previous chunk's columns are invalid after it.
 func (r *Rows) Next() bool {
-	if r.closed || r.err != nil && !r.aheadRead {
-		return false
-	}
-	if !r.aheadRead {
-		r.fetch()
-	}
-	if r.chunk.Ptr != nil {
-		bindings.DestroyDataChunk(&r.chunk)
-	}
-	r.chunk, r.ahead, r.aheadRead = r.ahead, bindings.DataChunk{}, false
-	if r.chunk.Ptr == nil {
-		return false
-	}
-	r.size = int(bindings.DataChunkGetSize(r.chunk))
-	n := int(bindings.DataChunkGetColumnCount(r.chunk))
-	if r.cols == nil {
-		r.cols = make([]Column, n)
-	}
-	for i := range r.cols {
-		if err := r.cols[i].init(bindings.DataChunkGetVector(r.chunk, bindings.IdxT(i))); err != nil {
-			r.err = fmt.Errorf("duckdb: column %d: %w", i, err)
+	for !r.closed && r.err == nil {
+		if r.chunk.Ptr != nil {
+			bindings.DestroyDataChunk(&r.chunk)
+		}
+		if r.err = r.ctx.Err(); r.err != nil {
 			return false
 		}
-	}
-	return true
-}
-
-// More tells whether Next will find another chunk, by fetching it. The present chunk stays. After an error it is false; Err
-// tells.
-func (r *Rows) More() bool {
-	if r.closed || r.err != nil {
-		return false
-	}
-	if !r.aheadRead {
-		r.fetch()
-	}
-	return r.ahead.Ptr != nil
-}
-
-// fetch reads the next chunk that has rows into r.ahead, which stays empty at the end and on an error.
-func (r *Rows) fetch() {
-	r.aheadRead = true
-	for {
-		if r.err = r.ctx.Err(); r.err != nil {
-			return
-		}
 		r.err = r.guard(func() error {
-			r.ahead = bindings.FetchChunk(r.res)
-			if r.ahead.Ptr == nil {
+			r.chunk = bindings.FetchChunk(r.res)
+			if r.chunk.Ptr == nil {
 				if text := bindings.ResultError(&r.res); text != "" {
 					return resultError(&r.res)
 				}
 			}
 			return nil
 		})
-		if r.err != nil || r.ahead.Ptr == nil || bindings.DataChunkGetSize(r.ahead) > 0 {
-			return
+		if r.err != nil || r.chunk.Ptr == nil {
+			return false
 		}
-		bindings.DestroyDataChunk(&r.ahead)
+		if r.size = int(bindings.DataChunkGetSize(r.chunk)); r.size == 0 {
+			continue
+		}
+		n := int(bindings.DataChunkGetColumnCount(r.chunk))
+		if r.cols == nil {
+			r.cols = make([]Column, n)
+		}
+		for i := range r.cols {
+			if err := r.cols[i].init(bindings.DataChunkGetVector(r.chunk, bindings.IdxT(i))); err != nil {
+				r.err = fmt.Errorf("duckdb: column %d: %w", i, err)
+				return false
+			}
+		}
+		return true
 	}
+	return false
 }
 
 // Size is the number of rows in the current chunk.
@@ -311,10 +283,8 @@ func (r *Rows) Close() {
 		return
 	}
 	r.closed = true
-	for _, c := range []*bindings.DataChunk{&r.chunk, &r.ahead} {
-		if c.Ptr != nil {
-			bindings.DestroyDataChunk(c)
-		}
+	if r.chunk.Ptr != nil {
+		bindings.DestroyDataChunk(&r.chunk)
 	}
 	if r.hasResult {
 		bindings.DestroyResult(&r.res)
