@@ -29,6 +29,9 @@ func (s *Service) QueryExemplars(req *queryv1.QueryExemplarsRequest, stream grpc
 		if req.StartMs != nil && scope.EndMs < scope.StartMs {
 			return status.Error(codes.InvalidArgument, "end timestamp must not be before start timestamp")
 		}
+		if err := s.expressions().Check(req.GetQuery()); err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
 		expr, err := s.engine.Parser().ParseExpr(req.GetQuery())
 		if err != nil {
 			return status.Error(codes.InvalidArgument, err.Error())
@@ -46,6 +49,7 @@ func (s *Service) QueryExemplars(req *queryv1.QueryExemplarsRequest, stream grpc
 				if all, info, err = s.lister.Exemplars(ctx, scope); err != nil {
 					return err
 				}
+				defer info.Release()
 			}
 			for _, x := range all {
 				if err := stream.Send(&queryv1.QueryExemplarsResponse{Message: &queryv1.QueryExemplarsResponse_TimeSeries{TimeSeries: appendExemplars(nil, x)}}); err != nil {

@@ -42,6 +42,7 @@ func (s *Service) Series(req *queryv1.SeriesRequest, stream grpc.ServerStreaming
 			if err != nil {
 				return err
 			}
+			defer info.Release()
 			var part []*queryv1.LabelSet
 			size := 0
 			send := func() error {
@@ -86,6 +87,7 @@ func (s *Service) LabelNames(req *queryv1.LabelNamesRequest, stream grpc.ServerS
 			if err != nil {
 				return err
 			}
+			defer info.Release()
 			if err := sendNames(all, func(n *queryv1.Names) error {
 				return stream.Send(&queryv1.LabelNamesResponse{Message: &queryv1.LabelNamesResponse_Names{Names: n}})
 			}); err != nil {
@@ -114,6 +116,7 @@ func (s *Service) LabelValues(req *queryv1.LabelValuesRequest, stream grpc.Serve
 			if err != nil {
 				return err
 			}
+			defer info.Release()
 			if err := sendNames(all, func(n *queryv1.Names) error {
 				return stream.Send(&queryv1.LabelValuesResponse{Message: &queryv1.LabelValuesResponse_Values{Values: n}})
 			}); err != nil {
@@ -159,6 +162,7 @@ func (s *Service) Metadata(req *queryv1.MetadataRequest, stream grpc.ServerStrea
 				if all, info, err = s.lister.Metadata(ctx, scope, req.GetMetric()); err != nil {
 					return err
 				}
+				defer info.Release()
 			}
 			for _, x := range all {
 				m := &queryv1.MetricMetadata{Metric: x.Metric}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	"github.com/tributary-project/tributary/timestream/promschema"
@@ -215,6 +217,61 @@ func TestListingsInParts(t *testing.T) {
 	values, _, err := r.labelValues(t, &queryv1.LabelValuesRequest{Name: "地区", Scope: scope})
 	if err != nil || fmt.Sprint(values) != fmt.Sprint(f.texts) || f.name != "地区" {
 		t.Errorf("%d values, %v", len(values), err)
+	}
+}
+
+// TestListingsAreHeldUntilSent: what a listing returns is released once the client has it, and not before.
+func TestListingsAreHeldUntilSent(t *testing.T) {
+	var released atomic.Int64
+	f := &fakeLister{info: series.Info{Free: func() { released.Add(1) }}}
+	for i := range 3000 { // more than is sent to a client that does not read
+		ls, text := labels.FromStrings("__name__", "up", "i", fmt.Sprintf("%01000d", i)), fmt.Sprintf("%01000d", i)
+		f.series, f.texts = append(f.series, ls), append(f.texts, text)
+		f.exemplars = append(f.exemplars, series.Exemplars{Labels: ls})
+		f.metadata = append(f.metadata, series.MetricMetadata{Metric: "m", Entries: []promschema.Metadata{{Help: text}}})
+	}
+	r := start(t, nil)
+	r.lister = f
+	scope := &queryv1.Scope{Selectors: []*queryv1.Selector{selector(nameIs("up"))}}
+	for _, tt := range []struct {
+		name string
+		open func() (grpc.ClientStream, error)
+	}{
+		{"series", func() (grpc.ClientStream, error) {
+			return r.client.Series(t.Context(), &queryv1.SeriesRequest{Scope: scope})
+		}},
+		{"names", func() (grpc.ClientStream, error) {
+			return r.client.LabelNames(t.Context(), &queryv1.LabelNamesRequest{})
+		}},
+		{"values", func() (grpc.ClientStream, error) {
+			return r.client.LabelValues(t.Context(), &queryv1.LabelValuesRequest{Name: "a"})
+		}},
+		{"metadata", func() (grpc.ClientStream, error) { return r.client.Metadata(t.Context(), &queryv1.MetadataRequest{}) }},
+		{"exemplars", func() (grpc.ClientStream, error) {
+			return r.client.QueryExemplars(t.Context(), &queryv1.QueryExemplarsRequest{Query: "up"})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			released.Store(0)
+			stream, err := tt.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := stream.RecvMsg(new(emptypb.Empty)); err != nil { // a header, then parts; what they are does not matter
+					t.Fatal(err)
+				}
+			}
+			if n := released.Load(); n != 0 {
+				t.Errorf("released %d times before it was sent", n)
+			}
+			for err == nil {
+				err = stream.RecvMsg(new(emptypb.Empty))
+			}
+			if n := released.Load(); !errors.Is(err, io.EOF) || n != 1 {
+				t.Errorf("released %d times, %v", n, err)
+			}
+		})
 	}
 }
 

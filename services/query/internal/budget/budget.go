@@ -49,5 +49,14 @@ func (m *Meter) Take(bytes int64) error {
 	return nil
 }
 
+// Held returns how many bytes were taken and not given back.
+func (m *Meter) Held() int64 { return m.bytes.Load() }
+
+// Return gives back some of what was taken.
+func (m *Meter) Return(bytes int64) {
+	m.bytes.Add(-bytes)
+	m.budget.held.Add(-bytes)
+}
+
 // Release gives back what was taken; the meter counts from zero again.
 func (m *Meter) Release() { m.budget.held.Add(-m.bytes.Swap(0)) }

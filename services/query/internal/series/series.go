@@ -109,6 +109,16 @@ type Stats struct {
 type Info struct {
 	Stats    Stats
 	Warnings []string
+	// Free gives back the memory that is counted for the result; nil when there is none. Callers call Release.
+	Free func()
+}
+
+// Release says that the caller no longer holds the result: until then its memory is counted. It must be called once the listing has
+// succeeded, and may be called again and on the zero value.
+func (i Info) Release() {
+	if i.Free != nil {
+		i.Free()
+	}
 }
 
 // Scope is which series a listing is about: those that have a sample in the range, bounds included, and that one of the
@@ -125,7 +135,7 @@ type Scope struct {
 
 // Lister finds out what series there are. It is safe for concurrent use.
 type Lister interface {
-	// Series returns label sets, sorted, each once.
+	// Series returns label sets, sorted, each once. As with all listings, what it returns counts as held until Info.Release.
 	Series(context.Context, Scope) ([]labels.Labels, Info, error)
 	// LabelNames returns the names of labels, sorted, each once.
 	LabelNames(context.Context, Scope) ([]string, Info, error)

@@ -38,17 +38,31 @@ type listing struct {
 	info  series.Info
 }
 
-// list runs a listing; an empty range has nothing in it.
+// list runs a listing; an empty range has nothing in it. What is counted for its result is held until the caller
+// releases it; after an error nothing is.
 func (s *Store) list(ctx context.Context, scope series.Scope, f func(*listing) error) (series.Info, error) {
 	l := &listing{store: s, table: s.table(scope.Database, scope.Table), scope: scope, meter: s.budget.Meter()}
-	defer l.meter.Release()
 	if scope.EndMs < scope.StartMs || scope.EndMs < 0 || scope.StartMs > timestream.MaxTimeMs {
 		return l.info, nil
 	}
 	if err := f(l); err != nil {
+		l.meter.Release()
 		return l.info, s.explain(ctx, l.table, err)
 	}
+	l.info.Free = l.meter.Release
 	return l.info, nil
+}
+
+// planned is Store.planned; what an attempt took that turned out to be wrong is given back before the next.
+func (l *listing) planned(ctx context.Context, ms []*labels.Matcher, attempt func(f plan.Facts, o plan.Options, holds func(context.Context) error) error) error {
+	return l.store.planned(ctx, l.table, ms, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
+		before := l.meter.Held()
+		err := attempt(f, o, holds)
+		if err != nil {
+			l.meter.Return(l.meter.Held() - before)
+		}
+		return err
+	})
 }
 
 // selections returns the scope as selections.
@@ -122,7 +136,7 @@ func (l *listing) series(ctx context.Context) ([]labels.Labels, error) {
 	var all []*rows.LabelSets
 	var damage rows.Damage
 	for _, sel := range l.selections() {
-		err := l.store.planned(ctx, l.table, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
+		err := l.planned(ctx, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
 			statements, err := plan.BuildSeries(f, sel, o, l.wanted())
 			if err != nil {
 				return err
@@ -273,14 +287,16 @@ func (l *listing) columns(ctx context.Context, found *rows.Texts) error {
 // texts runs the statements of build into found; false when there are none that can tell.
 func (l *listing) texts(ctx context.Context, sel series.Selection, found *rows.Texts, build func(plan.Facts, plan.Options) ([]plan.Statement, bool, error)) (possible bool, err error) {
 	var damage rows.Damage
-	err = l.store.planned(ctx, l.table, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
+	err = l.planned(ctx, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
 		statements, ok, err := build(f, o)
 		if possible = ok; err != nil || !ok {
 			return err
 		}
+		own := l.store.budget.Meter() // what is found is counted once more in found
+		defer own.Release()
 		parts := make([]*rows.Texts, len(statements))
 		if err := l.all(ctx, statements, func(i int) taker {
-			parts[i] = &rows.Texts{Statement: statements[i], Name: found.Name, Meter: l.meter}
+			parts[i] = &rows.Texts{Statement: statements[i], Name: found.Name, Meter: own}
 			return parts[i].Row
 		}); err != nil {
 			return err
@@ -304,7 +320,9 @@ func (l *listing) texts(ctx context.Context, sel series.Selection, found *rows.T
 
 // fromSeries calls f with every label set of a selection.
 func (l *listing) fromSeries(ctx context.Context, sel series.Selection, f func(labels.Labels) error) error {
-	one := &listing{store: l.store, table: l.table, meter: l.meter, scope: series.Scope{Selectors: [][]*labels.Matcher{sel.Matchers}, StartMs: sel.StartMs, EndMs: sel.EndMs}}
+	meter := l.store.budget.Meter()
+	defer meter.Release()
+	one := &listing{store: l.store, table: l.table, meter: meter, scope: series.Scope{Selectors: [][]*labels.Matcher{sel.Matchers}, StartMs: sel.StartMs, EndMs: sel.EndMs}}
 	found, err := one.series(ctx)
 	l.info.Stats.Queries += one.info.Stats.Queries
 	l.info.Stats.Pages += one.info.Stats.Pages
@@ -324,7 +342,7 @@ func (s *Store) Exemplars(ctx context.Context, scope series.Scope) (out []series
 		var all []*rows.Exemplars
 		var damage rows.Damage
 		for _, sel := range l.selections() {
-			err := s.planned(ctx, l.table, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
+			err := l.planned(ctx, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
 				statements, err := plan.BuildExemplars(f, sel, o)
 				if err != nil {
 					return err
@@ -359,7 +377,7 @@ func (s *Store) Exemplars(ctx context.Context, scope series.Scope) (out []series
 // Metadata implements series.MetadataReader.
 func (s *Store) Metadata(ctx context.Context, scope series.Scope, metric string) (out []series.MetricMetadata, info series.Info, err error) {
 	info, err = s.list(ctx, scope, func(l *listing) error {
-		return s.planned(ctx, l.table, nil, func(f plan.Facts, _ plan.Options, _ func(context.Context) error) error {
+		return l.planned(ctx, nil, func(f plan.Facts, _ plan.Options, _ func(context.Context) error) error {
 			// Metadata needs columns that a table may only just have gained.
 			fresh, err := s.catalogue.Columns(ctx, l.table, s.now().Add(-s.cfg.CatalogueMaxAge))
 			if err != nil {

@@ -327,6 +327,7 @@ func checkListings(t *testing.T, r *rand.Rand, st *Store, sel series.Selection, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	info.Release()
 	var got, want []string
 	for _, ls := range sets {
 		got = append(got, ls.String())
@@ -349,6 +350,7 @@ func checkListings(t *testing.T, r *rand.Rand, st *Store, sel series.Selection, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	info.Release()
 	if want := cut(slices.Sorted(maps.Keys(values)), info); !slices.Equal(got, want) {
 		t.Fatalf("values of %s of %s, limit %d: got %q, want %q", name, sel.Matchers, scope.Limit, got, want)
 	}
@@ -356,6 +358,7 @@ func checkListings(t *testing.T, r *rand.Rand, st *Store, sel series.Selection, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	info.Release()
 	if want := cut(slices.Sorted(maps.Keys(names)), info); !slices.Equal(got, want) {
 		t.Fatalf("names of %s, limit %d: got %q, want %q", sel.Matchers, scope.Limit, got, want)
 	}
