@@ -72,6 +72,7 @@ type App struct {
 func New(cfg Config, d Deps) (*App, error) {
 	// What is one flag here has one value.
 	cfg.Query.Database, cfg.Query.Table, cfg.Query.AllowedTables = cfg.Ingest.Database, cfg.Ingest.Table, cfg.Ingest.AllowedTables
+	cfg.Query.MaxExpressionBytes = cfg.Gateway.MaxExpressionBytes
 	cfg.Query.ListenAddress, cfg.Query.GRPC.ListenAddress = "", ""
 
 	app := new(App)

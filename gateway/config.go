@@ -47,6 +47,8 @@ type Config struct {
 
 	// MaxFormBytes bounds the body of a form: the parameters of a PromQL request.
 	MaxFormBytes flags.Bytes
+	// MaxExpressionBytes bounds an expression or selector of PromQL.
+	MaxExpressionBytes flags.Bytes
 	// CORSOrigin is a regular expression for the whole of an origin that browsers may read Prometheus' API from.
 	CORSOrigin string
 
@@ -77,6 +79,7 @@ func DefaultConfig() Config {
 		MaxReadResponseBytes: 256 << 20,
 		MaxReadBufferBytes:   256 << 20,
 		MaxFormBytes:         10 << 20, // what net/http lets a form have that nobody bounds, and so Prometheus
+		MaxExpressionBytes:   64 << 10,
 		CORSOrigin:           ".*",
 		HealthInterval:       time.Second,
 		DrainTimeout:         30 * time.Second,
@@ -97,6 +100,7 @@ const (
 	maxReadResponseBytesFlag = "read.max-response-bytes"
 	maxReadBufferBytesFlag   = "read.max-buffer-bytes"
 	maxFormBytesFlag         = "web.max-form-bytes"
+	maxExpressionBytesFlag   = "query.max-expression-bytes"
 	corsOriginFlag           = "web.cors.origin"
 )
 
@@ -117,6 +121,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.MaxReadResponseBytes, maxReadResponseBytesFlag, "Largest answer to a read request, decompressed. Larger ones are answered 400, as Prometheus does over its sample limit.")
 	fs.Var(&c.MaxReadBufferBytes, maxReadBufferBytesFlag, "Memory for the answers of all reads in flight: those of remote read are put together compressed, those of the Prometheus API are held back up to 1 MiB each. Remote reads beyond are answered 503. 0: no limit.")
 	fs.Var(&c.MaxFormBytes, maxFormBytesFlag, "Largest form that parameters of the Prometheus API may come in. Larger ones are answered 413. Parsed, a form counts four times against --web.max-inflight-bytes.")
+	fs.Var(&c.MaxExpressionBytes, maxExpressionBytesFlag, "Longest expression of PromQL, and longest selector of a listing. Longer ones are answered 400, and so are those with more than 250 brackets open at a place or 3000 names, numbers and operators. The query service has a flag of the same name.")
 	fs.StringVar(&c.CORSOrigin, corsOriginFlag, c.CORSOrigin, "Regular expression for the origins that scripts in browsers may read the Prometheus API from. It is fully anchored. Example: 'https?://(domain1|domain2)\\.com'.")
 	fs.DurationVar(&c.HealthInterval, "backend.health-interval", c.HealthInterval, "How often the ingest and query services are asked for their health.")
 	fs.DurationVar(&c.DrainDelay, "web.drain-delay", c.DrainDelay, "How long to go on as before when asked to stop, while /-/ready already answers 503, so that a load balancer looks elsewhere first. Set it to the interval of the balancer's probe times its threshold.")
@@ -142,6 +147,7 @@ func (c Config) Validate() error {
 		{maxRequestBytesFlag, c.MaxRequestBytes, 1, maxMessage},
 		{maxDecompressedBytesFlag, c.MaxDecompressedBytes, 1, maxMessage},
 		{maxFormBytesFlag, c.MaxFormBytes, 1, maxMessage},
+		{maxExpressionBytesFlag, c.MaxExpressionBytes, 1, maxMessage},
 		{maxReadResponseBytesFlag, c.MaxReadResponseBytes, 1, 1 << 31}, // snappy's length ends at 4 GiB
 	} {
 		if b.value < b.min || b.value > b.max {

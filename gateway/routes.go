@@ -11,6 +11,7 @@ import (
 	"github.com/tributary-project/tributary/gateway/internal/remoteread"
 	"github.com/tributary-project/tributary/gateway/internal/remotewrite"
 	"github.com/tributary-project/tributary/internal/admin"
+	"github.com/tributary-project/tributary/internal/nesting"
 	"github.com/tributary-project/tributary/proto/openapi"
 )
 
@@ -79,7 +80,8 @@ func (g *Gateway) promRoutes(mux *http.ServeMux) error {
 			MaxBytes: int64(g.cfg.MaxFormBytes), MaxBytesFlag: maxFormBytesFlag,
 			Timeout: g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
 		}),
-		Timeout: g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
+		Expressions: nesting.Limits{MaxBytes: int(g.cfg.MaxExpressionBytes), MaxBytesFlag: maxExpressionBytesFlag},
+		Timeout:     g.cfg.ReadTimeout, TimeoutFlag: readTimeoutFlag,
 		CORSOrigin: origin,
 		Refused:    func(path, reason string) { g.metrics.refusedFor(path)(reason) },
 		CallerID:   httpCaller,

@@ -11,7 +11,7 @@ const (
 	// MaxDepth bounds how many brackets may be open at a place. People nest a dozen.
 	MaxDepth = 250
 	// MaxTerms bounds the terms of an expression: a chain of n operators has 2n+1, whose tree may be n deep.
-	MaxTerms = 5000
+	MaxTerms = 3000
 )
 
 // Limits bounds expressions. The bounds on shape are constants, for no expression that people or tools write is near.

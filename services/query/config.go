@@ -49,6 +49,8 @@ type Config struct {
 	// Slices is in how many statements at once a long range is read, each of SliceMin at least.
 	Slices   int
 	SliceMin time.Duration
+	// MaxExpressionBytes bounds an expression of PromQL.
+	MaxExpressionBytes flags.Bytes
 	// MaxQuerySamples bounds the samples that one PromQL query works on at a time.
 	MaxQuerySamples int
 	// MaxConcurrency is how many PromQL queries run at once. Up to waitingPerRunning times as many wait for their turn.
@@ -76,26 +78,27 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Database:         "PrometheusDatabase",
-		Table:            "PrometheusMetricsTable",
-		ListenAddress:    "127.0.0.1:9222",
-		TelemetryPath:    "/metrics",
-		GRPC:             grpcserver.DefaultConfig("127.0.0.1:9221"),
-		MaxRetries:       3,
-		MaxSamples:       50_000_000,
-		MaxConcurrent:    10,
-		MaxFrameBytes:    1 << 20,
-		Timeout:          2 * time.Minute,
-		MaxResultBytes:   1 << 30,
-		MaxQuerySamples:  50_000_000,
-		MaxConcurrency:   20,
-		LookbackDelta:    5 * time.Minute,
-		MetadataLookback: 24 * time.Hour,
-		PushDown:         true,
-		MaxSQLRows:       10_000,
-		CatalogueRefresh: time.Minute,
-		Slices:           4,
-		SliceMin:         12 * time.Hour,
+		Database:           "PrometheusDatabase",
+		Table:              "PrometheusMetricsTable",
+		ListenAddress:      "127.0.0.1:9222",
+		TelemetryPath:      "/metrics",
+		GRPC:               grpcserver.DefaultConfig("127.0.0.1:9221"),
+		MaxRetries:         3,
+		MaxSamples:         50_000_000,
+		MaxConcurrent:      10,
+		MaxFrameBytes:      1 << 20,
+		Timeout:            2 * time.Minute,
+		MaxResultBytes:     1 << 30,
+		MaxExpressionBytes: 64 << 10,
+		MaxQuerySamples:    50_000_000,
+		MaxConcurrency:     20,
+		LookbackDelta:      5 * time.Minute,
+		MetadataLookback:   24 * time.Hour,
+		PushDown:           true,
+		MaxSQLRows:         10_000,
+		CatalogueRefresh:   time.Minute,
+		Slices:             4,
+		SliceMin:           12 * time.Hour,
 	}
 }
 
@@ -104,9 +107,10 @@ const (
 	maxConcurrentFlag = "storage.remote.read-concurrent-limit"
 	timeoutFlag       = "query.timeout"
 
-	maxQuerySamplesFlag  = "query.max-samples"
-	metadataLookbackFlag = "query.metadata-lookback"
-	maxSQLRowsFlag       = "sql.max-rows"
+	maxQuerySamplesFlag    = "query.max-samples"
+	maxExpressionBytesFlag = "query.max-expression-bytes"
+	metadataLookbackFlag   = "query.metadata-lookback"
+	maxSQLRowsFlag         = "sql.max-rows"
 )
 
 // RegisterFlags registers every flag of a process that is only a query service, with the present values as defaults.
@@ -118,6 +122,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.TelemetryPath, "web.telemetry-path", c.TelemetryPath, "Path of the metrics.")
 	c.TLS.RegisterFlags(fs, "", "HTTP")
 	c.GRPC.RegisterFlags(fs)
+	fs.Var(&c.MaxExpressionBytes, maxExpressionBytesFlag, "Longest expression of PromQL. Longer ones are refused, and so are those with more than 250 brackets open at a place or 3000 names, numbers and operators. The gateway has a flag of the same name.")
 	c.RegisterReadFlags(fs)
 }
 
@@ -166,6 +171,7 @@ func (c Config) Validate() error {
 		{maxConcurrentFlag, int64(c.MaxConcurrent), 1},
 		{"storage.remote.read-max-bytes-in-frame", int64(c.MaxFrameBytes), 1},
 		{"query.max-result-bytes", int64(c.MaxResultBytes), 1 << 20},
+		{maxExpressionBytesFlag, int64(c.MaxExpressionBytes), 1},
 		{maxQuerySamplesFlag, int64(c.MaxQuerySamples), 1},
 		{engine.MaxConcurrencyFlag, int64(c.MaxConcurrency), 1},
 		{"query.slices", int64(c.Slices), 1},

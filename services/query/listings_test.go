@@ -356,6 +356,10 @@ func TestListingsRefuseWhatIsMalformed(t *testing.T) {
 			_, _, err := r.queryExemplars(t, &queryv1.QueryExemplarsRequest{Query: "up{"})
 			return err
 		}, "1:4: parse error: unexpected end of input inside braces"},
+		{"exemplars of what nests", func() error {
+			_, _, err := r.queryExemplars(t, &queryv1.QueryExemplarsRequest{Query: strings.Repeat("(", 300) + "up"})
+			return err
+		}, "nested 300 brackets deep at byte 250"},
 		{"exemplars backwards", func() error {
 			_, _, err := r.queryExemplars(t, &queryv1.QueryExemplarsRequest{Query: "up", StartMs: proto.Int64(2), EndMs: proto.Int64(1)})
 			return err

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/tributary-project/tributary/internal/nesting"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	"github.com/tributary-project/tributary/timestream"
 
@@ -99,8 +100,16 @@ type executionError struct{ err error }
 func (e executionError) Error() string { return e.err.Error() }
 func (e executionError) Unwrap() error { return e.err }
 
+// expressions bounds what is parsed: the parser's work is the square of what nests, and nothing cancels it.
+func (s *Service) expressions() nesting.Limits {
+	return nesting.Limits{MaxBytes: int(s.cfg.MaxExpressionBytes), MaxBytesFlag: maxExpressionBytesFlag}
+}
+
 // evaluate runs a query and sends its result.
 func (s *Service) evaluate(ctx context.Context, expr string, o *queryv1.QueryOptions, open func(context.Context, engine.Options) (*engine.Query, error), send func(*queryv1.QueryResponse) error) error {
+	if err := s.expressions().Check(expr); err != nil { // the engine parses before its gate
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
 	timeout := s.cfg.Timeout
 	if o.GetTimeout() != nil {
 		if err := o.GetTimeout().CheckValid(); err != nil {

@@ -3,22 +3,84 @@
 package promapi
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
+// parse parses an expression that is within the limits: the parser's work is the square of what nests, and nothing
+// cancels it.
+func (a *API) parse(text string) (parser.Expr, error) {
+	if err := a.Expressions.Check(text); err != nil {
+		return nil, err
+	}
+	return a.parser.ParseExpr(text)
+}
+
 func (c *call) formatQuery() error {
-	expr, err := c.api.parser.ParseExpr(c.req.FormValue("query"))
+	expr, err := c.api.parse(c.req.FormValue("query"))
 	if err != nil {
 		return invalidParam("query", err)
+	}
+	if work := formatWork(expr); work > maxFormatWork {
+		return invalidParam("query", fmt.Errorf("the expression is too deep to be formatted: its operators and brackets nest so that about %d bytes would be written on the way, the limit is %d (fixed)", work, maxFormatWork))
 	}
 	return c.data(expr.Pretty(0))
 }
 
+// maxFormatWork bounds the bytes that formatting writes on the way: some hundred operators in a row.
+const maxFormatWork = 64 << 20
+
+// formatWork estimates the bytes that Pretty writes on the way to its result. It asks every node for its text, which a
+// node puts together from those of its children, to see whether it fits in a line; and a chain of operators is as deep
+// as it is long.
+func formatWork(expr parser.Expr) int {
+	_, _, work := formatting(expr, 0)
+	return work
+}
+
+// formatting returns for a node at that depth about the length of its text, the bytes written for that text, and those for
+// its formatted form.
+func formatting(n parser.Node, depth int) (length, text, work int) {
+	length = ownLength(n)
+	for child := range parser.ChildrenIter(n) {
+		l, t, w := formatting(child, depth+1)
+		length, text, work = length+l, text+t, work+w
+	}
+	text += length
+	// The formatted form repeats the text and has an indent of two bytes for each level.
+	return length, text, work + text + length + 2*depth*depth
+}
+
+// ownLength is about how long the text of a node is without its children's.
+func ownLength(n parser.Node) int {
+	const operator = 16
+	switch n := n.(type) {
+	case *parser.VectorSelector:
+		return int(n.PosRange.End-n.PosRange.Start) + operator
+	case *parser.StringLiteral:
+		return len(n.Val) + operator
+	case *parser.AggregateExpr:
+		return operator + namesLength(n.Grouping)
+	case *parser.BinaryExpr:
+		if m := n.VectorMatching; m != nil {
+			return operator + namesLength(m.MatchingLabels) + namesLength(m.Include)
+		}
+	}
+	return operator
+}
+
+func namesLength(names []string) (n int) {
+	for _, name := range names {
+		n += len(name) + len(", ")
+	}
+	return n
+}
+
 func (c *call) parseQuery() error {
-	expr, err := c.api.parser.ParseExpr(c.req.FormValue("query"))
+	expr, err := c.api.parse(c.req.FormValue("query"))
 	if err != nil {
 		return invalidParam("query", err)
 	}

@@ -187,7 +187,7 @@ func (c *call) queryExemplars() error {
 		return badData(errors.New("end timestamp must not be before start timestamp"))
 	}
 	req := &queryv1.QueryExemplarsRequest{Query: c.req.FormValue("query"), CallerId: c.caller}
-	expr, err := c.api.parser.ParseExpr(req.GetQuery())
+	expr, err := c.api.parse(req.GetQuery())
 	if err != nil {
 		return badData(err)
 	}

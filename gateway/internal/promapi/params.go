@@ -134,6 +134,11 @@ func clampedMilli(t time.Time) int64 {
 
 // selectors parses the match[] parameters. The error has no type yet.
 func (c *call) selectors() ([]*queryv1.Selector, error) {
+	for _, text := range c.req.Form["match[]"] {
+		if err := c.api.Expressions.Check(text); err != nil {
+			return nil, err
+		}
+	}
 	sets, err := c.api.parser.ParseMetricSelectors(c.req.Form["match[]"])
 	if err != nil {
 		return nil, err
@@ -182,6 +187,9 @@ func matcherType(t labels.MatchType) queryv1.LabelMatcher_Type {
 // texts is found out here.
 func (c *call) expression() (string, error) {
 	s := c.req.FormValue("query")
+	if err := c.api.Expressions.Check(s); err != nil {
+		return "", invalidParam("query", err)
+	}
 	if utf8.ValidString(s) {
 		return s, nil
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tributary-project/tributary/gateway/internal/payload"
 	"github.com/tributary-project/tributary/internal/fairgate"
+	"github.com/tributary-project/tributary/internal/nesting"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	Gate, Buffers *fairgate.Gate
 	// Reader reads the bodies of forms within their limits.
 	Reader *payload.Reader
+	// Expressions bounds the expressions and selectors that requests have.
+	Expressions nesting.Limits
 	// Timeout bounds a request until its answer begins, and then again until the answer was taken. TimeoutFlag moves it.
 	Timeout     time.Duration
 	TimeoutFlag string

@@ -30,6 +30,7 @@ import (
 	"github.com/tributary-project/tributary/gateway/internal/promapi"
 	"github.com/tributary-project/tributary/internal/fairgate"
 	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/nesting"
 	"github.com/tributary-project/tributary/internal/process"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 )
@@ -154,7 +155,8 @@ func start(tb testing.TB, edit func(*promapi.Config)) *fixture {
 		Query: queryv1.NewQueryServiceClient(conn), Gate: f.gate, Buffers: f.buffers,
 		Reader:  payload.NewReader(payload.Limits{MaxBytes: 64 << 10, MaxBytesFlag: "web.max-form-bytes", Timeout: time.Minute, TimeoutFlag: "read.timeout"}),
 		Timeout: time.Minute, TimeoutFlag: "read.timeout",
-		CORSOrigin: origin,
+		Expressions: nesting.Limits{MaxBytes: 64 << 10, MaxBytesFlag: "query.max-expression-bytes"},
+		CORSOrigin:  origin,
 		Refused: func(path, reason string) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -476,6 +478,8 @@ func TestRequests(t *testing.T) {
 // TestBadParameters holds Prometheus' words for what it cannot use; the query service is not asked.
 func TestBadParameters(t *testing.T) {
 	f := start(t, nil)
+	deep := strings.Repeat("(", 300) + "up" + strings.Repeat(")", 300)
+	const tooDeep = `the expression is nested 300 brackets deep at byte 250, the limit is 250 (fixed, whatever --query.max-expression-bytes allows)`
 	for give, want := range map[string]string{
 		"query?query=up&time=x":                            `invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp`,
 		"query?query=up&time=1e10":                         `invalid parameter \"time\": the time is out of range, which is about 292 years around 1970`,
@@ -493,26 +497,33 @@ func TestBadParameters(t *testing.T) {
 		"query_range?query=up&start=1&end=2&step=0":        `invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer`,
 		"query_range?query=up&start=1&end=2&step=0.0001":   `invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer`,
 		"query_range?query=up&start=0&end=11001&step=1":    `exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)`,
-		"series":                                           `no match[] parameter provided`,
-		"series?match[]=%zz":                               `error parsing form values: invalid URL escape \"%zz\"`,
-		"series?match[]=up&start=x":                        `invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp`,
-		"series?match[]=up&match[]=%7B%7D":                 `invalid parameter \"match[]\": match[] must contain at least one non-empty matcher`,
-		"series?match[]=up%5B":                             `invalid parameter \"match[]\": 1:3: parse error: unexpected \"[\"`,
-		"labels?match[]=%7B%7D":                            `match[] must contain at least one non-empty matcher`,
-		"labels?limit=x":                                   `invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax`,
-		"label/%FF/values":                                 `invalid label name: \"\\xff\"`,
-		"metadata?limit=x":                                 `limit must be a number`,
-		"metadata?limit_per_metric=x":                      `limit_per_metric must be a number`,
-		"query_exemplars?query=up&start=2&end=1":           `end timestamp must not be before start timestamp`,
-		"query_exemplars?query=(":                          `1:2: parse error: unclosed left parenthesis`,
-		"format_query?query=(":                             `invalid parameter \"query\": 1:2: parse error: unclosed left parenthesis`,
-		"query?query=%FF":                                  `invalid parameter \"query\": 1:1: parse error: unexpected character: '�'`,
-		"query_range?query=%27%FF%27&start=0&end=1&step=1": `invalid parameter \"query\": 1:1: parse error: invalid UTF-8 rune`,
-		"query_exemplars?query=up%7Ba=%27%FF%27%7D":        `1:6: parse error: invalid UTF-8 rune`,
-		"labels?match[]=%7Ba=%27%FF%27%7D":                 `1:4: parse error: invalid UTF-8 rune`,
-		"labels?match[]=%7Ba=%27%5Cxff%27%7D":              `the value of matcher a=\"\\xff\" is not UTF-8, which no label's value is`,
-		"metadata?metric=%FF":                              `invalid parameter \"metric\": \"\\xff\" is not UTF-8`,
-		"parse_query":                                      `invalid parameter \"query\": unknown position: parse error: no expression found in input`,
+		"series":                                             `no match[] parameter provided`,
+		"series?match[]=%zz":                                 `error parsing form values: invalid URL escape \"%zz\"`,
+		"series?match[]=up&start=x":                          `invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp`,
+		"series?match[]=up&match[]=%7B%7D":                   `invalid parameter \"match[]\": match[] must contain at least one non-empty matcher`,
+		"series?match[]=up%5B":                               `invalid parameter \"match[]\": 1:3: parse error: unexpected \"[\"`,
+		"labels?match[]=%7B%7D":                              `match[] must contain at least one non-empty matcher`,
+		"labels?limit=x":                                     `invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax`,
+		"label/%FF/values":                                   `invalid label name: \"\\xff\"`,
+		"metadata?limit=x":                                   `limit must be a number`,
+		"metadata?limit_per_metric=x":                        `limit_per_metric must be a number`,
+		"query_exemplars?query=up&start=2&end=1":             `end timestamp must not be before start timestamp`,
+		"query_exemplars?query=(":                            `1:2: parse error: unclosed left parenthesis`,
+		"format_query?query=(":                               `invalid parameter \"query\": 1:2: parse error: unclosed left parenthesis`,
+		"query?query=%FF":                                    `invalid parameter \"query\": 1:1: parse error: unexpected character: '�'`,
+		"query_range?query=%27%FF%27&start=0&end=1&step=1":   `invalid parameter \"query\": 1:1: parse error: invalid UTF-8 rune`,
+		"query_exemplars?query=up%7Ba=%27%FF%27%7D":          `1:6: parse error: invalid UTF-8 rune`,
+		"labels?match[]=%7Ba=%27%FF%27%7D":                   `1:4: parse error: invalid UTF-8 rune`,
+		"labels?match[]=%7Ba=%27%5Cxff%27%7D":                `the value of matcher a=\"\\xff\" is not UTF-8, which no label's value is`,
+		"format_query?query=" + deep:                         `invalid parameter \"query\": ` + tooDeep,
+		"parse_query?query=" + deep:                          `invalid parameter \"query\": ` + tooDeep,
+		"query?query=" + deep:                                `invalid parameter \"query\": ` + tooDeep,
+		"query_exemplars?query=" + deep:                      tooDeep,
+		"labels?match[]=" + deep:                             tooDeep,
+		"format_query?query=a" + strings.Repeat("-a", 800):   `invalid parameter \"query\": the expression is too deep to be formatted: its operators and brackets nest so that about 3532037234 bytes would be written on the way, the limit is 67108864 (fixed)`,
+		"parse_query?query=" + strings.Repeat("a", 64<<10+1): `invalid parameter \"query\": the expression has 65537 bytes, the limit is 65536 (--query.max-expression-bytes)`,
+		"metadata?metric=%FF":                                `invalid parameter \"metric\": \"\\xff\" is not UTF-8`,
+		"parse_query":                                        `invalid parameter \"query\": unknown position: parse error: no expression found in input`,
 	} {
 		f.query.set(nil)
 		got := f.get(give)
