@@ -260,6 +260,8 @@ func TestReadBadRequests(t *testing.T) {
 		{"too large", make([]byte, 10_001), 413, "--web.max-request-bytes"},
 		{"too large decompressed", []byte{0xa1, 0x8d, 0x06, 0, 0}, 413, "--web.max-decompressed-bytes"},
 		{"too many queries", readRequest(t, query(0, 1), query(0, 1), query(0, 1), query(0, 1)), 400, "--read.max-queries"},
+		{"name is no UTF-8", readRequest(t, query(0, 1, &prompb.LabelMatcher{Name: "\xff", Value: "b"})), 400, `query 0: matcher 0, "\xff" with "b", is not UTF-8, which labels are`},
+		{"value is no UTF-8", readRequest(t, query(0, 1, &prompb.LabelMatcher{Name: "a", Value: "\xff"})), 400, `query 0: matcher 0, "a" with "\xff", is not UTF-8, which labels are`},
 		{"unknown matcher", readRequest(t, query(0, 1), query(0, 1, &prompb.LabelMatcher{Type: 9, Name: "a"})), 400, "query 1: unknown matcher type 9"},
 	}
 	for _, tt := range tests {

@@ -53,7 +53,7 @@ func (h *Handler) chunks(w http.ResponseWriter, r *http.Request, queries []*quer
 	}
 	refusal := httperr.From(err)
 	h.Refused(refusal.Reason)
-	h.Logger.Warn("a read failed after a part of its answer was sent; the connection is cut", "caller", h.CallerID(r), "reason", refusal.Reason, "err", err)
+	h.Logger.Warn("a read failed after a part of its answer was sent; the connection is cut", "path", r.URL.Path, "caller", h.CallerID(r), "reason", refusal.Reason, "err", err)
 	panic(http.ErrAbortHandler)
 }
 

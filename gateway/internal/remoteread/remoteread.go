@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
@@ -247,9 +248,18 @@ func translate(q *prompb.Query) (*queryv1.ReadRequest, error) {
 		if err != nil {
 			return nil, err
 		}
+		// What is none cannot be sent on, and is in no label.
+		if !utf8.ValidString(m.GetName()) || !utf8.ValidString(m.GetValue()) {
+			return nil, fmt.Errorf("matcher %d, %q with %q, is not UTF-8, which labels are", i, m.GetName(), m.GetValue())
+		}
 		out.Matchers[i] = &queryv1.LabelMatcher{Type: t, Name: m.GetName(), Value: m.GetValue()}
 	}
 	if h := q.GetHints(); h != nil {
+		for _, text := range append([]string{h.Func}, h.Grouping...) {
+			if !utf8.ValidString(text) {
+				return nil, fmt.Errorf("hint %q is not UTF-8", text)
+			}
+		}
 		out.Hints = &queryv1.ReadHints{
 			StepMs: h.StepMs, Func: h.Func, StartMs: h.StartMs, EndMs: h.EndMs,
 			Grouping: h.Grouping, By: h.By, RangeMs: h.RangeMs,
