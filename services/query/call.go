@@ -21,6 +21,9 @@ import (
 // partBytes ends a message of a result, once it has that many bytes.
 const partBytes = 64 << 10
 
+// maxLoggedQuery is how much of an expression is logged, in characters.
+const maxLoggedQuery = 500
+
 // request is what all requests have.
 type request interface {
 	GetCallerId() string
@@ -46,7 +49,14 @@ func (s *Service) call(ctx context.Context, method string, req request, serve fu
 		case codes.Internal, codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Unimplemented, codes.Unknown:
 			level = slog.LevelWarn
 		}
-		s.logger.Log(ctx, level, "call failed", "method", method, "code", st.Code(), "caller", req.GetCallerId(), "took", took, "err", err)
+		attrs := []any{"method", method, "code", st.Code(), "caller", req.GetCallerId(), "took", took, "err", err}
+		if q, ok := req.(interface{ GetQuery() string }); ok {
+			attrs = append(attrs, "query", fmt.Sprintf("%.*s", maxLoggedQuery, q.GetQuery()))
+		}
+		if r, ok := req.(*queryv1.QueryRangeRequest); ok {
+			attrs = append(attrs, "start_ms", r.GetStartMs(), "end_ms", r.GetEndMs(), "step_ms", r.GetStepMs())
+		}
+		s.logger.Log(ctx, level, "call failed", attrs...)
 	}
 	return st.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"google.golang.org/grpc"
@@ -29,6 +30,9 @@ func (sqlRequest) GetDestination() *queryv1.Destination { return nil }
 // SQL implements queryv1.QueryServiceServer.
 func (s *Service) SQL(req *queryv1.SQLRequest, stream grpc.ServerStreamingServer[queryv1.SQLResponse]) error {
 	return s.call(stream.Context(), "SQL", sqlRequest{req}, func(ctx context.Context, _ place) error {
+		if strings.TrimSpace(req.GetStatement()) == "" {
+			return status.Error(codes.InvalidArgument, `the field "statement" is missing or empty`)
+		}
 		text, err := s.guard.Check(req.GetStatement())
 		if err != nil {
 			return refused(err)

@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.Parse(fs, args, flags.Options{
 		Prefix:    envPrefix,
 		LowerCase: connectorVariables(),
-		About:     "The query service of Tributary: finds series in Amazon Timestream, or in timestream-local, for the gateway.\n`query healthcheck` asks a service that runs with the same environment for its health and exits 0 or 1.",
+		About:     "The query service of Tributary: remote read, PromQL and SQL over Amazon Timestream, or timestream-local, for the gateway.\n`query healthcheck` asks a service that runs with the same environment for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

@@ -58,7 +58,8 @@ type Runner struct {
 	retries *prometheus.CounterVec
 	errors  *prometheus.CounterVec
 	cancels prometheus.Counter
-	metered prometheus.Counter
+	metered *prometheus.CounterVec
+	took    *prometheus.HistogramVec
 }
 
 // New returns a runner that makes a call again at most maxRetries times.
@@ -66,12 +67,16 @@ func New(client Client, maxRetries int, logger *slog.Logger, reg prometheus.Regi
 	f := promauto.With(reg)
 	return &Runner{
 		client: client, maxRetries: maxRetries, logger: logger, delay: firstDelay,
-		queries: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_timestream_queries_total", Help: "Statements begun, by what they are for: plain and extension read samples, the others the table's catalogue."}, []string{"kind"}),
+		queries: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_timestream_queries_total", Help: "Statements begun, by what they are for: plain and extension read samples, starts their start timestamps; listing, exemplars, metadata and sql are what they are called; the others read the table's catalogue."}, []string{"kind"}),
 		pages:   f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_timestream_pages_total", Help: "Result pages read, empty ones included."}),
 		retries: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_timestream_retries_total", Help: "Calls made again, by reason."}, []string{"reason"}),
 		errors:  f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_timestream_errors_total", Help: "Statements that failed for good, by reason."}, []string{"reason"}),
 		cancels: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_timestream_cancelled_total", Help: "Queries cancelled because their result was no longer wanted."}),
-		metered: f.NewCounter(prometheus.CounterOpts{Name: "tributary_query_metered_bytes_total", Help: "Bytes that Timestream metered for statements."}),
+		metered: f.NewCounterVec(prometheus.CounterOpts{Name: "tributary_query_metered_bytes_total", Help: "Bytes that Timestream metered for statements, which is what it charges for, by what they were for."}, []string{"kind"}),
+		took: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tributary_query_timestream_query_duration_seconds", Help: "Time of a statement from its first call to its last row, what is done with the rows included, by what it is for.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}, []string{"kind"}),
 	}
 }
 
@@ -129,11 +134,13 @@ type fetched struct {
 // run reads the pages of a statement, one ahead of use: a page is asked for as soon as its token is known, and at most two
 // are held.
 func (r *Runner) run(ctx context.Context, kind, statement string, ask ask, use func(*answer) error) (st Stats, err error) {
+	began := time.Now()
 	r.queries.WithLabelValues(kind).Inc()
 	in := &timestreamquery.QueryInput{QueryString: aws.String(statement)}
 	running := "" // the query that the service still works on
 	defer func() {
-		r.metered.Add(float64(st.MeteredBytes))
+		r.metered.WithLabelValues(kind).Add(float64(st.MeteredBytes))
+		r.took.WithLabelValues(kind).Observe(time.Since(began).Seconds())
 		r.count(err)
 		if err != nil && running != "" {
 			r.cancel(ctx, running)

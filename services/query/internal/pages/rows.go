@@ -4,6 +4,7 @@ package pages
 
 import (
 	"context"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/smithy-go"
@@ -75,10 +76,12 @@ func queryPage(ctx context.Context, c pageClient, in *timestreamquery.QueryInput
 // inProcess is Rows of a database in the same process. A call of it has no time limit but that of ctx: it lasts as long as
 // the rows are being read. It is made again as long as no row has been given out.
 func (r *Runner) inProcess(ctx context.Context, c rowClient, kind, statement string, kinds []result.Kind, row func(result.Row) error) (st Stats, err error) {
+	began := time.Now()
 	r.queries.WithLabelValues(kind).Inc()
 	defer func() {
 		r.pages.Add(float64(st.Pages))
-		r.metered.Add(float64(st.MeteredBytes))
+		r.metered.WithLabelValues(kind).Add(float64(st.MeteredBytes))
+		r.took.WithLabelValues(kind).Observe(time.Since(began).Seconds())
 		r.count(err)
 	}()
 	given := false
