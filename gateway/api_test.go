@@ -195,6 +195,35 @@ func TestJSONRead(t *testing.T) {
 	checkRetryAfter(t, got, true)
 }
 
+// TestJSONReadBuffer: what a message becomes in JSON counts as memory, at the first message and at later ones.
+func TestJSONReadBuffer(t *testing.T) {
+	s := start(t, func(c *gateway.Config) { c.MaxReadBufferBytes = 100 << 10 })
+	req := &queryv1.ReadRequest{Matchers: []*queryv1.LabelMatcher{{Type: queryv1.LabelMatcher_TYPE_EQUAL, Name: "a", Value: "b"}}}
+	series := func(n int) *queryv1.ReadResponse {
+		return &queryv1.ReadResponse{Message: &queryv1.ReadResponse_TimeSeries{TimeSeries: make([]byte, n)}}
+	}
+	for _, tt := range []struct {
+		name     string
+		give     []*queryv1.ReadResponse
+		wantCode int
+		wantText bool
+	}{
+		{"many that fit", []*queryv1.ReadResponse{header(), series(15_000), series(15_000), series(15_000), trailer()}, 200, false},
+		{"the first does not", []*queryv1.ReadResponse{header(), series(30_000), trailer()}, 503, true},
+		{"a later one does not", []*queryv1.ReadResponse{header(), series(1), series(30_000), trailer()}, 200, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.query.read = func(_ *queryv1.ReadRequest, out grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
+				return send(out, tt.give...)
+			}
+			got := s.postJSON("/api/tributary/v1/read", req)
+			if got.code != tt.wantCode || strings.Contains(got.body, "--read.max-buffer-bytes") != tt.wantText {
+				t.Errorf("got %d %.300q, want %d, flag named: %t", got.code, got.body, tt.wantCode, tt.wantText)
+			}
+		})
+	}
+}
+
 func TestStatus(t *testing.T) {
 	s := start(t, nil)
 	status := func(path string, want int) *statusv1.GetStatusResponse {

@@ -13,11 +13,14 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributary-project/tributary/gateway/internal/account"
 	"github.com/tributary-project/tributary/gateway/internal/httperr"
 	"github.com/tributary-project/tributary/gateway/internal/payload"
+	"github.com/tributary-project/tributary/internal/fairgate"
 	ingestv1 "github.com/tributary-project/tributary/proto/tributary/ingest/v1"
 	queryv1 "github.com/tributary-project/tributary/proto/tributary/query/v1"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
@@ -75,7 +78,9 @@ func (g *Gateway) jsonHandler() (http.Handler, error) {
 // serveJSON lets a call in and reads its body, within the limits of all bodies, before anything is decoded.
 func (g *Gateway) serveJSON(mux *runtime.ServeMux, refused func(string), w http.ResponseWriter, r *http.Request) {
 	timeout := max(g.cfg.ReadTimeout, g.cfg.WriteTimeout)
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), jsonCallKey{}, &jsonCall{caller: httpCaller(r)}), timeout)
+	call := &jsonCall{caller: httpCaller(r), buffers: g.buffers}
+	defer call.release()
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), jsonCallKey{}, call), timeout)
 	defer cancel()
 	// The end of ctx does not end a Write to a client that takes nothing; twice, so that an error still gets out.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * timeout)) //nolint:errcheck // a test's recorder has none
@@ -113,6 +118,41 @@ func (g *Gateway) readJSONBody(w http.ResponseWriter, r *http.Request) (free fun
 type jsonCall struct {
 	caller  string
 	message ingestv1.MessageType // of a write, once it is decoded
+	// held is what the messages of a stream take of buffers until the next one is asked for. One goroutine uses it.
+	buffers *fairgate.Gate
+	held    *fairgate.Ticket
+}
+
+// jsonExpansion is how many bytes a byte of a message takes until it is sent: itself, as base64, and that twice while it is
+// put into JSON and indented.
+const jsonExpansion = 5
+
+// hold accounts for a message. Only here a series is more than a part of what is in memory: it is turned into text whole.
+func (c *jsonCall) hold(m any) error {
+	pm, ok := m.(proto.Message)
+	if !ok || c.buffers == nil {
+		return nil
+	}
+	if c.held == nil {
+		t, err := c.buffers.Enter(c.caller, 0)
+		if err != nil {
+			return status.Error(codes.ResourceExhausted, err.Error())
+		}
+		c.held = t
+	}
+	n := proto.Size(pm)
+	if err := c.held.Take(jsonExpansion * int64(n)); err != nil {
+		return status.Errorf(codes.ResourceExhausted, "a part of the answer has %d bytes, which take %d times as many in JSON: %v; gRPC and Prometheus' own paths take less", n, jsonExpansion, err)
+	}
+	return nil
+}
+
+// release gives back what is held.
+func (c *jsonCall) release() {
+	if c.held != nil {
+		c.held.Leave()
+		c.held = nil
+	}
 }
 
 // jsonCallKey is the context key of a *jsonCall.
@@ -149,63 +189,72 @@ var _ queryv1.QueryServiceClient = jsonQuery{}
 // Read implements queryv1.QueryServiceClient.
 func (q jsonQuery) Read(ctx context.Context, req *queryv1.ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.ReadResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.Read(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.Read(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // Query implements queryv1.QueryServiceClient.
 func (q jsonQuery) Query(ctx context.Context, req *queryv1.QueryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.Query(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.Query(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // QueryRange implements queryv1.QueryServiceClient.
 func (q jsonQuery) QueryRange(ctx context.Context, req *queryv1.QueryRangeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryRangeResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.QueryRange(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.QueryRange(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // Series implements queryv1.QueryServiceClient.
 func (q jsonQuery) Series(ctx context.Context, req *queryv1.SeriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.SeriesResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.Series(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.Series(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // LabelNames implements queryv1.QueryServiceClient.
 func (q jsonQuery) LabelNames(ctx context.Context, req *queryv1.LabelNamesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.LabelNamesResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.LabelNames(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.LabelNames(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // LabelValues implements queryv1.QueryServiceClient.
 func (q jsonQuery) LabelValues(ctx context.Context, req *queryv1.LabelValuesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.LabelValuesResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.LabelValues(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.LabelValues(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // Metadata implements queryv1.QueryServiceClient.
 func (q jsonQuery) Metadata(ctx context.Context, req *queryv1.MetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.MetadataResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.Metadata(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.Metadata(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // QueryExemplars implements queryv1.QueryServiceClient.
 func (q jsonQuery) QueryExemplars(ctx context.Context, req *queryv1.QueryExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.QueryExemplarsResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.QueryExemplars(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.QueryExemplars(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // SQL implements queryv1.QueryServiceClient.
 func (q jsonQuery) SQL(ctx context.Context, req *queryv1.SQLRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[queryv1.SQLResponse], error) {
 	req.CallerId = jsonCallOf(ctx).caller
-	return peek(q.QueryServiceClient.SQL(ctx, req, opts...))
+	stream, err := q.QueryServiceClient.SQL(ctx, req, opts...)
+	return peek(jsonCallOf(ctx), stream, err)
 }
 
 // peek takes the header of a stream and the message after it.
-func peek[M any](stream grpc.ServerStreamingClient[M], err error) (grpc.ServerStreamingClient[M], error) {
+func peek[M any](call *jsonCall, stream grpc.ServerStreamingClient[M], err error) (grpc.ServerStreamingClient[M], error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &peekedStream[M]{ServerStreamingClient: stream}
+	out := &peekedStream[M]{ServerStreamingClient: stream, call: call}
 	for range 2 {
 		m, err := stream.Recv()
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -215,6 +264,9 @@ func peek[M any](stream grpc.ServerStreamingClient[M], err error) (grpc.ServerSt
 			out.err = err
 			break
 		}
+		if err := call.hold(m); err != nil {
+			return nil, err
+		}
 		out.taken = append(out.taken, m)
 	}
 	return out, nil
@@ -223,6 +275,7 @@ func peek[M any](stream grpc.ServerStreamingClient[M], err error) (grpc.ServerSt
 // peekedStream is a stream whose first messages were taken already.
 type peekedStream[M any] struct {
 	grpc.ServerStreamingClient[M]
+	call  *jsonCall
 	taken []*M
 	err   error // io.EOF when there were no more
 }
@@ -237,5 +290,13 @@ func (s *peekedStream[M]) Recv() (*M, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	return s.ServerStreamingClient.Recv()
+	s.call.release()
+	m, err := s.ServerStreamingClient.Recv()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.call.hold(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
