@@ -111,9 +111,9 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	}
 	g.metrics = newMetrics(deps.Registerer, g.gate, g.buffers)
 	deps.Build.Register(deps.Registerer, "tributary_gateway")
-	g.ingest = &ingestServer{client: ingestv1.NewIngestServiceClient(deps.Ingest.Conn), gate: g.gate, reader: g.reader, timeout: cfg.WriteTimeout}
+	g.ingest = &ingestServer{client: ingestv1.NewIngestServiceClient(backend.Named(roleIngest, deps.Ingest.Conn)), gate: g.gate, reader: g.reader, timeout: cfg.WriteTimeout}
 	g.forward = &forward.Forwarder{Ingest: g.ingest.client, Gate: g.gate, Reader: g.reader, Timeout: cfg.WriteTimeout, CallerID: httpCaller}
-	g.query = &queryServer{client: queryv1.NewQueryServiceClient(deps.Query.Conn), gate: g.gate, timeout: cfg.ReadTimeout}
+	g.query = &queryServer{client: queryv1.NewQueryServiceClient(backend.Named(roleQuery, deps.Query.Conn)), gate: g.gate, timeout: cfg.ReadTimeout}
 	g.watchers = map[string]*backend.Watcher{
 		roleIngest: g.watch(roleIngest, ingestv1.IngestService_ServiceDesc.ServiceName, deps.Ingest.Conn),
 		roleQuery:  g.watch(roleQuery, queryv1.QueryService_ServiceDesc.ServiceName, deps.Query.Conn),

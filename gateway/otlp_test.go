@@ -171,7 +171,7 @@ func TestOTLPAnswers(t *testing.T) {
 			}, nil, 503, codes.Unavailable, 0, "try again: throttled",
 		},
 		{"gate of ingest full", nil, status.Error(codes.ResourceExhausted, "full"), 503, codes.Unavailable, 0, "full"},
-		{"ingest away", nil, status.Error(codes.Unavailable, "away"), 503, codes.Unavailable, 0, httperr.Unreachable + "away"},
+		{"ingest away", nil, status.Error(codes.Unavailable, "away"), 503, codes.Unavailable, 0, httperr.Unreachable("ingest") + "away"},
 		{"undecodable", nil, status.Error(codes.InvalidArgument, "not a message"), 400, codes.InvalidArgument, 0, "not a message"},
 		{"no such table", nil, status.Error(codes.NotFound, "no table"), 404, codes.NotFound, 0, "no table"},
 		{"bug", nil, status.Error(codes.Internal, "bug"), 500, codes.Internal, 0, "bug"},

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributary-project/tributary/gateway/internal/backend"
 	statusv1 "github.com/tributary-project/tributary/proto/tributary/status/v1"
 )
 
@@ -26,8 +27,8 @@ type statusServer struct {
 
 func newStatusServer(g *Gateway, start time.Time) *statusServer {
 	return &statusServer{gateway: g, start: start, roles: map[string]statusv1.StatusServiceClient{
-		roleIngest: statusv1.NewStatusServiceClient(g.deps.Ingest.Conn),
-		roleQuery:  statusv1.NewStatusServiceClient(g.deps.Query.Conn),
+		roleIngest: statusv1.NewStatusServiceClient(backend.Named(roleIngest, g.deps.Ingest.Conn)),
+		roleQuery:  statusv1.NewStatusServiceClient(backend.Named(roleQuery, g.deps.Query.Conn)),
 	}}
 }
 

@@ -421,7 +421,7 @@ func TestWriteErrors(t *testing.T) {
 			if got.code != tt.want {
 				t.Errorf("got %d, want %d", got.code, tt.want)
 			}
-			if want := grpcStatus(tt.give).Message(); !strings.HasPrefix(strings.TrimPrefix(got.body, httperr.Unreachable), want) {
+			if want := grpcStatus(tt.give).Message(); !strings.HasPrefix(strings.TrimPrefix(got.body, httperr.Unreachable("ingest")), want) {
 				t.Errorf("got text %q, want it to begin with %q", got.body, want)
 			}
 			if tt.want == 413 && strings.HasPrefix(got.body, "grpc: ") && !strings.Contains(got.body, "--ingest.max-decompressed-bytes") {

@@ -127,9 +127,6 @@ func From(err error) *Refusal {
 	return out
 }
 
-// Unreachable begins the text of a write whose call did not reach the ingest service; what gRPC says follows.
-const Unreachable = "the ingest service cannot be reached (--ingest.address of the gateway; /-/ready?role=ingest follows it): "
-
 // FromWrite is From for writes, where a 4xx other than for what the sender did wrong loses samples: that gRPC itself finds
 // a message too large is 413, and PermissionDenied and Unauthenticated are 403 and 401 only if a service says so. grpc-go
 // makes the same codes of the 403 and 401 of a proxy between the gateway and the service, which the sender cannot help.
@@ -144,8 +141,8 @@ func FromWrite(err error) *Refusal {
 	case (st.Code() == codes.PermissionDenied || st.Code() == codes.Unauthenticated) && !ours(st):
 		t := tableRow(codes.Unavailable)
 		r.Status, r.Reason, r.RetryAfter = t.status, t.reason, t.retry
-	case st.Code() == codes.Unavailable && !ours(st):
-		r.Text = Unreachable + r.Text
+	case st.Code() == codes.Unavailable && !ours(st) && !strings.HasPrefix(r.Text, Unreachable("ingest")):
+		r.Text = Unreachable("ingest") + r.Text // the ingest service marks all of its own
 	}
 	return r
 }
