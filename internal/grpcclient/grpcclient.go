@@ -7,6 +7,8 @@ package grpcclient
 import (
 	"flag"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // client-side health checking is off unless this is linked
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/tributary-project/tributary/internal/tlsconfig"
 )
@@ -34,6 +37,43 @@ type Config struct {
 func (c *Config) RegisterFlags(fs *flag.FlagSet, peer string) {
 	fs.StringVar(&c.Target, peer+".address", c.Target, "Where the "+peer+" service is: host:port. All addresses of the host are used; with a headless Kubernetes service or a compose service these are all replicas.")
 	c.TLS.RegisterFlags(fs, peer+".", "the "+peer+" service")
+}
+
+// Validate names what is wrong with the target, by the flag that RegisterFlags registered for peer. gRPC itself finds
+// out with the first call at the earliest: for a host without a port it dials port 443.
+func (c Config) Validate(peer string) error {
+	if err := checkTarget(c.Target); err != nil {
+		return fmt.Errorf("--%s.address=%s: %w", peer, c.Target, err)
+	}
+	return nil
+}
+
+func checkTarget(target string) error {
+	scheme, rest, isTarget := strings.Cut(target, "://")
+	if !isTarget {
+		return checkHostPort(target)
+	}
+	_, endpoint, found := strings.Cut(rest, "/") // what is before it is the authority, such as a DNS server
+	switch {
+	case resolver.Get(scheme) == nil:
+		return fmt.Errorf("want host:port, such as 127.0.0.1:9221, or a gRPC target; %q is none of its schemes", scheme)
+	case !found || endpoint == "":
+		return fmt.Errorf("want %s:///host:port", scheme)
+	case scheme == "dns" || scheme == "passthrough":
+		return checkHostPort(endpoint)
+	}
+	return nil
+}
+
+func checkHostPort(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("want host:port, such as 127.0.0.1:9221: %w", err)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("want host:port, such as 127.0.0.1:9221: port %q is not a number from 1 to 65535", port)
+	}
+	return nil
 }
 
 // writeBufferBytes is how much a connection gathers before it writes: a usual request at once. With gRPC's 32 KiB a request

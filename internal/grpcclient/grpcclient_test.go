@@ -286,3 +286,32 @@ func TestFlags(t *testing.T) {
 		t.Errorf("TLS options without TLS: got %v, want an error that names the flag", err)
 	}
 }
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct{ give, want string }{ // want empty: nothing is wrong
+		{"127.0.0.1:9221", ""},
+		{"[::1]:9221", ""},
+		{"query.example:9221", ""},
+		{":9221", ""}, // this machine
+		{"dns:///query.example:9221", ""},
+		{"dns://192.0.2.1/query.example:9221", ""},
+		{"passthrough:///query.example:9221", ""},
+		{"unix:///run/query.sock", ""},
+		{"", "want host:port"},
+		{"foo", "missing port"},
+		{"::1", "want host:port"},
+		{"foo:", `port "" is not a number`},
+		{"foo:0", `port "0" is not a number`},
+		{"foo:65536", `port "65536" is not a number`},
+		{"foo:grpc", `port "grpc" is not a number`},
+		{"dns:///foo", "missing port"},
+		{"dns://foo:9221", "want dns:///host:port"},
+		{"unix://", "want unix:///"},
+		{"http://foo:9221", `"http" is none of its schemes`},
+	} {
+		err := grpcclient.Config{Target: tt.give}.Validate("query")
+		if (err == nil) != (tt.want == "") || err != nil && !(strings.Contains(err.Error(), tt.want) && strings.HasPrefix(err.Error(), "--query.address="+tt.give+": ")) {
+			t.Errorf("%q: got %v, want %q", tt.give, err, tt.want)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 }
 
 func (c *config) validate() error {
-	return errors.Join(c.gateway.Validate(), c.logging.Validate())
+	return errors.Join(c.gateway.Validate(), c.ingest.Validate("ingest"), c.query.Validate("query"), c.logging.Validate())
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := flags.Parse(fs, args, flags.Options{
 		Prefix:    envPrefix,
 		LowerCase: []string{"enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
-		About:     "The edge of Tributary: Prometheus remote write and remote read over HTTP, in front of the ingest and query services.\n`gateway healthcheck` asks a gateway that runs with the same environment for its health and exits 0 or 1.",
+		About:     "The edge of Tributary, in front of the ingest and query services: Prometheus remote write, OTLP, PromQL by the HTTP API of Prometheus\n(a Grafana data source), remote read and SQL.\n`gateway healthcheck` asks a gateway that runs with the same environment for its health and exits 0 or 1.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

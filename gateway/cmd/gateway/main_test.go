@@ -60,6 +60,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--write.timeout=soon"}, true, "write.timeout"},
 		{[]string{"--write.timeout=0s"}, true, "--write.timeout"},
 		{[]string{"--log.level=loud"}, true, "--log.level"},
+		{[]string{"--query.address=foo"}, true, "--query.address=foo: want host:port"},
+		{[]string{"--ingest.address=http://foo:9211"}, true, "--ingest.address=http://foo:9211: want host:port"},
 		{[]string{"--ingest.tls-ca=ca.pem"}, false, "--ingest.tls"},
 		{[]string{"--query.tls", "--query.tls-ca=missing.pem"}, false, "missing.pem"},
 		{[]string{"healthcheck", "--nonsense"}, true, "nonsense"},
@@ -77,7 +79,7 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	var help bytes.Buffer
-	if err := run(t.Context(), []string{"--help"}, &help, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--web.max-request-bytes=32MiB") {
+	if err := run(t.Context(), []string{"--help"}, &help, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--web.max-request-bytes=32MiB") || !strings.Contains(help.String(), "PromQL") {
 		t.Errorf("got %v and %d bytes of help", err, help.Len())
 	}
 }
