@@ -249,7 +249,8 @@ func TestStatusPage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1.2.3", "ingest.example:9211", "serving", "4711", "db.&lt;table&gt;",
-		"url: " + s.url + "/api/v1/write", "url: " + s.url + "/api/v1/read", "read_recent: true", "protobuf_message: io.prometheus.write.v2.Request",
+		"url: " + s.url + "/api/v1/write", "url: " + s.url + "/api/v1/read", "read_recent: true",
+		"URL <code>" + s.url + "</code>", "<code>" + s.url + "/api/v1/read</code>", "curl " + s.url + "/api/tributary/v1/sql -d", "protobuf_message: io.prometheus.write.v2.Request",
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("the page does not hold %q", want)

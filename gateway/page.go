@@ -31,6 +31,9 @@ remote_read:
 `
 }
 
+// SQLPath takes {"statement": "SELECT …"} by POST and answers with messages of JSON, one a line.
+const SQLPath = jsonPrefix + "sql"
+
 type pageRole struct {
 	Name, Target, Message, Table string
 	Healthy                      bool
@@ -49,8 +52,10 @@ type page struct {
 	Ledger        []pageCounts
 	LedgerError   string
 	TelemetryPath string
+	URL           string
 	OTLP          string
 	WritePaths    []string
+	SQLPath       string
 }
 
 // statusPage shows people what the gateway is and how it fares.
@@ -81,8 +86,10 @@ func (g *Gateway) page(r *http.Request) page {
 		Start:         own.GetStartTime().AsTime().UTC().Format(time.RFC3339),
 		YAML:          PrometheusConfig(scheme + "://" + r.Host),
 		TelemetryPath: g.cfg.TelemetryPath,
+		URL:           scheme + "://" + r.Host,
 		OTLP:          scheme + "://" + r.Host + otlp.Path,
 		WritePaths:    writePaths(),
+		SQLPath:       SQLPath,
 		Roles:         make([]pageRole, len(own.GetDependencies())),
 	}
 	var ingestStatus *statusv1.GetStatusResponse
