@@ -122,7 +122,7 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 		Prefix:    ingest.EnvPrefix,
 		LowerCase: append(ingest.LowerCaseEnv(), "max-retries", "log.level", "log.format"),
 		Foreign:   ingest.ForeignEnv(),
-		About:     "All of Tributary in one process: Prometheus remote write and remote read over HTTP, samples in Amazon Timestream or in the embedded store.",
+		About:     "All of Tributary in one process: Prometheus remote write, OTLP, PromQL by the HTTP API of Prometheus (a Grafana data source),\nremote read and SQL; samples in Amazon Timestream or in the embedded store.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

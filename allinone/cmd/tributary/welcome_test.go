@@ -56,6 +56,14 @@ func TestStoreWarning(t *testing.T) {
 			if strings.Contains(out.String(), "WARNING") != (c.want != "") || !strings.Contains(out.String(), "Amazon Timestream in eu-west-1, table PrometheusDatabase.PrometheusMetricsTable") {
 				t.Errorf("the welcome is\n%s", out.String())
 			}
+			for _, want := range []string{
+				"  write    http://127.0.0.1:9201/api/v1/write\n", "  read     http://127.0.0.1:9201/api/v1/read\n",
+				"  Grafana  data source of type Prometheus, URL http://127.0.0.1:9201\n", "  SQL      http://127.0.0.1:9201/api/tributary/v1/sql,",
+			} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("the welcome is\n%s\nwhich lacks %q", out.String(), want)
+				}
+			}
 		})
 	}
 }
