@@ -310,7 +310,7 @@ func TestValidate(t *testing.T) {
 		{"http://foo:9221", `"http" is none of its schemes`},
 	} {
 		err := grpcclient.Config{Target: tt.give}.Validate("query")
-		if (err == nil) != (tt.want == "") || err != nil && !(strings.Contains(err.Error(), tt.want) && strings.HasPrefix(err.Error(), "--query.address="+tt.give+": ")) {
+		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "--query.address="+tt.give+": ")) {
 			t.Errorf("%q: got %v, want %q", tt.give, err, tt.want)
 		}
 	}
