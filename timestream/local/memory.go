@@ -11,8 +11,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
-// memoryWait is how long a statement of QueryRows waits for the memory of others: long enough for those that read on, and an end
-// for those that wait for each other.
+// memoryWait is how long a statement of QueryRows waits for the memory of others: others hold it
+// only while they run, unless their results are larger than spoolBytes.
 const memoryWait = 10 * time.Second
 
 // outOfMemory tells whether DuckDB had no memory for a statement (Config.MemoryLimit).
@@ -21,49 +21,68 @@ func outOfMemory(err error) bool {
 	return errors.As(err, &e) && strings.HasPrefix(e.Text, "Out of Memory Error")
 }
 
-// evict ends the results that have not been asked for a page lately, and tells whether there was one that held memory.
+// evict ends the results that have not been asked for a page lately, and tells whether one of them held memory.
 func (q *queries) evict() bool { return q.closeIdle(reusableAfter) > 0 }
 
-// freed lets those go on that wait for memory.
+// holds notes that a statement of QueryRows may hold memory, freed that it does no longer: then those go on that wait for some.
+func (q *queries) holds() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.holding++
+}
+
 func (q *queries) freed() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.holding--
+	q.frees++
 	close(q.memory)
 	q.memory = make(chan struct{})
 }
 
-// withMemory calls start, which begins a statement and leaves nothing behind when it fails, and again when there was no memory
-// for it and some has come free. It must be called without a place among the running statements.
+// withMemory calls start, which begins a statement and has freed what it held when it fails, and again when there was no memory
+// for it: those that found none begin one after the other, since together they would find none again. It must be called without a
+// place among the running statements.
 func (q *queries) withMemory(ctx context.Context, start func() error) error {
-	var late <-chan time.Time
+	err := start()
+	if !outOfMemory(err) {
+		return err
+	}
+	q.waiting.Add(1)
+	defer q.waiting.Add(-1)
+	select {
+	case q.scarce <- struct{}{}:
+		defer func() { <-q.scarce }()
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), err)
+	}
+	late := time.NewTimer(memoryWait)
+	defer late.Stop()
 	for {
+		q.evict()
 		q.mu.Lock()
-		freed := q.memory
+		before := q.frees
 		q.mu.Unlock()
-		err := start()
-		if !outOfMemory(err) {
+		if err := start(); !outOfMemory(err) {
 			return err
 		}
-		if q.evict() {
-			continue
+		q.mu.Lock()
+		// One of the frees is that of start.
+		others, holding, memory := q.frees-before > 1, q.holding, q.memory
+		q.mu.Unlock()
+		if !others && holding == 0 {
+			return err // it is too large by itself, or beside results of several pages
 		}
-		if q.streams.Load() == q.waiting.Load()+1 {
-			return err // nobody else has any
+		if others { // what came free meanwhile may do
+			now := make(chan struct{})
+			close(now)
+			memory = now
 		}
-		if late == nil {
-			t := time.NewTimer(memoryWait)
-			defer t.Stop()
-			late = t.C
-		}
-		q.waiting.Add(1)
 		select {
-		case <-freed:
-			q.waiting.Add(-1)
-		case <-late:
-			q.waiting.Add(-1)
+		case <-memory:
+		case <-late.C:
 			return err
 		case <-ctx.Done():
-			q.waiting.Add(-1)
 			return errors.Join(ctx.Err(), err)
 		}
 	}

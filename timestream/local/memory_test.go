@@ -5,6 +5,11 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,52 +80,87 @@ func TestLeftResultsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestRowsWaitForMemory: a statement for which there is no memory waits for those that are read, and its context ends that.
-func TestRowsWaitForMemory(t *testing.T) {
+// TestRowsHoldNoMemory: far more results than there is memory for begin at once, are all there while none is read on, and are whole.
+func TestRowsHoldNoMemory(t *testing.T) {
 	db, sql := scarce(t)
-	fits := fill(t, db, sql)
-	db.queries.closeIdle(-time.Hour)
-	if fits < 2 {
-		t.Fatalf("there is memory for %d results, this test needs several", fits)
+	hold := make(chan struct{})
+	wait := heldOpen(t, db, sql, 100, hold)
+	if n := db.queries.open(); n != 100 {
+		t.Errorf("%d results are open", n)
 	}
-	waiting := func() {
-		for start := time.Now(); db.queries.waiting.Load() == 0; time.Sleep(time.Millisecond) {
-			if time.Since(start) > 5*time.Second {
-				t.Fatal("nobody waits")
+	if db.queries.holding != 0 {
+		t.Errorf("%d of them hold memory", db.queries.holding)
+	}
+	close(hold)
+	if errs := wait(); len(errs) > 0 {
+		t.Errorf("%d failed: %v", len(errs), errs[0])
+	}
+	if n := db.queries.open() + int(db.queries.waiting.Load()); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+}
+
+// TestSpool: rows come back as they were, in memory and in a file.
+func TestSpool(t *testing.T) {
+	kinds := []result.Kind{result.Scalar, result.Doubles, result.Texts}
+	for _, n := range []int{0, 3, 20_000} {
+		s := newSpool(t.TempDir(), kinds)
+		want := func(i int) result.Row {
+			row := result.Row{{Text: []byte(strconv.Itoa(i))}, {}, {Texts: []result.TextPoint{{T: -1, Text: []byte("é")}, {T: math.MaxInt64}}}}
+			for k := range i % 5 {
+				row[1].Points = append(row[1].Points, result.Point{T: int64(-k), V: math.Copysign(0, -1)})
+			}
+			row[i%3].Null = i%7 == 0
+			return row
+		}
+		for range 2 {
+			for i := range n {
+				if err := s.add(want(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if inFile := s.file != nil; inFile != (n > 1000) || len(s.text) >= spoolMemory {
+				t.Errorf("%d rows: in a file: %v, %d bytes in memory", n, inFile, len(s.text))
+			}
+			i := 0
+			if err := s.each(func(r result.Row) error {
+				if got, want := rowLine(r, kinds), rowLine(want(i), kinds); got != want {
+					t.Fatalf("row %d of %d: got %s, want %s", i, n, got, want)
+				}
+				i++
+				return nil
+			}); err != nil || i != n {
+				t.Errorf("%d of %d rows, %v", i, n, err)
+			}
+			if err := s.reset(); err != nil {
+				t.Error(err)
 			}
 		}
-	}
-	kinds := make([]result.Kind, 6)
-	kinds[5] = result.Doubles
-	var holds []chan struct{}
-	var waits []func() []error
-	for range fits {
-		holds = append(holds, make(chan struct{}))
-		// One after the other: while it begins a statement takes more than later.
-		waits = append(waits, heldOpen(t, db, sql, 1, holds[len(holds)-1]))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	read := func() {
-		_, err := db.QueryRows(ctx, sql, kinds, func(result.Row) error { return nil })
-		ended <- err
-	}
-	go read()
-	waiting()
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: got %v", err)
-	}
-	ctx = context.Background()
-	go read()
-	waiting()
-	for i := range holds {
-		close(holds[i])
-		if errs := waits[i](); len(errs) > 0 {
-			t.Errorf("one that was read: %v", errs)
+		if files, err := os.ReadDir(s.dir); err != nil || len(files) != 0 {
+			t.Errorf("files are left: %v, %v", files, err)
 		}
 	}
-	if err := <-ended; err != nil {
-		t.Errorf("when the others have ended: got %v", err)
+}
+
+func rowLine(r result.Row, kinds []result.Kind) string {
+	var b strings.Builder
+	for i, c := range r {
+		if c.Null {
+			b.WriteString("null ")
+			continue
+		}
+		switch kinds[i] {
+		case result.Doubles:
+			for _, p := range c.Points {
+				fmt.Fprintf(&b, "%d=%x ", p.T, math.Float64bits(p.V))
+			}
+		case result.Texts:
+			for _, p := range c.Texts {
+				fmt.Fprintf(&b, "%d=%q ", p.T, p.Text)
+			}
+		default:
+			fmt.Fprintf(&b, "%q ", c.Text)
+		}
 	}
+	return b.String()
 }

@@ -41,8 +41,9 @@ type queries struct {
 	seed maphash.Seed
 	// streams is how many results are being handed out by QueryRows.
 	streams atomic.Int64
-	// waiting is how many of them wait for memory.
+	// waiting is how many of them wait for memory, scarce a place for the one of them that is tried.
 	waiting atomic.Int64
+	scarce  chan struct{}
 
 	mu sync.Mutex
 	// results by query id.
@@ -51,8 +52,11 @@ type queries struct {
 	cancelled    map[string]time.Time
 	clientTokens map[string]clientToken
 	closed       bool
-	// memory is closed, and another put in its place, when a result of QueryRows has ended.
-	memory chan struct{}
+	// holding is how many statements of QueryRows may hold memory, frees how many no longer do; then memory is closed and another put
+	// in its place.
+	holding int
+	frees   uint64
+	memory  chan struct{}
 	// calls counts those that may still touch the database.
 	calls sync.WaitGroup
 }
@@ -71,6 +75,7 @@ func newQueries(db *DB) *queries {
 		cancelled:    map[string]time.Time{},
 		clientTokens: map[string]clientToken{},
 		memory:       make(chan struct{}),
+		scarce:       make(chan struct{}, 1),
 	}
 }
 

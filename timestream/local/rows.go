@@ -24,8 +24,9 @@ import (
 //
 // How many results are handed out at one time is the callers' to bound; Config.OpenResults is not about them. A caller that merges
 // several goes on with each only once all have begun, so one that had to wait for a place would wait for others that wait for
-// it. What bounds them is DuckDB's memory (Config.MemoryLimit): a result that is sorted holds some three times its size until it
-// has been read. One that finds no memory left waits until another has ended, at most memoryWait, and then fails.
+// it. Nor must a result hold memory of DuckDB while others wait for that: a sorted one holds some three times its size, at least
+// 4 MB. So rows are taken out of the database first, as many as 64 MB in a file of Config.Dir, and then handed out.
+// A statement for which there is no memory waits until another has ended, at most memoryWait, and then fails.
 func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error) {
 	s := &stream{q: db.queries, row: row}
 	err := s.query(ctx, statement, kinds)
@@ -52,6 +53,8 @@ type stream struct {
 	rows *sqlplan.Rows
 	conn *duck.Conn
 	res  *duck.Rows
+	// rest is what was taken from the database and not handed out yet.
+	rest *spool
 	// took is how long the database worked, refused what row returned.
 	took    time.Duration
 	refused error
@@ -73,10 +76,7 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 	life, cancel := context.WithCancel(s.q.db.background)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	defer func() {
-		s.close()
-		s.q.freed()
-	}()
+	defer s.close()
 	ended := func(err error) error {
 		switch {
 		case err == nil || s.refused != nil:
@@ -101,9 +101,10 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 			if s.conn, err = s.q.db.duck.Connect(); err != nil {
 				return err
 			}
+			s.q.holds()
 			if s.res, err = s.conn.Read(life, s.plan.SQL); err == nil {
-				more = s.res.Next()
-				err = s.res.Err()
+				s.rest = newSpool(s.q.db.cfg.Dir, kinds)
+				more, err = s.take()
 			}
 			if err != nil {
 				s.close()
@@ -115,30 +116,33 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 		return ended(err)
 	}
 	if s.plan.SQL == "" {
+		give := s.give(ctx)
 		for i := range s.plan.Static {
 			r, err := s.rows.Static(i)
 			if err != nil {
 				return err
 			}
-			if err := s.give(r); err != nil {
+			if err := give(r); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for more {
-		if err := s.chunk(ctx); err != nil {
+	for {
+		if err := s.rest.each(s.give(ctx)); err != nil || !more {
 			return ended(err)
 		}
-		err := s.working(life, func() error {
-			more = s.res.Next()
-			return s.res.Err()
-		})
+		err := s.rest.reset()
+		if err == nil {
+			err = s.working(life, func() (err error) {
+				more, err = s.take()
+				return err
+			})
+		}
 		if err != nil {
 			return ended(err)
 		}
 	}
-	return ctx.Err()
 }
 
 // working lets f work in the database, in one of the places for that.
@@ -152,31 +156,50 @@ func (s *stream) working(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// chunk hands out the rows of the chunk at hand.
-func (s *stream) chunk(ctx context.Context) error {
-	columns := s.res.Columns()
-	for i := range s.res.Size() {
-		r, err := s.rows.Row(columns, i)
-		if err != nil {
-			return err
+// take takes rows out of the database, and tells whether there are more; if not, what the statement holds is free.
+func (s *stream) take() (more bool, err error) {
+	for s.rest.size < spoolBytes {
+		if !s.res.Next() {
+			if err := s.res.Err(); err != nil {
+				return false, err
+			}
+			s.closeStatement()
+			return false, nil
 		}
-		if err := s.give(r); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
+		columns := s.res.Columns()
+		for i := range s.res.Size() {
+			r, err := s.rows.Row(columns, i)
+			if err == nil {
+				err = s.rest.add(r)
+			}
+			if err != nil {
+				return false, err
+			}
 		}
 	}
-	return nil
+	return true, nil
 }
 
-func (s *stream) give(r result.Row) error {
-	s.refused = s.row(r)
-	return s.refused
+// give returns what hands out a row.
+func (s *stream) give(ctx context.Context) func(result.Row) error {
+	return func(r result.Row) error {
+		if s.refused = s.row(r); s.refused != nil {
+			return s.refused
+		}
+		return ctx.Err()
+	}
 }
 
-// close frees the statement; it may be called twice.
+// close frees everything; it may be called twice.
 func (s *stream) close() {
+	s.closeStatement()
+	if s.rest != nil {
+		_ = s.rest.close() // it was only read
+		s.rest = nil
+	}
+}
+
+func (s *stream) closeStatement() {
 	if s.res != nil {
 		s.res.Close()
 		s.res = nil
@@ -184,5 +207,6 @@ func (s *stream) close() {
 	if s.conn != nil {
 		s.conn.Close()
 		s.conn = nil
+		s.q.freed()
 	}
 }
