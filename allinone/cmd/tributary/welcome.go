@@ -23,7 +23,7 @@ import (
 // printWelcome tells what to do next. warning, if not empty, is what keeps samples from being stored for now.
 func printWelcome(w io.Writer, url, target string, c config, warning string) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nTributary is ready.\n\n  write    %s/api/v1/write\n  read     %s/api/v1/read\n  Grafana  data source of type Prometheus, URL %s\n  SQL      %s, as in\n           curl %s -d '{\"statement\": \"SHOW DATABASES\"}'\n\nPaste this into prometheus.yml:\n\n%s\n",
+	fmt.Fprintf(&b, "\nTributary is ready.\n\n  write    %s/api/v1/write\n  read     %s/api/v1/read\n  Grafana  data source of type Prometheus, URL %s\n  SQL      %s, as in\n           curl %s -d '{\"statement\": \"SELECT now()\"}'\n\nPaste this into prometheus.yml:\n\n%s\n",
 		url, url, url, url+gateway.SQLPath, url+gateway.SQLPath, gateway.PrometheusConfig(url))
 	table := c.app.Ingest.Database + "." + c.app.Ingest.Table
 	if c.store == storeLocal {
