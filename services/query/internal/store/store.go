@@ -144,8 +144,11 @@ func (s *Store) sel(ctx context.Context, t tssql.Table, sel series.Selection) (*
 	return out, err
 }
 
-// errColumns says that a table has gained a column.
-var errColumns = errors.New("the columns of the table have changed")
+// columnsError says that a table has other columns than were taken for granted.
+type columnsError struct{ columns *catalogue.Columns }
+
+// Error implements error.
+func (*columnsError) Error() string { return "the columns of the table have changed" }
 
 // planned calls attempt with what is known of the table, and again when that turns out to be wrong. holds tells whether the
 // columns are still those of the facts; attempt must ask after its statements have begun, and return its error.
@@ -165,10 +168,10 @@ func (s *Store) planned(ctx context.Context, t tssql.Table, ms []*labels.Matcher
 	)
 	for {
 		o.Unsorted = s.unsorted.has(t, s.now())
-		fresh := columns
-		holds := func(ctx context.Context) (err error) {
-			if fresh, err = s.catalogue.Columns(ctx, t, s.now().Add(-s.cfg.CatalogueMaxAge)); err == nil && !fresh.Equal(columns) {
-				err = errColumns
+		holds := func(ctx context.Context) error {
+			fresh, err := s.catalogue.Columns(ctx, t, s.now().Add(-s.cfg.CatalogueMaxAge))
+			if err == nil && !fresh.Equal(columns) {
+				err = &columnsError{fresh}
 			}
 			return err
 		}
@@ -177,14 +180,15 @@ func (s *Store) planned(ctx context.Context, t tssql.Table, ms []*labels.Matcher
 		if e := (*pages.Error)(nil); errors.As(err, &e) {
 			class = e.Class
 		}
+		var gained *columnsError
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, errColumns):
+		case errors.As(err, &gained):
 			if changed++; changed > maxColumnChanges {
 				return &series.Error{Kind: series.Unavailable, Text: fmt.Sprintf("the columns of table %s.%s changed %d times while it was read", t.Database, t.Name, changed)}
 			}
-			columns = fresh
+			columns = gained.columns
 			s.again("columns")
 		case errors.Is(err, rows.ErrRest) && !o.AllColumns:
 			o.AllColumns = true
