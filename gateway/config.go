@@ -79,7 +79,7 @@ func DefaultConfig() Config {
 		MaxReadResponseBytes: 256 << 20,
 		MaxReadBufferBytes:   256 << 20,
 		MaxFormBytes:         10 << 20, // what net/http lets a form have that nobody bounds, and so Prometheus
-		MaxExpressionBytes:   64 << 10,
+		MaxExpressionBytes:   512 << 10,
 		CORSOrigin:           ".*",
 		HealthInterval:       time.Second,
 		DrainTimeout:         30 * time.Second,

@@ -36,7 +36,7 @@ func flagDefaults() map[string]string {
 		"write.timeout":              "25s",
 		"read.timeout":               "2m0s",
 		"read.max-queries":           "64",
-		"query.max-expression-bytes": "64KiB",
+		"query.max-expression-bytes": "512KiB",
 		"read.concurrency":           "4",
 		"read.max-response-bytes":    "256MiB",
 		"read.max-buffer-bytes":      "256MiB",

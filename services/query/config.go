@@ -89,7 +89,7 @@ func DefaultConfig() Config {
 		MaxFrameBytes:      1 << 20,
 		Timeout:            2 * time.Minute,
 		MaxResultBytes:     1 << 30,
-		MaxExpressionBytes: 64 << 10,
+		MaxExpressionBytes: 512 << 10,
 		MaxQuerySamples:    50_000_000,
 		MaxConcurrency:     20,
 		LookbackDelta:      5 * time.Minute,

@@ -324,7 +324,7 @@ func TestQueryErrors(t *testing.T) {
 	}{
 		{"parse", withMemory(nil, nil), at("m{"), codes.InvalidArgument, "", "1:3: parse error: unexpected end of input inside braces"},
 		{"nested", withMemory(nil, nil), at(strings.Repeat("(", 300) + "m"), codes.InvalidArgument, "", "nested 300 brackets deep at byte 250"},
-		{"long", withMemory(nil, nil), at(strings.Repeat("m", 70_000)), codes.InvalidArgument, "", "70000 bytes, the limit is 65536 (--query.max-expression-bytes)"},
+		{"long", withMemory(nil, nil), at(strings.Repeat("m", 600_000)), codes.InvalidArgument, "", "600000 bytes, the limit is 524288 (--query.max-expression-bytes)"},
 		{"feature", withMemory(nil, nil), at("info(m)"), codes.InvalidArgument, "", "info"},
 		{"execution", withMemory(nil, nil), at(`label_replace(m, "i", "x", "i", ".*")`), codes.FailedPrecondition, "EXECUTION", "vector cannot contain metrics with the same labelset"},
 		{"samples", withMemory(func(c *Config) { c.MaxQuerySamples = 5 }, nil), at("m"), codes.ResourceExhausted, "RESULT_TOO_LARGE", "query processing would load too many samples into memory in query execution (--query.max-samples=5)"},

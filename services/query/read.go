@@ -68,7 +68,10 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	}
 	sel.MaxSamples = s.cfg.MaxSamples
 	samples := header.GetResponseType() == queryv1.ResponseType_RESPONSE_TYPE_SAMPLES
-	if samples { // chunks say what they know of resets in their headers
+	// Who sends hints evaluates an expression: he is told of resets what Prometheus' storage would say, where what was stored does not.
+	// Others get what was stored, to the bit. Chunks say what they know of resets in their headers.
+	evaluates := samples && req.GetHints() != nil
+	if evaluates {
 		sel.HistogramLeadMs = native.Lead
 	}
 	set, err := s.selector.Select(ctx, sel)
@@ -76,7 +79,7 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 		return err
 	}
 	defer set.Close()
-	if samples {
+	if evaluates {
 		set = native.KnownResets(set, sel.StartMs)
 	}
 	var nSeries, nSamples uint64
