@@ -72,7 +72,7 @@ func (s *Service) place(req request) (place, error) {
 			return place{}, status.Errorf(codes.InvalidArgument, "destination.%s %.100q: %s", n.field, n.value, timestream.TableNameRule)
 		}
 	}
-	return p, s.allowed(series.Selection{Database: p.database, Table: p.table})
+	return p, s.allowed(p)
 }
 
 // listing runs f as one of the reads that may run at once, within --query.timeout.

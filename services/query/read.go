@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -44,15 +43,12 @@ func (s *Service) Read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 }
 
 func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServer[queryv1.ReadResponse]) error {
-	sel, err := selection(req)
+	sel, err := s.selection(req)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(stream.Context(), s.cfg.Timeout)
 	defer cancel()
-	if err := s.allowed(sel); err != nil {
-		return err
-	}
 	if err := s.gate.Enter(ctx); err != nil {
 		return fmt.Errorf("wait for one of %d reads to end (--%s): %w", s.cfg.MaxConcurrent, maxConcurrentFlag, err)
 	}
@@ -107,20 +103,15 @@ func (s *Service) read(req *queryv1.ReadRequest, stream grpc.ServerStreamingServ
 	if err := out.finish(); err != nil {
 		return err
 	}
-	st := set.Stats()
 	return stream.Send(&queryv1.ReadResponse{Message: &queryv1.ReadResponse_Trailer{Trailer: &queryv1.ReadTrailer{
-		Warnings: set.Warnings(),
-		Stats: &queryv1.ReadStats{
-			Series: nSeries, Samples: nSamples,
-			Queries: uint64(st.Queries), Pages: uint64(st.Pages), MeteredBytes: uint64(st.MeteredBytes), Conflicts: uint64(st.Conflicts),
-		},
+		Warnings: set.Warnings(), Stats: readStats(set.Stats(), int64(nSeries), int64(nSamples)),
 	}}})
 }
 
 // allowed refuses a table that requests may not name. Whoever reaches the service could otherwise read whatever its
 // credentials can.
-func (s *Service) allowed(sel series.Selection) error {
-	database, table := cmp.Or(sel.Database, s.cfg.Database), cmp.Or(sel.Table, s.cfg.Table)
+func (s *Service) allowed(p place) error {
+	database, table := cmp.Or(p.database, s.cfg.Database), cmp.Or(p.table, s.cfg.Table)
 	if database == s.cfg.Database && table == s.cfg.Table || s.cfg.AllowedTables.Allows(database, table) {
 		return nil
 	}
@@ -128,56 +119,19 @@ func (s *Service) allowed(sel series.Selection) error {
 }
 
 // selection checks a request and translates it. Every error is a gRPC status.
-func selection(req *queryv1.ReadRequest) (series.Selection, error) {
-	var none series.Selection
-	bad := func(format string, args ...any) (series.Selection, error) {
-		return none, status.Errorf(codes.InvalidArgument, format, args...)
-	}
+func (s *Service) selection(req *queryv1.ReadRequest) (series.Selection, error) {
 	switch req.GetResponseType() {
 	case queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED, queryv1.ResponseType_RESPONSE_TYPE_SAMPLES, queryv1.ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS:
 	default:
-		return bad("response_type %d is not known", req.GetResponseType())
+		return series.Selection{}, status.Errorf(codes.InvalidArgument, "response_type %d is not known", req.GetResponseType())
 	}
-	if n := len(req.GetCallerId()); n > maxCallerBytes {
-		return bad("caller_id has %d bytes, the limit is %d", n, maxCallerBytes)
-	}
-	sel := series.Selection{
-		Database: req.GetDestination().GetDatabase(), Table: req.GetDestination().GetTable(),
-		StartMs: req.GetStartMs(), EndMs: req.GetEndMs(),
-	}
-	for _, n := range []struct{ field, value string }{{"database", sel.Database}, {"table", sel.Table}} {
-		if n.value == "" {
-			continue
-		}
-		if !timestream.ValidTableName(n.value) {
-			return bad("destination.%s %.100q: %s", n.field, n.value, timestream.TableNameRule)
-		}
+	p, err := s.place(req)
+	if err != nil {
+		return series.Selection{}, err
 	}
 	if len(req.GetMatchers()) == 0 {
-		return bad("no matchers: at least one is needed")
+		return series.Selection{}, status.Error(codes.InvalidArgument, "no matchers: at least one is needed")
 	}
-	for i, m := range req.GetMatchers() {
-		if m.GetName() == "" {
-			return bad("matcher %d has no label name", i)
-		}
-		var t labels.MatchType
-		switch m.GetType() {
-		case queryv1.LabelMatcher_TYPE_EQUAL:
-			t = labels.MatchEqual
-		case queryv1.LabelMatcher_TYPE_NOT_EQUAL:
-			t = labels.MatchNotEqual
-		case queryv1.LabelMatcher_TYPE_REGEX_MATCH:
-			t = labels.MatchRegexp
-		case queryv1.LabelMatcher_TYPE_REGEX_NO_MATCH:
-			t = labels.MatchNotRegexp
-		default:
-			return bad("matcher %d on label %.80q has the unknown type %d", i, m.GetName(), m.GetType())
-		}
-		lm, err := labels.NewMatcher(t, m.GetName(), m.GetValue())
-		if err != nil {
-			return bad("matcher %d on label %.80q: %v", i, m.GetName(), err)
-		}
-		sel.Matchers = append(sel.Matchers, lm)
-	}
-	return sel, nil
+	ms, err := matchersOf(req.GetMatchers())
+	return series.Selection{Database: p.database, Table: p.table, Matchers: ms, StartMs: req.GetStartMs(), EndMs: req.GetEndMs()}, err
 }
