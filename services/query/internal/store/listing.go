@@ -131,28 +131,29 @@ func (s *Store) Series(ctx context.Context, scope series.Scope) (out []labels.La
 	return out, info, err
 }
 
-// series returns the label sets of the scope, and at least one more than the limit if there are more.
-func (l *listing) series(ctx context.Context) ([]labels.Labels, error) {
-	var all []*rows.LabelSets
+// find runs the statements of every selection of the scope. The rows of each go to a finder of its own, which begin makes.
+func find[F any](ctx context.Context, l *listing, build func(plan.Facts, series.Selection, plan.Options) ([]plan.Statement, error), begin func(plan.Statement, series.Selection) (F, taker, *rows.Damage)) ([]F, error) {
+	var all []F
 	var damage rows.Damage
 	for _, sel := range l.selections() {
 		err := l.planned(ctx, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
-			statements, err := plan.BuildSeries(f, sel, o, l.wanted())
+			statements, err := build(f, sel, o)
 			if err != nil {
 				return err
 			}
-			found := make([]*rows.LabelSets, len(statements))
-			if err := l.all(ctx, statements, func(i int) taker {
-				found[i] = &rows.LabelSets{Statement: statements[i], Matchers: sel.Matchers, Meter: l.meter}
-				return found[i].Row
+			found := make([]F, len(statements))
+			damages := make([]*rows.Damage, len(statements))
+			if err := l.all(ctx, statements, func(i int) (take taker) {
+				found[i], take, damages[i] = begin(statements[i], sel)
+				return take
 			}); err != nil {
 				return err
 			}
 			if err := holds(ctx); err != nil {
 				return err
 			}
-			for _, x := range found {
-				damage.Add(x.Damage)
+			for _, d := range damages {
+				damage.Add(*d)
 			}
 			all = append(all, found...)
 			return nil
@@ -162,11 +163,22 @@ func (l *listing) series(ctx context.Context) ([]labels.Labels, error) {
 		}
 	}
 	l.info.Warnings = append(l.info.Warnings, l.store.damaged(damage)...)
-	return rows.MergeLabelSets(all...), nil
+	return all, nil
 }
 
-// LabelValues implements series.Lister. Without selectors, metric names come from the list that the table keeps, which costs
-// nothing; some of them may have no sample in the range any more.
+// series returns the label sets of the scope, and at least one more than the limit if there are more.
+func (l *listing) series(ctx context.Context) ([]labels.Labels, error) {
+	found, err := find(ctx, l, func(f plan.Facts, sel series.Selection, o plan.Options) ([]plan.Statement, error) {
+		return plan.BuildSeries(f, sel, o, l.wanted())
+	}, func(st plan.Statement, sel series.Selection) (*rows.LabelSets, taker, *rows.Damage) {
+		x := &rows.LabelSets{Statement: st, Matchers: sel.Matchers, Meter: l.meter}
+		return x, x.Row, &x.Damage
+	})
+	return rows.MergeLabelSets(found...), err
+}
+
+// LabelValues implements series.Lister. Without selectors, the names of metrics that have plain records come from the list that the
+// table keeps, which costs nothing; some of them may have no sample in the range any more.
 func (s *Store) LabelValues(ctx context.Context, name string, scope series.Scope) (out []string, info series.Info, err error) {
 	info, err = s.list(ctx, scope, func(l *listing) error {
 		found := &rows.Texts{Name: name, Meter: l.meter}
@@ -339,36 +351,14 @@ func (l *listing) fromSeries(ctx context.Context, sel series.Selection, f func(l
 // Exemplars implements series.ExemplarReader.
 func (s *Store) Exemplars(ctx context.Context, scope series.Scope) (out []series.Exemplars, info series.Info, err error) {
 	info, err = s.list(ctx, scope, func(l *listing) error {
-		var all []*rows.Exemplars
-		var damage rows.Damage
-		for _, sel := range l.selections() {
-			err := l.planned(ctx, sel.Matchers, func(f plan.Facts, o plan.Options, holds func(context.Context) error) error {
-				statements, err := plan.BuildExemplars(f, sel, o)
-				if err != nil {
-					return err
-				}
-				found := make([]*rows.Exemplars, len(statements))
-				if err := l.all(ctx, statements, func(i int) taker {
-					found[i] = &rows.Exemplars{LabelSets: rows.LabelSets{Statement: statements[i], Matchers: sel.Matchers, Meter: l.meter}, StartMs: sel.StartMs, EndMs: sel.EndMs}
-					return found[i].Row
-				}); err != nil {
-					return err
-				}
-				if err := holds(ctx); err != nil {
-					return err
-				}
-				for _, x := range found {
-					damage.Add(x.Damage)
-				}
-				all = append(all, found...)
-				return nil
-			})
-			if err != nil {
-				return err
-			}
+		found, err := find(ctx, l, plan.BuildExemplars, func(st plan.Statement, sel series.Selection) (*rows.Exemplars, taker, *rows.Damage) {
+			x := &rows.Exemplars{LabelSets: rows.LabelSets{Statement: st, Matchers: sel.Matchers, Meter: l.meter}, StartMs: sel.StartMs, EndMs: sel.EndMs}
+			return x, x.Row, &x.Damage
+		})
+		if err != nil {
+			return err
 		}
-		l.info.Warnings = append(l.info.Warnings, s.damaged(damage)...)
-		out = cut(l, rows.MergeExemplars(all...))
+		out = cut(l, rows.MergeExemplars(found...))
 		return nil
 	})
 	return out, info, err
