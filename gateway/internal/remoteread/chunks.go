@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net/http"
 	"time"
 
@@ -66,43 +65,19 @@ func (h *Handler) passFrames(ctx context.Context, queries []*queryv1.ReadRequest
 	return nil
 }
 
-// passQuery passes on the frames of one query. A result counts only with its trailer.
+// passQuery passes on the frames of one query.
 func (h *Handler) passQuery(ctx context.Context, q *queryv1.ReadRequest, out *frameWriter) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the stream when the client is gone
-	defer cancel()
-	stream, err := h.Query.Read(ctx, q)
-	if err != nil {
-		return err
-	}
-	var trailer *queryv1.ReadTrailer
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	return h.query(ctx, q, func(m *queryv1.ReadResponse) error {
 		switch m := m.GetMessage().(type) {
 		case *queryv1.ReadResponse_Header:
 			if t := m.Header.GetResponseType(); t != queryv1.ResponseType_RESPONSE_TYPE_STREAMED_XOR_CHUNKS {
 				return status.Errorf(codes.Internal, "the query service answers %s, chunks were asked for", t)
 			}
 		case *queryv1.ReadResponse_Frames:
-			if err := out.write(m.Frames.GetFrames()); err != nil {
-				return err
-			}
-		case *queryv1.ReadResponse_Trailer:
-			trailer = m.Trailer
+			return out.write(m.Frames.GetFrames())
 		}
-	}
-	if trailer == nil {
-		return status.Error(codes.Unavailable, "the query service ended its answer early")
-	}
-	for _, warning := range trailer.GetWarnings() {
-		h.Logger.Warn("remote read", "warning", warning)
-	}
-	return nil
+		return nil
+	})
 }
 
 // writeBytes is about how much goes to the connection in one call.

@@ -282,9 +282,9 @@ func matcherType(t prompb.LabelMatcher_Type) (queryv1.LabelMatcher_Type, error) 
 	return 0, fmt.Errorf("unknown matcher type %d", int32(t))
 }
 
-// read runs one query and collects its series. A result counts only with its trailer.
-func (h *Handler) read(ctx context.Context, q *queryv1.ReadRequest, into *block, limits budget) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the stream when the answer grows too large
+// query runs one query and hands on what comes before its trailer. A result counts only with that.
+func (h *Handler) query(ctx context.Context, q *queryv1.ReadRequest, part func(*queryv1.ReadResponse) error) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream when the client is gone, or the answer is refused
 	defer cancel()
 	stream, err := h.Query.Read(ctx, q)
 	if err != nil {
@@ -299,17 +299,10 @@ func (h *Handler) read(ctx context.Context, q *queryv1.ReadRequest, into *block,
 		if err != nil {
 			return err
 		}
-		switch m := m.GetMessage().(type) {
-		case *queryv1.ReadResponse_Header:
-			if t := m.Header.GetResponseType(); t != queryv1.ResponseType_RESPONSE_TYPE_SAMPLES && t != queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED {
-				return status.Errorf(codes.Internal, "the query service answers %s, samples were asked for", t)
-			}
-		case *queryv1.ReadResponse_TimeSeries:
-			if err := into.addField(timeseriesTag, m.TimeSeries, limits); err != nil {
-				return err
-			}
-		case *queryv1.ReadResponse_Trailer:
-			trailer = m.Trailer
+		if t := m.GetTrailer(); t != nil {
+			trailer = t
+		} else if err := part(m); err != nil {
+			return err
 		}
 	}
 	if trailer == nil {
@@ -317,6 +310,25 @@ func (h *Handler) read(ctx context.Context, q *queryv1.ReadRequest, into *block,
 	}
 	for _, warning := range trailer.GetWarnings() {
 		h.Logger.Warn("remote read", "warning", warning)
+	}
+	return nil
+}
+
+// read runs one query and collects its series.
+func (h *Handler) read(ctx context.Context, q *queryv1.ReadRequest, into *block, limits budget) error {
+	err := h.query(ctx, q, func(m *queryv1.ReadResponse) error {
+		switch m := m.GetMessage().(type) {
+		case *queryv1.ReadResponse_Header:
+			if t := m.Header.GetResponseType(); t != queryv1.ResponseType_RESPONSE_TYPE_SAMPLES && t != queryv1.ResponseType_RESPONSE_TYPE_UNSPECIFIED {
+				return status.Errorf(codes.Internal, "the query service answers %s, samples were asked for", t)
+			}
+		case *queryv1.ReadResponse_TimeSeries:
+			return into.addField(timeseriesTag, m.TimeSeries, limits)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return into.finish(limits)
 }
