@@ -45,6 +45,7 @@ require (
 	github.com/tributary-project/tributary/internal v0.0.0
 	github.com/tributary-project/tributary/timestream v0.0.0
 	go.uber.org/goleak v1.3.0
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 replace (
