@@ -62,6 +62,12 @@ type Config struct {
 	// pages are still being fetched (those that QueryRows hands out do not count), and ResultIdle how long one waits for the next.
 	QueryConcurrency, OpenResults int
 	ResultIdle                    time.Duration
+	// CheckpointLogSize is the size of the write-ahead log in bytes at which it is folded into the file. What is in the log
+	// is in memory uncompressed as well, and is read again after a crash.
+	CheckpointLogSize flags.Bytes
+	// SnapshotMaxLog is how much the log may grow, in bytes, while a snapshot is copied, during which it is not folded into
+	// the file; a snapshot that takes longer fails.
+	SnapshotMaxLog flags.Bytes
 	// RetentionEvery is how often expired rows are deleted; they are invisible at once.
 	RetentionEvery time.Duration
 
@@ -93,6 +99,8 @@ func DefaultConfig() Config {
 		QueryConcurrency:      16,
 		OpenResults:           64,
 		ResultIdle:            5 * time.Minute,
+		CheckpointLogSize:     64 << 20,
+		SnapshotMaxLog:        1 << 30,
 		RetentionEvery:        10 * time.Minute,
 	}
 }
@@ -123,6 +131,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.QueryConcurrency, prefix+"query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
 	fs.IntVar(&c.OpenResults, prefix+"query.open-results", c.OpenResults, "Results of several pages that are open at one time; more are throttled. Those of services in the same process do not count.")
 	fs.DurationVar(&c.ResultIdle, prefix+"query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
+	fs.Var(&c.CheckpointLogSize, prefix+"checkpoint.log-size", "Size of the write-ahead log at which it is folded into the database file. It is read again after a crash.")
+	fs.Var(&c.SnapshotMaxLog, prefix+"snapshot.max-log", "How much the write-ahead log may grow while a snapshot is copied; a snapshot that takes longer fails.")
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
 
@@ -171,6 +181,9 @@ func (c *Config) Validate() error {
 	}
 	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
 		bad("%s=%d, %s=%d, %s=%d: want at least 1", c.flag("write-queue"), c.WriteQueue, c.flag("query.concurrency"), c.QueryConcurrency, c.flag("query.open-results"), c.OpenResults)
+	}
+	if c.CheckpointLogSize < 64<<10 || c.SnapshotMaxLog < 1<<20 {
+		bad("%s=%v, %s=%v: want at least 64KiB and 1MiB", c.flag("checkpoint.log-size"), &c.CheckpointLogSize, c.flag("snapshot.max-log"), &c.SnapshotMaxLog)
 	}
 	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
 		bad("%s=%v, %s=%v: must be positive", c.flag("query.result-idle"), c.ResultIdle, c.flag("retention-interval"), c.RetentionEvery)

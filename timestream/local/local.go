@@ -59,9 +59,9 @@ const (
 	lockName = "timestream.lock"
 	// formatVersion is the version of the tables below; a file with a higher one is refused.
 	formatVersion = "1"
-	// checkpointThreshold is the size of the write-ahead log at which DuckDB folds it into the file. What is in the log is
-	// in memory uncompressed as well, and is read again after a crash.
-	checkpointThreshold = "64MB"
+	// checkpointThreshold is the size of the write-ahead log at which DuckDB folds it into the file by itself: never. See
+	// checkpoints.
+	checkpointThreshold = "1024TB"
 	// blockSize is DuckDB's unit of buffers and of the file. Every column that is written to holds at least one block, and
 	// its NULLs another: at the default of 256 KiB a table with all 1,024 attributes cannot be committed within 256 MiB.
 	blockSize = "65536"
@@ -122,6 +122,7 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.writer = newWriter(db, conn)
+	db.writer.checkpoints = newCheckpoints(dir, int64(db.cfg.CheckpointLogSize))
 	// Statements are compiled from Timestream's SQL and name no files; this is the second lock on that door. DuckDB wants
 	// its own directory named, or its checkpoints fail.
 	err = conn.Exec(fmt.Sprintf("SET allowed_directories=[%s]; SET enable_external_access=false; SET lock_configuration=true",
@@ -189,7 +190,7 @@ func (db *DB) Close() error {
 			// The next start scans the samples instead.
 			db.log.Warn("high-water marks not saved", "err", err)
 		}
-		if cerr := db.writer.conn.Exec("CHECKPOINT"); cerr != nil {
+		if cerr := db.writer.checkpoint(); cerr != nil {
 			db.log.Warn("last checkpoint failed; the log will be replayed", "err", cerr)
 		}
 		db.metrics.unregister()

@@ -64,6 +64,8 @@ type writer struct {
 	closed  bool
 	group   []*writeJob
 	tables  map[*table]*tableTx
+
+	checkpoints checkpoints
 }
 
 var errClosed = errors.New("the database is closed")
@@ -114,21 +116,27 @@ func (w *writer) offer(job any) (bool, error) {
 	}
 }
 
-// control runs a change of the catalogue and waits for it.
-func (w *writer) control(ctx context.Context, change func(*duck.Conn) error, applied func()) error {
-	job := &controlJob{change: change, applied: applied, done: make(chan struct{})}
+// enqueue queues a job and waits for a place if it has to.
+func (w *writer) enqueue(ctx context.Context, job any) error {
 	w.closing.RLock()
+	defer w.closing.RUnlock()
 	if w.closed {
-		w.closing.RUnlock()
 		return errClosed
 	}
 	select {
 	case w.queue <- job:
+		return nil
 	case <-ctx.Done():
-		w.closing.RUnlock()
 		return ctx.Err()
 	}
-	w.closing.RUnlock()
+}
+
+// control runs a change of the catalogue and waits for it.
+func (w *writer) control(ctx context.Context, change func(*duck.Conn) error, applied func()) error {
+	job := &controlJob{change: change, applied: applied, done: make(chan struct{})}
+	if err := w.enqueue(ctx, job); err != nil {
+		return err
+	}
 	<-job.done
 	return job.err
 }
@@ -137,15 +145,21 @@ func (w *writer) run() {
 	for job := range w.queue {
 		for job != nil {
 			job = w.next(job)
+			w.checkpointIfDue()
 		}
 	}
 }
 
 // next handles job and whatever waits behind it. It returns a job that it took but has to be handled apart.
 func (w *writer) next(job any) any {
-	if c, ok := job.(*controlJob); ok {
-		c.err = w.runControl(c)
-		close(c.done)
+	switch j := job.(type) {
+	case *controlJob:
+		j.err = w.runControl(j)
+		close(j.done)
+		return nil
+	case *betweenJob:
+		j.f()
+		close(j.done)
 		return nil
 	}
 	w.group = w.group[:0]
@@ -196,7 +210,7 @@ func (w *writer) inTx(f func() error) error {
 	err := f()
 	if err == nil {
 		if err = w.commitTx(); err == nil {
-			return nil
+			return w.syncNewLog()
 		}
 	}
 	w.db.noteFatal(err)

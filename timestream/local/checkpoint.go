@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// DuckDB appends every transaction to a log beside its file (fileName + ".wal") and touches what the file's header
+// refers to in checkpoints alone, which fold the log into the file. When that happens is the writer's choice, between two
+// transactions, never DuckDB's own: so a copy of both that is taken while checkpoints are held is what was committed at
+// the moment the hold began, though writes go on.
+
+// logSuffix is what DuckDB adds to the file's name for its log.
+const logSuffix = ".wal"
+
+// checkpoints decides when the log is folded into the file. All but its constants belong to the writer goroutine.
+type checkpoints struct {
+	dir, file string
+	limit     int64
+	// held are the copies that are being taken.
+	held map[*Snapshot]struct{}
+	// newLog tells that the log's file is to be created, or was and its directory entry is not yet on disk.
+	newLog bool
+	// short tells that the disk was too full for the last checkpoint that was due.
+	short bool
+}
+
+func newCheckpoints(dir string, limit int64) checkpoints {
+	return checkpoints{dir: dir, file: filepath.Join(dir, fileName), limit: limit, held: map[*Snapshot]struct{}{}, newLog: true}
+}
+
+// logSize is the size of the log, 0 when there is none.
+func (c *checkpoints) logSize() int64 {
+	info, err := os.Stat(c.file + logSuffix)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// syncNewLog makes sure, after a commit, that the log it went to is found after a loss of power: DuckDB syncs the file, but
+// POSIX wants its directory synced as well before a new name is durable. It costs one fsync per checkpoint. When it fails
+// the transaction is committed, yet must not be acknowledged, and memory does not follow it: only opening the file anew
+// helps.
+func (w *writer) syncNewLog() error {
+	c := &w.checkpoints
+	if !c.newLog {
+		return nil
+	}
+	if err := syncDir(c.dir); err != nil {
+		err = fmt.Errorf("sync the directory of the log: %w", err)
+		w.db.invalidate(fmt.Errorf("the database in %s has to be opened anew: %w", w.db.cfg.Dir, err))
+		return err
+	}
+	c.newLog = false
+	return nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// checkpointIfDue folds the log into the file when it is over its limit and nobody copies the two. It runs on the writer
+// goroutine, outside transactions. What fails here was acknowledged and stays in the log.
+func (w *writer) checkpointIfDue() {
+	c := &w.checkpoints
+	size := c.logSize()
+	if size < c.limit {
+		return
+	}
+	if len(c.held) > 0 {
+		w.breakHolds(size)
+		if len(c.held) > 0 {
+			return
+		}
+	}
+	if !w.spaceFor(size) {
+		return
+	}
+	start := time.Now()
+	if err := w.checkpoint(); err != nil {
+		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", err)
+		return
+	}
+	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond))
+}
+
+// checkpoint folds the log into the file.
+func (w *writer) checkpoint() error {
+	// Whatever comes of it, the next transaction may find a new log.
+	w.checkpoints.newLog = true
+	err := w.conn.Exec("CHECKPOINT")
+	if err != nil {
+		w.db.noteFatal(err)
+	}
+	return err
+}
+
+// checkpointReserve is what a checkpoint may need beyond the size of the log, in bytes: the catalogue is written anew.
+const checkpointReserve = 16 << 20
+
+// spaceFor tells whether the disk has room for a checkpoint of a log of that size. A checkpoint that runs out of space ends
+// the database (DuckDB refuses everything afterwards), while a log that cannot grow only fails writes until there is space.
+func (w *writer) spaceFor(size int64) bool {
+	c := &w.checkpoints
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(c.dir, &fs); err != nil {
+		return true // the checkpoint will tell
+	}
+	free := int64(fs.Bavail) * fs.Bsize //nolint:unconvert // the type differs between systems
+	enough := free >= size+checkpointReserve
+	if c.short == enough {
+		c.short = !enough
+		if c.short {
+			w.db.log.Error("the disk is too full to fold the log into the file: free space; until then the log grows, and once the disk is full writes fail",
+				"dir", c.dir, "free_bytes", free, "wanted_bytes", size+checkpointReserve)
+		} else {
+			w.db.log.Info("there is space for checkpoints again", "dir", c.dir, "free_bytes", free)
+		}
+	}
+	return enough
+}
+
+// breakHolds ends the copies that have let the log grow beyond Config.SnapshotMaxLog.
+func (w *writer) breakHolds(size int64) {
+	limit := int64(w.db.cfg.SnapshotMaxLog)
+	for s := range w.checkpoints.held {
+		if size-s.log > limit {
+			s.fail(fmt.Errorf("the copy took so long that the log has grown by more than %v (%s) since it began; read it faster, or raise the limit",
+				&w.db.cfg.SnapshotMaxLog, w.db.cfg.flag("snapshot.max-log")))
+			delete(w.checkpoints.held, s)
+		}
+	}
+}
+
+// betweenJob is something that runs on the writer goroutine between two transactions.
+type betweenJob struct {
+	f    func()
+	done chan struct{}
+}
+
+// between runs f on the writer goroutine between two transactions and waits for it.
+func (w *writer) between(ctx context.Context, f func()) error {
+	job := &betweenJob{f: f, done: make(chan struct{})}
+	if err := w.enqueue(ctx, job); err != nil {
+		return err
+	}
+	<-job.done
+	return nil
+}
