@@ -43,6 +43,7 @@ type bench struct {
 	rounds   int
 	soak     time.Duration
 	past     time.Duration // how much the push-down scenario has stored
+	stored   int           // samples that timestream-local has stored when it is measured
 	only     []string      // scenarios; empty means all
 	out      printer
 	progress io.Writer
@@ -52,6 +53,7 @@ type bench struct {
 	reads   []*readResult
 	answers []*asked
 	pushed  []*pushed
+	local   *localResult
 	soaked  []soakResult
 }
 
@@ -74,6 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&b.rounds, "rounds", 3, "How often the scenarios of a group take their turns.")
 	fs.DurationVar(&b.soak, "soak", 0, "How long the soak of 16 senders takes, such as 10m; 0 leaves it out.")
 	fs.DurationVar(&b.past, "past", 30*24*time.Hour, "How far the samples go back that the scenario "+pushDownScenario+" asks for.")
+	fs.IntVar(&b.stored, "stored", 100_000_000, "How many samples the scenario "+localScenario+" stores before it measures what depends on that (some 15 minutes); 0 leaves that out.")
 	fs.IntVar(&b.series, "series", 10_000, "Number of series, of 8 to 14 labels.")
 	fs.IntVar(&b.load.SamplesPerRequest, "samples-per-request", 2000, "Most samples in a request.")
 	fs.IntVar(&b.load.Senders, "senders", 5, "Number of senders where the scenario does not say another: five share 10,000 series in full requests.")
@@ -146,7 +149,7 @@ func (b *bench) measureAll(ctx context.Context, versions []load.Protocol) error 
 	for _, g := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{remoteReadScenario, b.measureRemoteRead}, {promqlScenario, b.measureAnswers}, {pushDownScenario, b.measurePushDown}} {
+	}{{remoteReadScenario, b.measureRemoteRead}, {promqlScenario, b.measureAnswers}, {pushDownScenario, b.measurePushDown}, {localScenario, b.measureLocal}} {
 		if !b.wants(g.name) {
 			continue
 		}

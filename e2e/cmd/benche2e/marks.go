@@ -88,6 +88,7 @@ func (b *bench) marks() []mark {
 		})
 	}
 	b.readMarks(add)
+	b.localMarks(add)
 	return out
 }
 

@@ -107,7 +107,7 @@ func names() []string {
 			out = append(out, s.name)
 		}
 	}
-	return append(out, orderScenario, soakScenario, remoteReadScenario, promqlScenario, pushDownScenario)
+	return append(out, orderScenario, soakScenario, remoteReadScenario, promqlScenario, pushDownScenario, localScenario)
 }
 
 // system is what a scenario has started.
