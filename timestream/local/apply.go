@@ -30,6 +30,7 @@ type tableTx struct {
 	series []newSeries
 	rows   [sampleKinds][]row
 	late   []lateRow
+	hidden []hiddenRow
 	// pending holds the records of this transaction that replace stored ones, and the late ones already decided.
 	pending map[recordKey]*pendingRow
 }
@@ -131,7 +132,7 @@ func (tx *tableTx) end() {
 	clean := tableTx{newKeys: tx.newKeys[:0], undo: tx.undo[:0]}
 	clear(tx.series)
 	clear(tx.late)
-	clean.series, clean.late = tx.series[:0], tx.late[:0]
+	clean.series, clean.late, clean.hidden = tx.series[:0], tx.late[:0], tx.hidden[:0]
 	for k := range tx.rows {
 		clear(tx.rows[k])
 		clean.rows[k] = tx.rows[k][:0]
@@ -224,6 +225,7 @@ func (tx *tableTx) decideRecord(j *writeJob, i int) {
 		}
 		m.time, m.ver, m.bits, m.known = p.time, p.ver, p.bits, true
 		tx.rows[p.kind] = append(tx.rows[p.kind], row{m.sid, p})
+		tx.hide(j, m.sid, p)
 		j.stored(p)
 	case p.time == m.time && m.known:
 		j.settle(i, m.ver, m.bits, func() {
@@ -271,6 +273,7 @@ func (tx *tableTx) settleLate(j *writeJob, i int, slot uint32, have *pendingRow)
 	}
 	if !have.stored && !have.write {
 		write()
+		tx.hide(j, tx.t.own.marks[slot].sid, p)
 		j.stored(p)
 		return
 	}
@@ -453,7 +456,10 @@ func (tx *tableTx) write(w *writer) error {
 			tx.settleLate(l.job, l.i, l.slot, tx.pending[recordKey{tx.t.own.marks[l.slot].sid, p.time}])
 		}
 	}
-	return tx.writePending(w)
+	if err := tx.writePending(w); err != nil {
+		return err
+	}
+	return tx.writeHidden(w)
 }
 
 func (t *table) seriesTable() string { return "t" + strconv.FormatInt(t.id, 10) + "_series" }

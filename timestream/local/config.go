@@ -68,6 +68,9 @@ type Config struct {
 	// SnapshotMaxLog is how much the log may grow, in bytes, while a snapshot is copied, during which it is not folded into
 	// the file; a snapshot that takes longer fails.
 	SnapshotMaxLog flags.Bytes
+	// VisibilityDelay is how long a record that was stored is not seen by queries, MagneticVisibilityDelay the same for those that
+	// went to the magnetic store, for which the longer one counts. They are on disk meanwhile. At most MaxVisibilityDelay.
+	VisibilityDelay, MagneticVisibilityDelay time.Duration
 	// RetentionEvery is how often expired rows are deleted; they are invisible at once.
 	RetentionEvery time.Duration
 
@@ -133,6 +136,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.ResultIdle, prefix+"query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
 	fs.Var(&c.CheckpointLogSize, prefix+"checkpoint.log-size", "Size of the write-ahead log at which it is folded into the database file. It is read again after a crash.")
 	fs.Var(&c.SnapshotMaxLog, prefix+"snapshot.max-log", "How much the write-ahead log may grow while a snapshot is copied; a snapshot that takes longer fails.")
+	fs.DurationVar(&c.VisibilityDelay, prefix+"visibility-delay", c.VisibilityDelay, "How long a record that was stored is not seen by queries, as the service's reads are eventually consistent; it is on disk meanwhile. At most 24h.")
+	fs.DurationVar(&c.MagneticVisibilityDelay, prefix+"magnetic-visibility-delay", c.MagneticVisibilityDelay, "How long a record in the magnetic store is not seen by queries (the service: up to 6h); it is on disk meanwhile. At most 24h.")
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
 
@@ -187,6 +192,9 @@ func (c *Config) Validate() error {
 	}
 	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
 		bad("%s=%v, %s=%v: must be positive", c.flag("query.result-idle"), c.ResultIdle, c.flag("retention-interval"), c.RetentionEvery)
+	}
+	if d := max(c.VisibilityDelay, c.MagneticVisibilityDelay); min(c.VisibilityDelay, c.MagneticVisibilityDelay) < 0 || d > MaxVisibilityDelay {
+		bad("%s=%v, %s=%v: want 0 to %v", c.flag("visibility-delay"), c.VisibilityDelay, c.flag("magnetic-visibility-delay"), c.MagneticVisibilityDelay, MaxVisibilityDelay)
 	}
 	return errors.Join(errs...)
 }

@@ -325,7 +325,7 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 		for _, k := range t.own.schema.kinds {
 			fmt.Fprintf(&sql, "DROP TABLE %s;", t.sampleTable(k))
 		}
-		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_tables WHERE id"} {
+		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_hidden WHERE table_id", "cat_tables WHERE id"} {
 			fmt.Fprintf(&sql, "DELETE FROM %s = %d;", cat, t.id)
 		}
 		return c.Exec(sql.String())

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS cat_tables (id BIGINT, db VARCHAR, name VARCHAR, crea
 	memory_hours BIGINT, magnetic_days BIGINT, magnetic_writes BOOLEAN, rejected_to VARCHAR, partition_key VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
 `
 
 // marksSaved says in cat_meta that the tables of marks are there and have the columns they have here.
@@ -72,6 +73,9 @@ func (db *DB) load(ctx context.Context) error {
 		return fmt.Errorf("the file has format %s, this program reads %s", v, formatVersion)
 	}
 	if err := db.loadCatalogue(ctx); err != nil {
+		return err
+	}
+	if err := db.loadHidden(ctx); err != nil {
 		return err
 	}
 	clean := meta["marks"] == marksSaved

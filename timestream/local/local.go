@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,8 @@ type DB struct {
 	metrics *metrics
 	jobs    sync.Pool
 	reqs    record.Pool
+	// hiddenRecords is the number of entries in cat_hidden, or more.
+	hiddenRecords atomic.Int64
 
 	// usable ends, with the reason as its cause, when DuckDB says that it must be opened anew.
 	usable     context.Context
@@ -244,18 +247,24 @@ func (db *DB) noteFatal(err error) {
 	}
 }
 
-// housekeeping closes idle results and deletes expired rows until ctx ends.
+// housekeeping closes idle results, deletes expired rows and forgets what was hidden until ctx ends.
 func (db *DB) housekeeping(ctx context.Context) {
 	idle := time.NewTicker(max(db.cfg.ResultIdle/4, time.Millisecond))
 	defer idle.Stop()
 	retention := time.NewTicker(db.cfg.RetentionEvery)
 	defer retention.Stop()
+	hidden := time.NewTicker(forgetHiddenEvery)
+	defer hidden.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-idle.C:
 			db.queries.closeIdle(db.cfg.ResultIdle)
+		case <-hidden.C:
+			if err := db.ForgetHidden(ctx); err != nil && ctx.Err() == nil {
+				db.log.Warn("forgetting which records were hidden", "err", err)
+			}
 		case <-retention.C:
 			if err := db.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
 				db.log.Warn("deleting expired rows", "err", err)

@@ -54,7 +54,9 @@ func newMetrics(db *DB) *metrics {
 		Help: "Statements of services in the same process that wait for the memory of others (" + db.cfg.flag("memory-limit") + ")."}, func() float64 { return float64(db.queries.waiting.Load()) })
 	series := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "series",
 		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
-	m.collectors = []prometheus.Collector{series, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting}
+	hidden := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "hidden_records",
+		Help: "Records that are stored and not seen yet, or were so until a short while ago (" + db.cfg.flag("visibility-delay") + ", " + db.cfg.flag("magnetic-visibility-delay") + ")."}, func() float64 { return float64(db.hiddenRecords.Load()) })
+	m.collectors = []prometheus.Collector{series, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

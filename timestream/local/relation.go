@@ -78,13 +78,17 @@ func (v view) Relation(database, name string) (*sqlplan.Relation, error) {
 		add(a.name, "MULTI", attrColumn(i), kindInfo[a.kind].scalar)
 	}
 	oldest := t.props.Load().oldest(v.now)
-	r.SQL = relationSQL(t, s, oldest)
-	r.Halves = &halves{t: t, next: next, schema: s, oldest: oldest}
+	hides := t.hides(v.now)
+	r.SQL = relationSQL(t, s, oldest, hides)
+	if hides == "" { // the halves know nothing of single records
+		r.Halves = &halves{t: t, next: next, schema: s, oldest: oldest}
+	}
 	return r, nil
 }
 
-// relationSQL prints the FROM item. The names in it are generated, so nothing of a user's is in it.
-func relationSQL(t *table, s *schema, oldest int64) string {
+// relationSQL prints the FROM item; hides is a condition on the records, or empty. The names in it are generated, so nothing of a
+// user's is in it.
+func relationSQL(t *table, s *schema, oldest int64, hides string) string {
 	var b strings.Builder
 	b.WriteByte('(')
 	if len(s.kinds) == 0 {
@@ -120,8 +124,13 @@ func relationSQL(t *table, s *schema, oldest int64) string {
 			}
 		}
 		b.WriteString(" FROM " + t.sampleTable(k) + " x JOIN " + t.seriesTable() + " s ON s.sid = x.sid")
+		where := " WHERE "
 		if oldest > 0 {
-			b.WriteString(" WHERE x.t >= " + strconv.FormatInt(oldest, 10))
+			b.WriteString(where + "x.t >= " + strconv.FormatInt(oldest, 10))
+			where = " AND "
+		}
+		if hides != "" {
+			b.WriteString(where + hides)
 		}
 	}
 	b.WriteByte(')')

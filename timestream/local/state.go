@@ -171,6 +171,8 @@ type table struct {
 	dropped atomic.Bool
 	// spans are what readers know of the series' times.
 	spans spans
+	// hidden tells until when some records are not seen.
+	hidden hiddenUntil
 	// series is the number of series, for the metrics.
 	series atomic.Int64
 

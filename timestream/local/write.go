@@ -53,9 +53,9 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 		s.release()
 		db.jobs.Put(s)
 	}()
-	props := t.props.Load()
+	props, now := t.props.Load(), db.now()
 	s.prep.limits, s.prep.key = db.cfg.Limits, props.requiredKey()
-	s.prep.window = db.window(props, db.now())
+	s.prep.window = db.window(props, now)
 	if err := s.prep.prepare(req); err != nil {
 		return wtypes.RecordsIngested{}, err
 	}
@@ -65,6 +65,7 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 	j := &s.job
 	j.reset()
 	j.table, j.recs, j.done = t, s.prep.recs, make(chan struct{})
+	j.memoryFrom, j.magneticFrom = db.visibleFrom(now, req.Hide)
 	queued, err := db.writer.offer(j)
 	if err != nil {
 		return wtypes.RecordsIngested{}, writeInternal()

@@ -26,6 +26,8 @@ const maxGroupRecords = 50_000
 type writeJob struct {
 	table *table
 	recs  []prepared
+	// memoryFrom and magneticFrom are when records that are new are seen, zero for at once.
+	memoryFrom, magneticFrom int64
 
 	rejected         []wtypes.RejectedRecord
 	memory, magnetic int

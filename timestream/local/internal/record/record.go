@@ -7,6 +7,7 @@ package record
 
 import (
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -50,6 +51,8 @@ type Request struct {
 	Database, Table string
 	Common          Record
 	Records         []Record
+	// Hide is how long the records are not seen by queries; no member of the API's.
+	Hide time.Duration
 
 	dims  []Dimension
 	attrs []Attribute
