@@ -41,7 +41,7 @@ func startFour(t *testing.T) *four {
 	f := &four{
 		url: "http://" + a[1], dir: dir, running: map[string]*proc.Process{},
 		args: map[string][]string{
-			"timestream-local": {"--listen-address=" + a[0], "--data-dir=" + filepath.Join(dir, "data")},
+			"timestream-local": {"--listen-address=" + a[0], "--admin.listen-address=", "--data-dir=" + filepath.Join(dir, "data")},
 			"ingest":           append([]string{"--grpc.listen-address=" + a[2], "--web.listen-address=" + a[3]}, store...),
 			"query":            append([]string{"--grpc.listen-address=" + a[4], "--web.listen-address=" + a[5]}, store...),
 			"gateway":          {"--web.listen-address=" + a[1], "--grpc.listen-address=" + a[6], "--ingest.address=" + a[2], "--query.address=" + a[4]},

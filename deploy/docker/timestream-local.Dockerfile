@@ -26,8 +26,8 @@ USER 65532:65532
 WORKDIR /var/lib/timestream-local
 VOLUME /var/lib/timestream-local
 # Loopback, the default of the flags, would be the container's own.
-ENV TIMESTREAM_LOCAL_LISTEN_ADDRESS=:9231 TIMESTREAM_LOCAL_DATA_DIR=/var/lib/timestream-local
-EXPOSE 9231
+ENV TIMESTREAM_LOCAL_LISTEN_ADDRESS=:9231 TIMESTREAM_LOCAL_ADMIN_LISTEN_ADDRESS=:9232 TIMESTREAM_LOCAL_DATA_DIR=/var/lib/timestream-local
+EXPOSE 9231 9232
 ENTRYPOINT ["/usr/bin/timestream-local"]
 HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 CMD ["/usr/bin/timestream-local", "healthcheck"]
 ARG VERSION=dev

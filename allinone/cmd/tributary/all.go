@@ -24,6 +24,7 @@ import (
 	"github.com/tributary-project/tributary/services/ingest"
 	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/adminport"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -42,6 +43,7 @@ type config struct {
 	// localAddress is where timestream-local serves the AWS API. Empty: nowhere.
 	localAddress string
 	localTLS     tlsconfig.Server
+	localAdmin   adminport.Options
 	localWire    wire.Options
 	logging      logging.Config
 }
@@ -55,6 +57,9 @@ func defaultConfig() config {
 	c.local.Limits = "" // as ingest reads them
 	return c
 }
+
+// localDrain is how long requests to the embedded store's listeners may take after the process was told to end.
+const localDrain = 10 * time.Second
 
 // embedded is the prefix of timestream-local's own flags here.
 const embedded = "local."
@@ -77,6 +82,7 @@ func (c *config) registerFlags(fs *flag.FlagSet) {
 	own := flag.NewFlagSet("", flag.ContinueOnError)
 	c.local.RegisterFlags(own, embedded)
 	c.localWire.RegisterFlags(own, embedded)
+	c.localAdmin.RegisterFlags(own, embedded)
 	own.VisitAll(func(f *flag.Flag) {
 		usage := "Embedded store: " + f.Usage
 		if f.Name == embedded+"limits" {
@@ -166,7 +172,7 @@ func runAll(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 }
 
 // openLocal opens the embedded store, hands it to the services, and returns actors: one that ends the process when the
-// store has to be opened anew, and one that serves its API if it has an address.
+// store has to be opened anew, and those that serve its API and its administration if these have addresses.
 func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slog.Logger, reg *prometheus.Registry) ([]process.Actor, func() error, error) {
 	cfg := c.storeConfig()
 	cfg.Logger, cfg.Registerer = logger.With("component", "timestream-local"), reg
@@ -179,22 +185,27 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 		return nil, nil, err
 	}
 	deps.Writer, deps.Querier, deps.Target = db, db, "timestream-local in "+cfg.Dir
+	mux := http.NewServeMux()
+	operation, err := adminport.New(c.localAdmin, adminport.Deps{API: mux, Registry: reg, Ready: func(string) error { return db.Ready() }, Drain: localDrain, Logger: logger})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	actors := []process.Actor{db.AwaitFailure, operation.Serve}
 	if c.localAddress == "" {
-		return []process.Actor{db.AwaitFailure}, db.Close, nil
+		return actors, db.Close, nil
 	}
 	options := c.localWire
 	options.Logger, options.Registerer = cfg.Logger, reg
 	if plan := options.Faults.String(); plan != "" {
 		logger.Warn("calls over HTTP fail on demand, but not those of this process' own services: to test these, run timestream-local --faults=… and tributary all --store=timestream --timestream.endpoint=… --timestream.local-credentials", "faults", plan)
 	}
-	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", wire.New(db, options))
-	mux.Handle(wire.FaultsPath, options.Faults)
-	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, 10*time.Second, logger)
+	operation.Handle(wire.FaultsPath, options.Faults)
+	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, localDrain, logger)
 	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, nil, errors.Join(err, operation.Close(), db.Close())
 	}
-	return []process.Actor{db.AwaitFailure, server.Serve}, db.Close, nil
+	return append(actors, server.Serve), db.Close, nil
 }
 
 // openTimestream makes the AWS SDK's clients. It calls nothing: Timestream may be away.

@@ -103,7 +103,7 @@ func (b *bench) startLocal(ctx context.Context, dir string) (*localServer, time.
 	}
 	s := &localServer{system: system{dir: dir}, address: a}
 	began := time.Now()
-	err = s.launch(ctx, b, "timestream-local", "timestream-local", "http://"+a+"/-/ready", append(localFlags(), "--listen-address="+a, "--data-dir="+filepath.Join(dir, "data"))...)
+	err = s.launch(ctx, b, "timestream-local", "timestream-local", "http://"+a+"/-/ready", append(localFlags(), "--listen-address="+a, "--admin.listen-address=", "--data-dir="+filepath.Join(dir, "data"))...)
 	return s, time.Since(began), err
 }
 

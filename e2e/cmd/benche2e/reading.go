@@ -135,7 +135,7 @@ func (b *bench) startStore(ctx context.Context, s *system, groups []history, fla
 		return "", err
 	}
 	endpoint := "http://" + a
-	args := append([]string{"--listen-address=" + a, "--data-dir=" + filepath.Join(s.dir, "data"), "--memory-retention-hours=8766"}, flags...)
+	args := append([]string{"--listen-address=" + a, "--admin.listen-address=", "--data-dir=" + filepath.Join(s.dir, "data"), "--memory-retention-hours=8766"}, flags...)
 	if err := s.launch(ctx, b, "timestream-local", "timestream-local", endpoint+"/-/ready", args...); err != nil {
 		return "", err
 	}

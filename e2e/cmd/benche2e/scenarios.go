@@ -208,7 +208,7 @@ func startFour(ctx context.Context, b *bench, s *system) error {
 	if err != nil {
 		return err
 	}
-	if err := s.launch(ctx, b, "timestream-local", "timestream-local", "http://"+a+"/-/ready", "--listen-address="+a, "--data-dir="+filepath.Join(s.dir, "data")); err != nil {
+	if err := s.launch(ctx, b, "timestream-local", "timestream-local", "http://"+a+"/-/ready", "--listen-address="+a, "--admin.listen-address=", "--data-dir="+filepath.Join(s.dir, "data")); err != nil {
 		return err
 	}
 	return startServices(ctx, b, s, "http://"+a, 1, nil, true)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command timestream-local serves the Write and Query APIs of Amazon Timestream for LiveAnalytics from one directory. All
-// of it is in packages local and wire; here are only its flags and its listener.
+// of it is in packages local and wire; here are only its flags and its listeners.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/tributary-project/tributary/internal/process"
 	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/adminport"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -38,23 +39,25 @@ type config struct {
 	address string
 	wire    wire.Options
 	tls     tlsconfig.Server
+	admin   adminport.Options
 	local   local.Config
 	logging logging.Config
 }
 
 func defaultConfig() config {
-	c := config{address: "127.0.0.1:9231", wire: wire.DefaultOptions(), local: local.DefaultConfig(), logging: logging.DefaultConfig()}
+	c := config{address: "127.0.0.1:9231", admin: adminport.DefaultOptions(), wire: wire.DefaultOptions(), local: local.DefaultConfig(), logging: logging.DefaultConfig()}
 	c.local.Dir = "./data"
 	return c
 }
 
 func (c *config) registerFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /faults, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
+	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
 	fs.StringVar(&c.local.Dir, "data-dir", c.local.Dir, "Directory of the database; created when missing. One process at a time.")
 	fs.StringVar(&c.local.DefaultDatabase, "default-database", c.local.DefaultDatabase, "Database to create at start when it is missing; empty, with --default-table, for none.")
 	fs.StringVar(&c.local.DefaultTable, "default-table", c.local.DefaultTable, "Table to create at start when it is missing, with magnetic-store writes on.")
 	fs.StringVar(&c.local.Region, "region", c.local.Region, "AWS Region that appears in ARNs.")
 	c.tls.RegisterFlags(fs, "", "API")
+	c.admin.RegisterFlags(fs, "")
 	c.local.RegisterFlags(fs, "")
 	c.wire.RegisterFlags(fs, "")
 	c.logging.RegisterFlags(fs)
@@ -97,18 +100,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	mux := http.NewServeMux()
-	admin.Register(mux, "/metrics", reg, func(string) error { return db.Ready() })
+	ready := func(string) error { return db.Ready() }
+	admin.Register(mux, "/metrics", reg, ready)
 	mux.Handle("POST /{$}", wire.New(db, cfg.wire))
-	mux.Handle(wire.FaultsPath, cfg.wire.Faults)
-	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
+	operation, err := adminport.New(cfg.admin, adminport.Deps{API: mux, Registry: reg, Ready: ready, Drain: drain, Logger: logger})
 	if err != nil {
 		return err
+	}
+	operation.Handle(wire.FaultsPath, cfg.wire.Faults)
+	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
+	if err != nil {
+		return errors.Join(err, operation.Close())
 	}
 	if plan := cfg.wire.Faults.String(); plan != "" {
 		logger.Warn("calls fail on demand", "faults", plan)
 	}
-	logger.Info("serving Timestream", "url", server.URL(), "database", cfg.local.DefaultDatabase, "table", cfg.local.DefaultTable)
-	if err := process.Run(ctx, server.Serve, db.AwaitFailure); err != nil {
+	logger.Info("serving Timestream", "url", server.URL(), "admin", operation.URL(), "database", cfg.local.DefaultDatabase, "table", cfg.local.DefaultTable)
+	if err := process.Run(ctx, server.Serve, operation.Serve, db.AwaitFailure); err != nil {
 		return err
 	}
 	logger.Info("stopped")

@@ -64,7 +64,7 @@ func start(t *testing.T, dir string, args ...string) *server {
 	address := ln.Addr().String()
 	_ = ln.Close()
 	s.url = "http://" + address
-	s.cmd = exec.Command(os.Args[0], append([]string{"--data-dir", dir, "--listen-address", address}, args...)...)
+	s.cmd = exec.Command(os.Args[0], append([]string{"--data-dir", dir, "--listen-address", address, "--admin.listen-address="}, args...)...)
 	s.cmd.Env = append(os.Environ(), asProcess+"=1")
 	s.cmd.Stderr = &s.stderr
 	if err := s.cmd.Start(); err != nil {
