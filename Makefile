@@ -39,19 +39,27 @@ bin/tributary: FORCE
 
 ## test: all tests of all modules, end-to-end tests included, with the race detector where it is affordable
 .PHONY: test
-test: build bin/prometheus bin/promtool bin/compliance
+test: build bin/prometheus bin/promtool bin/compliance js-clients
 	go test -race $(addprefix ./,$(addsuffix /...,$(RACE)))
 	go test -timeout 20m $(addprefix ./,$(addsuffix /...,$(NORACE)))
 
 ## race: all tests under the race detector
 .PHONY: race
-race: build bin/prometheus bin/promtool bin/compliance
+race: build bin/prometheus bin/promtool bin/compliance js-clients
 	go test -race -timeout 40m $(PACKAGES)
 
 ## e2e: only the end-to-end tests, with a real Prometheus
 .PHONY: e2e
 e2e: build bin/prometheus bin/promtool bin/compliance
 	go test -timeout 20m ./e2e/...
+
+## js-clients: the AWS SDK for JavaScript, which tests of timestream-local drive (needs node 20 and npm)
+JS := timestream/local/clients/testdata/js
+.PHONY: js-clients
+js-clients: $(if $(shell command -v npm),$(JS)/node_modules/.package-lock.json)
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json $(JS)/.npmrc
+	cd $(JS) && npm ci --prefer-offline --loglevel=error
+	@touch $@
 
 ## bench: the Go benchmarks (BENCH=regexp, BENCHTIME=1s)
 .PHONY: bench
@@ -107,7 +115,7 @@ breaking: bin/buf
 ## clean: remove what was built (not ./data)
 .PHONY: clean
 clean:
-	rm -rf bin dist
+	rm -rf bin dist $(JS)/node_modules
 
 ## help: this list
 .PHONY: help

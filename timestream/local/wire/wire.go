@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -298,14 +299,18 @@ func (h *handler) answer(w http.ResponseWriter, out []byte) {
 }
 
 // endpoints answers DescribeEndpoints with the address that the client used, scheme included: botocore prefixes https://
-// to one without.
+// to one without. The service answers a host alone, and so the SDK for JavaScript takes the whole address for one and keeps
+// its own scheme and port.
 func endpoints(r *http.Request) []byte {
-	scheme := "http"
+	address := "http://" + r.Host
 	if r.TLS != nil {
-		scheme = "https"
+		address = "https://" + r.Host
+	}
+	if strings.HasPrefix(r.UserAgent(), "aws-sdk-js/") {
+		address = strings.TrimSuffix(r.Host, ":"+(&url.URL{Host: r.Host}).Port())
 	}
 	b, _ := json.Marshal(map[string]any{"Endpoints": []any{
-		map[string]any{"Address": scheme + "://" + r.Host, "CachePeriodInMinutes": cacheMinutes},
+		map[string]any{"Address": address, "CachePeriodInMinutes": cacheMinutes},
 	}})
 	return b
 }

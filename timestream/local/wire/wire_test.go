@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -130,6 +129,11 @@ func TestDiscovery(t *testing.T) {
 	}
 	if e := ends.Endpoints[0]; *e.Address != srv.URL || e.CachePeriodInMinutes != 1440 {
 		t.Errorf("got %s, %d", *e.Address, e.CachePeriodInMinutes)
+	}
+	// The SDK for JavaScript takes the address for a host.
+	_, _, body := post(t, srv.URL, prefix+"DescribeEndpoints", "{}", "User-Agent", "aws-sdk-js/3.1138.0 ua/2.1")
+	if got := fmt.Sprint(body["Endpoints"]); got != "[map[Address:127.0.0.1 CachePeriodInMinutes:1440]]" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -421,69 +425,5 @@ func TestMetrics(t *testing.T) {
 		if !got[want] {
 			t.Errorf("no metric %s", want)
 		}
-	}
-}
-
-// TestCLI drives the AWS CLI with both ways to name an endpoint: the argument skips discovery, the variable does not.
-func TestCLI(t *testing.T) {
-	bin, err := exec.LookPath("aws")
-	if err != nil {
-		t.Skip("the AWS CLI is not installed (Debian: apt-get install awscli); the SDK's tests cover the protocol")
-	}
-	srv := serve(t, nil, wire.Options{})
-	run := func(env []string, args ...string) map[string]any {
-		t.Helper()
-		cmd := exec.Command(bin, args...)
-		cmd.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any", "AWS_DEFAULT_REGION=us-east-1", "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true"}, env...)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("aws %v: %v: %s", args, err, out)
-		}
-		var v map[string]any
-		if len(bytes.TrimSpace(out)) > 0 {
-			if err := json.Unmarshal(out, &v); err != nil {
-				t.Fatalf("aws %v: %s", args, out)
-			}
-		}
-		return v
-	}
-	arg := func(args ...string) map[string]any {
-		t.Helper()
-		return run(nil, append(args, "--endpoint-url", srv.URL)...)
-	}
-	env := func(args ...string) map[string]any {
-		t.Helper()
-		return run([]string{"AWS_ENDPOINT_URL=" + srv.URL}, args...)
-	}
-	names := []string{"--database-name", "cli", "--table-name", "metrics"}
-	arg("timestream-write", "create-database", "--database-name", "cli")
-	arg(append([]string{"timestream-write", "create-table"}, names...)...)
-	if got := arg("timestream-write", "list-tables", "--database-name", "cli"); len(got["Tables"].([]any)) != 1 {
-		t.Errorf("got %v", got)
-	}
-	if got := arg(append([]string{"timestream-write", "describe-table"}, names...)...); got["Table"].(map[string]any)["TableStatus"] != "ACTIVE" {
-		t.Errorf("got %v", got)
-	}
-	records := fmt.Sprintf(`[{"Dimensions":[{"Name":"job","Value":"n"}],"MeasureName":"up","MeasureValue":"1","Time":"%d"}]`, time.Now().UnixMilli())
-	got := arg(append([]string{"timestream-write", "write-records", "--records", records}, names...)...)
-	if fmt.Sprint(got["RecordsIngested"]) != "map[MagneticStore:0 MemoryStore:1 Total:1]" {
-		t.Errorf("got %v", got)
-	}
-	const count = "SELECT count() FROM cli.metrics"
-	for name, aws := range map[string]func(...string) map[string]any{"argument": arg, "environment": env} {
-		got := aws("timestream-query", "query", "--query-string", count)
-		row := got["Rows"].([]any)[0].(map[string]any)["Data"].([]any)[0].(map[string]any)
-		if row["ScalarValue"] != "1" {
-			t.Errorf("%s: got %v", name, got)
-		}
-	}
-	got = arg("timestream-query", "query", "--query-string", fmt.Sprintf("SELECT count() FROM %s.%s", database, table))
-	if row := got["Rows"].([]any)[0].(map[string]any)["Data"].([]any)[0].(map[string]any); row["ScalarValue"] != "0" {
-		t.Errorf("got %v", got)
-	}
-	arg(append([]string{"timestream-write", "delete-table"}, names...)...)
-	arg("timestream-write", "delete-database", "--database-name", "cli")
-	if got := env("timestream-write", "describe-endpoints"); got["Endpoints"].([]any)[0].(map[string]any)["Address"] != srv.URL {
-		t.Errorf("got %v", got)
 	}
 }
