@@ -91,7 +91,7 @@ func (w *writer) checkpointIfDue() {
 	}
 	start := time.Now()
 	if err := w.checkpoint(); err != nil {
-		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", err)
+		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", explain(c.dir, err))
 		return
 	}
 	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond))

@@ -41,8 +41,8 @@ func (db *DB) change(ctx context.Context, change func(*duck.Conn) error, applied
 	if err == nil || errors.As(err, &api) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	db.log.Error("catalogue change failed", "err", err)
-	return writeInternal()
+	db.log.Error("catalogue change failed", "err", explain(db.cfg.Dir, err))
+	return writeFailed(err)
 }
 
 func (db *DB) arn(database, table string) *string {

@@ -42,6 +42,9 @@ func notFound(format string, args ...any) error {
 
 func writeInternal() error { return &wtypes.InternalServerException{Message: text(textInternal)} }
 
+// writeFailed is InternalServerException for an error of the disk or of DuckDB; the log has its text.
+func writeFailed(err error) error { return &wtypes.InternalServerException{Message: internalText(err)} }
+
 func writeThrottled() error { return &wtypes.ThrottlingException{Message: text(textRateExceeded)} }
 
 func queryInvalid(format string, args ...any) error {
@@ -49,6 +52,19 @@ func queryInvalid(format string, args ...any) error {
 }
 
 func queryInternal() error { return &qtypes.InternalServerException{Message: text(textInternal)} }
+
+func queryFailed(err error) error { return &qtypes.InternalServerException{Message: internalText(err)} }
+
+// internalText tells a client what only an operator can mend.
+func internalText(err error) *string {
+	switch {
+	case diskFull(err):
+		return text(textInternal + " The disk of its data directory is full.")
+	case damaged(err):
+		return text(textInternal + " Its database file is damaged.")
+	}
+	return text(textInternal)
+}
 
 func text(format string, args ...any) *string {
 	if len(args) == 0 {

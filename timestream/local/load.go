@@ -52,25 +52,12 @@ func (db *DB) each(ctx context.Context, sql string, f func(cols []duck.Column, i
 
 // load reads the catalogue, the series and their marks. It runs before the writer starts.
 func (db *DB) load(ctx context.Context) error {
-	conn := db.writer.conn
-	if err := conn.Exec(catalogueSQL); err != nil {
-		return err
-	}
-	meta := map[string]string{}
-	err := db.each(ctx, "SELECT k, v FROM cat_meta", func(c []duck.Column, i int) error {
-		meta[c[0].String(i)] = c[1].String(i)
-		return nil
-	})
+	meta, err := db.meta(ctx)
 	if err != nil {
 		return err
 	}
-	switch v, ok := meta["format"]; {
-	case !ok:
-		if err := conn.Exec("INSERT INTO cat_meta VALUES ('format', '" + formatVersion + "')"); err != nil {
-			return err
-		}
-	case v != formatVersion:
-		return fmt.Errorf("the file has format %s, this program reads %s", v, formatVersion)
+	if v := meta["format"]; v != formatVersion {
+		return fmt.Errorf("the file has format %q, this program reads %s: it was written by another version of timestream-local, so use that one; nothing was changed", v, formatVersion)
 	}
 	if err := db.loadCatalogue(ctx); err != nil {
 		return err
@@ -79,7 +66,7 @@ func (db *DB) load(ctx context.Context) error {
 		return err
 	}
 	clean := meta["marks"] == marksSaved
-	if _, old := meta["format"]; old && !clean {
+	if !clean && len(db.cat.databases) > 0 {
 		db.log.Info("the database was not closed cleanly; reading the newest record of every series")
 	}
 	for _, d := range db.cat.databases {
@@ -90,6 +77,27 @@ func (db *DB) load(ctx context.Context) error {
 		}
 	}
 	return db.dropMarks()
+}
+
+// meta reads what the file says about itself. A file of another program is refused before anything is written to it.
+func (db *DB) meta(ctx context.Context) (map[string]string, error) {
+	meta := map[string]string{}
+	ours := false
+	err := db.each(ctx, "SELECT 1 FROM duckdb_tables() WHERE NOT internal AND table_name = 'cat_meta'", func([]duck.Column, int) error {
+		ours = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !ours {
+		return nil, fmt.Errorf("%w: the file %s is a DuckDB database, but not one of timestream-local", errDamaged, fileName)
+	}
+	err = db.each(ctx, "SELECT k, v FROM cat_meta", func(c []duck.Column, i int) error {
+		meta[c[0].String(i)] = c[1].String(i)
+		return nil
+	})
+	return meta, err
 }
 
 func (db *DB) loadCatalogue(ctx context.Context) error {

@@ -9,6 +9,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err := db.open(ctx); err != nil {
 		db.stop()
 		db.release()
-		return nil, fmt.Errorf("open %s: %w", cfg.Dir, err)
+		return nil, fmt.Errorf("open %s: %w", cfg.Dir, explain(cfg.Dir, err))
 	}
 	return db, nil
 }
@@ -106,18 +107,7 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	file := filepath.Join(dir, fileName)
-	db.duck, err = duck.Open(file, map[string]string{
-		"memory_limit":         strconv.FormatInt(int64(db.cfg.MemoryLimit), 10) + "B",
-		"threads":              strconv.Itoa(db.cfg.Threads),
-		"checkpoint_threshold": checkpointThreshold,
-		"default_block_size":   blockSize,
-		"temp_directory":       filepath.Join(dir, "tmp"),
-		// Answers without ORDER BY have no order, as in Timestream; keeping one costs memory.
-		"preserve_insertion_order":     "false",
-		"autoinstall_known_extensions": "false",
-		"autoload_known_extensions":    "false",
-	})
-	if err != nil {
+	if db.duck, err = db.openDuck(dir); err != nil {
 		return err
 	}
 	conn, err := db.duck.Connect()
@@ -127,8 +117,8 @@ func (db *DB) open(ctx context.Context) error {
 	db.writer = newWriter(db, conn)
 	db.writer.checkpoints = newCheckpoints(dir, int64(db.cfg.CheckpointLogSize))
 	// Statements are compiled from Timestream's SQL and name no files; this is the second lock on that door. DuckDB wants
-	// its own directory named, or its checkpoints fail.
-	err = conn.Exec(fmt.Sprintf("SET allowed_directories=[%s]; SET enable_external_access=false; SET lock_configuration=true",
+	// its own directory named, or its checkpoints fail. A file that turns out not to be ours is closed as it was found.
+	err = conn.Exec(fmt.Sprintf("PRAGMA disable_checkpoint_on_shutdown; SET allowed_directories=[%s]; SET enable_external_access=false; SET lock_configuration=true",
 		literal(dir+string(filepath.Separator))))
 	if err != nil {
 		return err
@@ -169,12 +159,12 @@ func lockDir(dir string) (*os.File, error) {
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 		return nil, fmt.Errorf("another process has this directory open (process %s, by %s): one process at a time can use a data directory (--data-dir)",
-			strings.TrimSpace(string(holder)), lockName)
+			cmp.Or(strings.TrimSpace(string(holder)), "of an unknown number"), lockName)
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	if err != nil {
+	if err != nil && !diskFull(err) { // the number is for people only
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -243,7 +233,7 @@ func (db *DB) AwaitFailure(ctx context.Context) error {
 func (db *DB) noteFatal(err error) {
 	var de *duck.Error
 	if errors.As(err, &de) && strings.HasPrefix(de.Text, "FATAL Error") {
-		db.invalidate(fmt.Errorf("the database in %s has to be opened anew: %w", db.cfg.Dir, err))
+		db.invalidate(fmt.Errorf("the database in %s has to be opened anew: %w", db.cfg.Dir, explain(db.cfg.Dir, err)))
 	}
 }
 

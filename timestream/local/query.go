@@ -125,8 +125,8 @@ func (db *DB) queryError(err error) error {
 		}
 	}
 	db.noteFatal(err)
-	db.log.Error("query failed", "err", err)
-	return queryInternal()
+	db.log.Error("query failed", "err", explain(db.cfg.Dir, err))
+	return queryFailed(err)
 }
 
 // executionError tells whether a failure is the statement's own, by the class that DuckDB's text begins with, and words it

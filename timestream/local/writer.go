@@ -247,9 +247,9 @@ func (w *writer) commit(jobs []*writeJob) {
 func (w *writer) finish(j *writeJob, err error) {
 	if err != nil {
 		j.reset()
-		j.err = writeInternal()
+		j.err = writeFailed(err)
 		w.db.log.LogAttrs(context.Background(), slog.LevelError, "write failed",
-			slog.String("database", j.table.database), slog.String("table", j.table.name), slog.Any("err", err))
+			slog.String("database", j.table.database), slog.String("table", j.table.name), slog.Any("err", explain(w.db.cfg.Dir, err)))
 	}
 	close(j.done)
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,12 @@ type Error struct {
 	Text string
 }
 
-func (e *Error) Error() string { return "duckdb: " + e.Text }
+// Error is the text without what DuckDB adds for its own developers: advice and a stack of C++ functions.
+func (e *Error) Error() string {
+	text, _, _ := strings.Cut(e.Text, "\nThis error signals an assertion failure")
+	text, _, _ = strings.Cut(text, "\n\nStack Trace")
+	return "duckdb: " + strings.TrimSpace(text)
+}
 
 // Database is one open DuckDB database.
 type Database struct{ db bindings.Database }
