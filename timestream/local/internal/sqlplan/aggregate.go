@@ -121,15 +121,15 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		// DuckDB adds whole numbers in 128 bits; the way back raises the overflow.
 		return bound{sql: "CAST(sum(" + distinct + x.sql + ")" + b.over + " AS " + duckType(x.typ) + ")", typ: x.typ}
 	case "avg":
-		const expected = "avg(bigint), avg(double), avg(interval day to second)"
+		const expected = "avg(bigint), avg(double), avg(interval day to second), avg(interval year to month)"
 		x := one(expected)
 		switch x.typ.Scalar {
 		case Integer, Bigint, Double, Unknown:
 			a := of("avg", coerce(x, ScalarOf(Double), c.Pos), ScalarOf(Double))
 			a.noNaN = false
 			return a
-		case DayTime:
-			return bound{sql: "CAST(round(avg(" + distinct + x.sql + ")" + b.over + ") AS BIGINT)", typ: x.typ}
+		case DayTime, YearMonth:
+			return bound{sql: "CAST(round(avg(" + distinct + x.sql + ")" + b.over + ") AS " + duckType(x.typ) + ")", typ: x.typ}
 		}
 		mismatch(c, args, expected)
 	case "min", "max":
@@ -143,7 +143,11 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 	case "min_by", "max_by":
 		if len(args) == 3 {
 			b.ordered(c, args[1])
-			return b.several(c, "arg_"+name[:3]+"("+args[0].sql+", "+args[1].sql+", ", args, 2, args[0].typ)
+			// DuckDB leaves out the rows whose value is NULL; none is in a struct.
+			x := b.several(c, "arg_"+name[:3]+"({'x': "+args[0].sql+"}, "+args[1].sql+", ", args, 2, args[0].typ)
+			p := b.co.param()
+			x.sql = "list_transform(" + x.sql + ", lambda " + p + ": " + p + ".x)"
+			return x
 		}
 		if len(args) != 2 || c.Distinct {
 			mismatch(c, args, name+"(V, K)")
@@ -155,11 +159,26 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		}
 		return bound{sql: function + "(" + args[0].sql + ", " + args[1].sql + ")" + b.over, typ: args[0].typ, noNaN: args[0].noNaN}
 	case "approx_distinct":
-		// The second argument only bounds the error, which DuckDB does not let us choose.
-		if len(args) != 1 && (len(args) != 2 || !coercible(args[1].typ, ScalarOf(Double))) {
-			mismatch(c, args, "approx_distinct(T), approx_distinct(T, double)")
+		// Exact, so within any error: DuckDB's sketch is off by more than the service's 2.3 % of the values.
+		const expected = "approx_distinct(T), approx_distinct(T, double)"
+		if len(args) != 1 && len(args) != 2 {
+			mismatch(c, args, expected)
 		}
-		return bound{sql: "approx_count_distinct(" + args[0].sql + ")" + b.over, typ: ScalarOf(Bigint)}
+		if len(args) == 2 {
+			if !coercible(args[1].typ, ScalarOf(Double)) {
+				mismatch(c, args, expected)
+			}
+			at := c.Args[1].Position()
+			e, ok := coerce(args[1], ScalarOf(Double), at).k.(float64)
+			switch {
+			case !ok:
+				fail(at, "approx_distinct: an error that is not a literal is not supported")
+			case !(e >= minStandardError && e <= maxStandardError):
+				fail(at, "Max standard error must be in [0.0040625, 0.26000]: %s", appendDouble(nil, e))
+			}
+		}
+		b.ordered(c, args[0])
+		return bound{sql: "count(DISTINCT " + args[0].sql + ")" + b.over, typ: ScalarOf(Bigint)}
 	case "arbitrary":
 		x := one("arbitrary(T)")
 		return of("any_value", x, x.typ)
@@ -171,18 +190,30 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		return b.createTimeSeries(c, args)
 	case "approx_percentile":
 		return b.percentile(c, args)
-	case "corr", "covar_pop", "covar_samp", "regr_slope", "regr_intercept":
+	case "covar_pop", "covar_samp":
 		n := numbers(2)
 		return bound{sql: name + "(" + n[0] + ", " + n[1] + ")" + b.over, typ: ScalarOf(Double)}
+	case "corr", "regr_slope", "regr_intercept":
+		n := numbers(2)
+		of := func(name string) string { return name + "(" + n[0] + ", " + n[1] + ")" + b.over }
+		x := of(name)
+		if name == "corr" {
+			// DuckDB divides by the product of the deviations, which is off by the last digit where one of a line should be 1.
+			x = "(" + of("regr_sxy") + " / sqrt(" + of("regr_sxx") + ") / sqrt(" + of("regr_syy") + "))"
+		}
+		// Points without an extent have none of these: NULL in Trino, NaN or an infinity in DuckDB.
+		return bound{sql: "(CASE WHEN isfinite(" + x + ") THEN " + x + " END)", typ: ScalarOf(Double), noNaN: true}
 	case "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
 		return bound{sql: name + "(" + distinct + numbers(1)[0] + ")" + b.over, typ: ScalarOf(Double)}
 	case "geometric_mean":
-		return bound{sql: "geometric_mean(" + distinct + numbers(1)[0] + ")" + b.over, typ: ScalarOf(Double)}
+		// DuckDB's geometric_mean is a macro, which takes neither OVER nor numbers without a logarithm.
+		x := strings.ReplaceAll(logarithm("ln"), "$1", numbers(1)[0])
+		return bound{sql: "exp(avg(" + distinct + x + ")" + b.over + ")", typ: ScalarOf(Double)}
 	case "skewness":
 		// DuckDB corrects it for the size of the sample, Trino does not.
 		x := numbers(1)[0]
 		n := "CAST(count(" + distinct + x + ")" + b.over + " AS DOUBLE)"
-		return bound{sql: "(skewness(" + distinct + x + ")" + b.over + " * (" + n + " - 2) / sqrt(" + n + " * (" + n + " - 1)))", typ: ScalarOf(Double)}
+		return bound{sql: "(skewness(" + distinct + x + ")" + b.over + " / (sqrt(" + n + " * (" + n + " - 1)) / (" + n + " - 2)))", typ: ScalarOf(Double)}
 	case "bitwise_and_agg", "bitwise_or_agg":
 		x := one(name + "(bigint)")
 		if !coercible(x.typ, ScalarOf(Bigint)) {
@@ -193,14 +224,33 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 	return bound{}
 }
 
+// The bounds of the second argument of approx_distinct (Timestream Developer Guide, aggregate-functions).
+const (
+	minStandardError = 0.0040625
+	maxStandardError = 0.26
+)
+
 // maxSeveral is Trino's bound on n in max(x, n).
 const maxSeveral = 10000
 
 // several closes a call whose last argument is how many values it collects.
 func (b *binder) several(c *tssql.Call, call string, args []bound, last int, elem Type) bound {
+	at := c.Args[last].Position()
+	if !coercible(args[last].typ, ScalarOf(Bigint)) {
+		mismatch(c, args, strings.ToLower(c.Name)+"(T, "+strings.Repeat("K, ", last-1)+"bigint)")
+	}
+	which, rule := "second argument of max_n/min_n", "must be positive"
+	if last == 2 {
+		which, rule = "third argument of max_by/min_by", "must be a positive integer"
+	}
 	n, ok := args[last].k.(int64)
-	if !ok || rank(args[last].typ) == 0 || n <= 0 || n > maxSeveral {
-		fail(c.Args[last].Position(), "third argument of max_by/min_by and second of max/min must be a literal between 1 and %d", maxSeveral)
+	switch {
+	case !ok:
+		fail(at, "%s: a count that is not a literal is not supported", strings.ToLower(c.Name))
+	case n <= 0:
+		fail(at, "%s %s", which, rule)
+	case n > maxSeveral:
+		fail(at, "%s must be less than or equal to %d; found %d", which, maxSeveral, n)
 	}
 	return bound{sql: call + itoa(int(n)) + ")" + b.over, typ: Type{Array: &elem}}
 }
@@ -208,7 +258,7 @@ func (b *binder) several(c *tssql.Call, call string, args []bound, last int, ele
 // percentile is approx_percentile(x[, weight], p or array of p[, accuracy]). It is exact here: the smallest value such that at
 // least the share p of the values, or of their weights, is not greater. The service's is approximate, and may lie between.
 func (b *binder) percentile(c *tssql.Call, args []bound) bound {
-	const expected = "approx_percentile(T, double), approx_percentile(T, bigint, double), approx_percentile(T, array(double)), approx_percentile(T, bigint, array(double)), approx_percentile(T, bigint, double, double)"
+	const expected = "approx_percentile(T, double), approx_percentile(T, bigint, double), approx_percentile(T, array(double)), approx_percentile(T, bigint, array(double)), approx_percentile(T, bigint, double, double), approx_percentile(T, bigint, array(double), double)"
 	if len(args) < 2 || len(args) > 4 || c.Distinct {
 		mismatch(c, args, expected)
 	}
@@ -225,6 +275,19 @@ func (b *binder) percentile(c *tssql.Call, args []bound) bound {
 		place = 2
 		if !coercible(args[1].typ, ScalarOf(Bigint)) {
 			mismatch(c, args, expected)
+		}
+	}
+	if len(args) == 4 {
+		accuracy := c.Args[3].Position()
+		if !coercible(args[3].typ, ScalarOf(Double)) {
+			mismatch(c, args, expected)
+		}
+		v, ok := coerce(args[3], ScalarOf(Double), accuracy).k.(float64)
+		switch {
+		case !ok:
+			fail(accuracy, "approx_percentile: an accuracy that is not a literal is not supported")
+		case !(v > 0 && v < 1):
+			fail(accuracy, "Percentile accuracy must be strictly between 0 and 1")
 		}
 	}
 	at := c.Args[place].Position()

@@ -90,8 +90,10 @@ func (b *binder) subscript(e *tssql.Subscript) bound {
 	}
 	i = coerce(i, ScalarOf(Bigint), e.Index.Position())
 	sql := b.let(x, func(x string) string {
-		return "(CASE WHEN " + i.sql + " < 1 THEN " + b.raise("SQL array indices start at 1") + " WHEN " + i.sql + " > len(" + x + ") THEN " +
-			b.raise("Array subscript must be less than or equal to array length") + " ELSE " + x + "[" + i.sql + "] END)"
+		n := "CAST(" + i.sql + " AS VARCHAR)"
+		return "(CASE WHEN " + i.sql + " = 0 THEN " + b.raise("SQL array indices start at 1") + " WHEN " + i.sql + " < 0 THEN " + b.raiseSQL("'Array subscript is negative: ' || "+n) +
+			" WHEN " + i.sql + " > len(" + x + ") THEN " + b.raiseSQL("'Array subscript must be less than or equal to array length: ' || "+n+" || ' > ' || CAST(len("+x+") AS VARCHAR)") +
+			" ELSE " + x + "[" + i.sql + "] END)"
 	})
 	return bound{sql: sql, typ: *x.typ.Array}
 }
@@ -114,7 +116,16 @@ func (b *binder) joinArrays(at tssql.Pos, l, r bound) bound {
 
 // arrayFunction returns the binder of a function of arrays (Timestream Developer Guide, array-functions); nil for others.
 func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
+	// nulls turns NULL literals where an array is expected into arrays of no type.
+	nulls := func(args []bound) {
+		for i := range args {
+			if unknown := ScalarOf(Unknown); args[i].typ.isScalar(Unknown) {
+				args[i] = coerce(args[i], Type{Array: &unknown}, tssql.Pos{})
+			}
+		}
+	}
 	array := func(c *tssql.Call, args []bound, n int, expected string) Type {
+		nulls(args[:min(1, len(args))])
 		if len(args) != n || args[0].typ.Array == nil {
 			mismatch(c, args, expected)
 		}
@@ -194,7 +205,13 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 	case "arrays_overlap":
 		return func(c *tssql.Call, args []bound) bound {
 			l, r := both(c, args)
-			return bound{sql: "list_has_any(" + l.sql + ", " + r.sql + ")", typ: ScalarOf(Boolean)}
+			// NULLs have nothing in common with anything, but might have.
+			return bound{sql: b.let(l, func(l string) string {
+				return b.let(r, func(r string) string {
+					return "(CASE WHEN list_has_any(" + l + ", " + r + ") THEN TRUE WHEN list_count(" + l + ") < len(" + l + ") AND len(" + r + ") > 0 OR list_count(" + r + ") < len(" + r +
+						") AND len(" + l + ") > 0 THEN NULL ELSE list_has_any(" + l + ", " + r + ") END)"
+				})
+			}), typ: ScalarOf(Boolean)}
 		}
 	case "array_sort":
 		return func(c *tssql.Call, args []bound) bound {
@@ -225,16 +242,19 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 	case "array_join":
 		return func(c *tssql.Call, args []bound) bound {
 			const expected = "array_join(array(T), varchar), array_join(array(T), varchar, varchar)"
+			nulls(args[:min(1, len(args))])
 			if len(args) < 2 || len(args) > 3 || args[0].typ.Array == nil || !textual(args[1]) || (len(args) == 3 && !textual(args[2])) {
 				mismatch(c, args, expected)
 			}
 			p := b.co.param()
+			given := args[0].sql + " IS NOT NULL AND " + args[1].sql + " IS NOT NULL"
 			elem := castTo(bound{sql: p, typ: *args[0].typ.Array}, ScalarOf(Varchar), c.Pos, false).sql
 			if len(args) == 3 {
 				elem = "coalesce(" + elem + ", " + args[2].sql + ")"
+				given += " AND " + args[2].sql + " IS NOT NULL"
 			}
 			texts := "list_transform(" + args[0].sql + ", lambda " + p + ": " + elem + ")"
-			return bound{sql: "(CASE WHEN " + args[0].sql + " IS NOT NULL AND " + args[1].sql + " IS NOT NULL THEN coalesce(array_to_string(" + texts + ", " + args[1].sql + "), '') END)", typ: ScalarOf(Varchar)}
+			return bound{sql: "(CASE WHEN " + given + " THEN coalesce(" + b.joinTexts(texts, args[1]) + ", '') END)", typ: ScalarOf(Varchar)}
 		}
 	case "slice":
 		return func(c *tssql.Call, args []bound) bound {
@@ -261,6 +281,7 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 			n := coerce(args[1], ScalarOf(Bigint), c.Pos)
 			p := b.co.param()
 			sql := "(CASE WHEN " + n.sql + " > " + itoa(maxSequence) + " THEN " + b.raise("count argument of repeat function must be less than or equal to 10000") +
+				" WHEN " + n.sql + " < 0 THEN " + b.raise("count argument of repeat function must be greater than or equal to 0") +
 				" ELSE list_transform(range(0, " + n.sql + "), lambda " + p + ": " + args[0].sql + ") END)"
 			return bound{sql: sql, typ: Type{Array: &elem}}
 		}
@@ -271,16 +292,18 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 			}
 			t := Type{}
 			p := b.co.param()
-			var lists, fields []string
+			nulls(args)
+			var lists, fields, given []string
 			for i, a := range args {
 				if a.typ.Array == nil {
 					mismatch(c, args, "zip(array(T1), array(T2), ...)")
 				}
 				t.Row = append(t.Row, Field{Type: *a.typ.Array})
 				lists = append(lists, a.sql)
+				given = append(given, a.sql+" IS NOT NULL")
 				fields = append(fields, "'"+fieldKey(t, i)+"': "+p+"["+itoa(i+1)+"]")
 			}
-			return bound{sql: "list_transform(list_zip(" + strings.Join(lists, ", ") + "), lambda " + p + ": {" + strings.Join(fields, ", ") + "})", typ: Type{Array: &t}}
+			return bound{sql: "(CASE WHEN " + strings.Join(given, " AND ") + " THEN list_transform(list_zip(" + strings.Join(lists, ", ") + "), lambda " + p + ": {" + strings.Join(fields, ", ") + "}) END)", typ: Type{Array: &t}}
 		}
 	case "sequence":
 		return b.sequence
@@ -288,40 +311,52 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 	return nil
 }
 
-// sequence is sequence(start, stop[, step]) over whole numbers, dates' days or timestamps, both ends included.
+// sequence is sequence(start, stop[, step]) over whole numbers or timestamps, both ends included. Without a step numbers go by 1 or
+// -1 towards the end, timestamps by a day.
 func (b *binder) sequence(c *tssql.Call, args []bound) bound {
-	const expected = "sequence(bigint, bigint), sequence(bigint, bigint, bigint), sequence(timestamp, timestamp, interval day to second)"
+	const expected = "sequence(bigint, bigint), sequence(bigint, bigint, bigint), sequence(timestamp, timestamp), sequence(timestamp, timestamp, interval day to second), sequence(timestamp, timestamp, interval year to month)"
 	if len(args) < 2 || len(args) > 3 {
 		mismatch(c, args, expected)
 	}
+	fits := func(t Scalar) bool { return coercible(args[0].typ, ScalarOf(t)) && coercible(args[1].typ, ScalarOf(t)) }
 	var t Type
+	var step bound
 	switch {
-	case coercible(args[0].typ, ScalarOf(Bigint)) && coercible(args[1].typ, ScalarOf(Bigint)):
+	case fits(Bigint) && (len(args) == 2 || coercible(args[2].typ, ScalarOf(Bigint))):
 		t = ScalarOf(Bigint)
 		if len(args) == 3 {
-			if !coercible(args[2].typ, ScalarOf(Bigint)) {
-				mismatch(c, args, expected)
-			}
-			args[2] = coerce(args[2], t, c.Pos)
+			step = coerce(args[2], t, c.Pos)
 		}
-	case len(args) == 3 && coercible(args[0].typ, ScalarOf(Timestamp)) && coercible(args[1].typ, ScalarOf(Timestamp)) && args[2].typ.isScalar(DayTime):
+	case fits(Timestamp) && (len(args) == 2 || args[2].typ.isScalar(DayTime) || args[2].typ.isScalar(YearMonth)):
 		t = ScalarOf(Timestamp)
+		step = constant(DayTime, int64(nsDay))
+		if len(args) == 3 {
+			step = args[2]
+		}
 	default:
 		mismatch(c, args, expected)
 	}
 	from, to := coerce(args[0], t, c.Args[0].Position()), coerce(args[1], t, c.Args[1].Position())
-	step := bound{sql: "(CASE WHEN " + from.sql + " <= " + to.sql + " THEN 1 ELSE -1 END)"}
-	if len(args) == 3 {
-		step = args[2]
-		if v, ok := step.k.(int64); ok && v == 0 {
-			fail(c.Args[2].Position(), "step must not be zero")
-		}
+	if step.sql == "" {
+		step.sql = "(CASE WHEN " + from.sql + " <= " + to.sql + " THEN 1 ELSE -1 END)"
 	}
-	length := "(" + to.sql + " - " + from.sql + ") // " + step.sql
+	if v, ok := step.k.(int64); ok && v == 0 {
+		fail(c.Args[2].Position(), "step must not be zero")
+	}
+	unit, series := step.sql, "generate_series("+from.sql+", "+to.sql+", "+step.sql+")"
+	if step.typ.isScalar(YearMonth) {
+		// No month is shorter than 28 days, so this makes enough of them; those past the end are left out.
+		i, at := b.co.param(), b.co.param()
+		unit = "(CAST(" + step.sql + " AS BIGINT) * " + itoa(28*24*3600) + "000000000)"
+		moved := shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
+		series = "list_filter(list_transform(range(0, (" + to.sql + " - " + from.sql + ") // " + unit + " + 1), lambda " + i + ": " + moved.sql + "), lambda " + at +
+			": CASE WHEN " + step.sql + " > 0 THEN " + at + " <= " + to.sql + " ELSE " + at + " >= " + to.sql + " END)"
+	}
+	length := "(" + to.sql + " - " + from.sql + ") // " + unit
 	sql := "(CASE WHEN " + step.sql + " = 0 THEN " + b.raise("step must not be zero") +
 		" WHEN " + length + " < 0 OR (" + to.sql + " < " + from.sql + ") <> (" + step.sql + " < 0) AND " + to.sql + " <> " + from.sql +
 		" THEN " + b.raise("sequence stop value should be greater than or equal to start value if step is greater than zero otherwise stop should be less than or equal to start") +
 		" WHEN " + length + " >= " + itoa(maxSequence) + " THEN " + b.raise("result of sequence function must not have more than 10000 entries") +
-		" ELSE generate_series(" + from.sql + ", " + to.sql + ", " + step.sql + ") END)"
+		" ELSE " + series + " END)"
 	return bound{sql: sql, typ: Type{Array: &t}}
 }

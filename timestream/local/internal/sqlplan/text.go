@@ -10,15 +10,15 @@ import (
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
-// moreOverloads are further signatures of mathematics and text (Timestream Developer Guide, mathematical-functions and
-// string-functions).
+// moreOverloads are further signatures of mathematics (Timestream Developer Guide, mathematical-functions and bitwise-functions).
 func (b *binder) moreOverloads(name string) []overload {
 	// Java answers NaN where a function has no value, DuckDB an error.
 	where := func(cond, sql string) []overload {
 		return []overload{{[]Scalar{Double}, Double, "(CASE WHEN " + cond + " THEN " + sql + " WHEN $1 IS NOT NULL THEN CAST('nan' AS DOUBLE) END)", false}}
 	}
-	two := func(sql string) overload { return overload{[]Scalar{Varchar, Varchar}, Bigint, sql, true} }
-	const parts = "list_transform([str_split($1, $2)], lambda p: "
+	below := func(t Scalar) overload {
+		return overload{[]Scalar{t}, t, "CAST(floor(random() * (CASE WHEN $1 <= 0 THEN " + b.raise("bound must be positive") + " ELSE $1 END)) AS " + duckType(ScalarOf(t)) + ")", true}
+	}
 	switch name {
 	case "sin", "cos", "tan":
 		return where("isfinite($1)", name+"($1)")
@@ -31,35 +31,19 @@ func (b *binder) moreOverloads(name string) []overload {
 	case "rand", "random":
 		return []overload{
 			{nil, Double, "random()", true},
-			{[]Scalar{Bigint}, Bigint, "CAST(floor(random() * (CASE WHEN $1 <= 0 THEN " + b.raise("bound must be positive") + " ELSE $1 END)) AS BIGINT)", true},
+			below(Integer), below(Bigint),
 		}
 	case "to_base":
-		return []overload{{[]Scalar{Bigint, Bigint}, Varchar, "lower(to_base($1, CAST($2 AS INTEGER)))", true}}
+		// DuckDB has no digits for a number below zero, and none for the one that has no positive twin.
+		return []overload{{[]Scalar{Bigint, Bigint}, Varchar, "(CASE WHEN $2 NOT BETWEEN 2 AND 36 THEN " + b.raise("Radix must be between 2 and 36") +
+			" WHEN $1 >= 0 THEN lower(to_base($1, CAST($2 AS INTEGER))) ELSE '-' || coalesce(nullif(lower(to_base((- (CAST($1 AS HUGEINT) // $2))::BIGINT, CAST($2 AS INTEGER))), '0'), '') ||" +
+			" lower(to_base((- (CAST($1 AS HUGEINT) % $2))::BIGINT, CAST($2 AS INTEGER))) END)", true}}
 	case "bit_count":
-		return []overload{{[]Scalar{Bigint, Bigint}, Bigint, "CAST(bit_count(CASE WHEN $2 BETWEEN 2 AND 63 THEN $1 & ((CAST(1 AS BIGINT) << $2) - 1) WHEN $2 = 64 THEN $1 ELSE " +
-			b.raise("Bits specified in bit_count must be between 2 and 64") + " END) AS BIGINT)", true}}
-	case "codepoint":
-		return []overload{{[]Scalar{Varchar}, Integer, "(CASE WHEN length($1) = 1 THEN unicode($1) WHEN $1 IS NOT NULL THEN " + b.raise("Input string must be a single character string") + " END)", true}}
-	case "hamming_distance":
-		return []overload{two("(CASE WHEN length($1) = length($2) THEN CAST(hamming($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN " +
-			b.raise("The input strings to hamming_distance function must have the same length") + " END)")}
-	case "levenshtein_distance":
-		return []overload{two("CAST(levenshtein($1, $2) AS BIGINT)")}
-	case "lpad", "rpad":
-		// A text of the service's has 2 KB; a bound keeps one call from filling the memory.
-		return []overload{{[]Scalar{Varchar, Bigint, Varchar}, Varchar, "(CASE WHEN $2 < 0 OR $2 > 1000000 OR $3 = '' THEN " + b.raise("Target length or padding of "+name+" is out of range") +
-			" ELSE " + name + "($1, CAST($2 AS INTEGER), $3) END)", true}}
-	case "strpos":
-		// The n-th place is behind the first n parts.
-		return []overload{two("strpos($1, $2)"), {[]Scalar{Varchar, Varchar, Bigint}, Bigint,
-			"(CASE WHEN $3 <= 0 THEN " + b.raise("'instance' must be a positive or negative number.") + " WHEN $2 = '' THEN 1 ELSE " + parts +
-				"CASE WHEN len(p) <= $3 THEN 0 ELSE length(array_to_string(p[1:$3], $2)) + 1 END)[1] END)", true}}
-	case "strrpos":
-		sql := func(n string) string {
-			return "(CASE WHEN $2 = '' THEN 1 ELSE " + parts + "CASE WHEN len(p) <= " + n + " THEN 0 ELSE length(array_to_string(p[1:len(p) - " + n + "], $2)) + 1 END)[1] END)"
-		}
-		return []overload{two(sql("1")), {[]Scalar{Varchar, Varchar, Bigint}, Bigint,
-			"(CASE WHEN $3 <= 0 THEN " + b.raise("'instance' must be a positive or negative number.") + " ELSE " + sql("$3") + " END)", true}}
+		return []overload{{[]Scalar{Bigint, Bigint}, Bigint, "(CASE WHEN $2 NOT BETWEEN 2 AND 64 THEN " +
+			b.raiseSQL("'Bits specified in bit_count must be between 2 and 64, got ' || CAST($2 AS VARCHAR)") +
+			" WHEN $2 = 64 THEN CAST(bit_count($1) AS BIGINT) WHEN $1 >= (CAST(1 AS BIGINT) << ($2 - 1)) OR $1 < - (CAST(1 AS BIGINT) << ($2 - 1)) THEN " +
+			b.raiseSQL("'Number must be representable with the bits specified. ' || CAST($1 AS VARCHAR) || ' can not be represented with ' || CAST($2 AS VARCHAR) || ' bits'") +
+			" ELSE CAST(bit_count($1 & ((CAST(1 AS BIGINT) << $2) - 1)) AS BIGINT) END)", true}}
 	}
 	return nil
 }
@@ -98,43 +82,6 @@ func (b *binder) textFunction(name string) func(*tssql.Call, []bound) bound {
 		return strconv.FormatInt(n, 10)
 	}
 	switch name {
-	case "reverse":
-		return func(c *tssql.Call, args []bound) bound {
-			switch {
-			case len(args) == 1 && args[0].typ.Array != nil:
-				return bound{sql: "list_reverse(" + args[0].sql + ")", typ: args[0].typ}
-			case len(args) == 1 && textual(args[0]):
-				return bound{sql: "reverse(" + coerce(args[0], elem, c.Pos).sql + ")", typ: elem}
-			}
-			mismatch(c, args, "reverse(varchar), reverse(array(E))")
-			return bound{}
-		}
-	case "split":
-		return func(c *tssql.Call, args []bound) bound {
-			const expected = "split(varchar, varchar), split(varchar, varchar, bigint)"
-			if len(args) < 2 || len(args) > 3 || !textual(args[0]) || !textual(args[1]) {
-				mismatch(c, args, expected)
-			}
-			x, d := coerce(args[0], elem, c.Pos), coerce(args[1], elem, c.Pos)
-			if s, ok := d.k.(string); ok && s == "" {
-				fail(c.Args[1].Position(), "The delimiter may not be the empty string")
-			}
-			sql := "str_split(" + x.sql + ", " + d.sql + ")"
-			if len(args) == 3 {
-				if !coercible(args[2].typ, ScalarOf(Bigint)) {
-					mismatch(c, args, expected)
-				}
-				n := coerce(args[2], ScalarOf(Bigint), c.Pos)
-				if v, ok := n.k.(int64); ok && v <= 0 {
-					fail(c.Args[2].Position(), "Limit must be positive")
-				}
-				// The last part is the rest as it is.
-				sql = b.let(bound{sql: sql, typ: list}, func(p string) string {
-					return "(CASE WHEN len(" + p + ") <= " + n.sql + " THEN " + p + " ELSE list_append(" + p + "[1:" + n.sql + " - 1], array_to_string(" + p + "[" + n.sql + ":len(" + p + ")], " + d.sql + ")) END)"
-				})
-			}
-			return bound{sql: sql, typ: list}
-		}
 	case "regexp_extract":
 		return func(c *tssql.Call, args []bound) bound {
 			x, re2 := matcher(c, args, 3, "regexp_extract(varchar, varchar), regexp_extract(varchar, varchar, bigint)")

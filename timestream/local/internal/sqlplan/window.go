@@ -3,6 +3,7 @@
 package sqlplan
 
 import (
+	"math"
 	"strings"
 
 	"github.com/tributary-project/tributary/timestream/tssql"
@@ -162,7 +163,7 @@ func (b *binder) ranking(c *tssql.Call, name string, args []bound, over string) 
 				if v, ok := n.k.(int64); ok && v <= 0 {
 					fail(c.Pos, "Buckets must be greater than 0")
 				}
-				return bound{sql: "ntile(" + n.sql + ")" + over, typ: ScalarOf(Bigint)}
+				return bound{sql: "ntile(" + b.atLeast(n, 1, "Buckets must be greater than 0") + ")" + over, typ: ScalarOf(Bigint)}
 			}
 		}
 		mismatch(c, args, "ntile(bigint)")
@@ -177,7 +178,7 @@ func (b *binder) ranking(c *tssql.Call, name string, args []bound, over string) 
 				if v, ok := n.k.(int64); ok && v <= 0 {
 					fail(c.Pos, "Offset must be at least 1")
 				}
-				return bound{sql: "nth_value(" + args[0].sql + ", " + n.sql + ")" + over, typ: args[0].typ, noNaN: args[0].noNaN}
+				return bound{sql: "nth_value(" + args[0].sql + ", " + b.atLeast(n, 1, "Offset must be at least 1") + ")" + over, typ: args[0].typ, noNaN: args[0].noNaN}
 			}
 		}
 		mismatch(c, args, "nth_value(T, bigint)")
@@ -197,7 +198,8 @@ func (b *binder) ranking(c *tssql.Call, name string, args []bound, over string) 
 		if v, ok := n.k.(int64); ok && v < 0 {
 			fail(c.Pos, "Offset must be at least 0")
 		}
-		list += ", " + n.sql
+		// Without a row to look at, as past the last one, the default is the answer.
+		list += ", coalesce(" + b.atLeast(n, 0, "Offset must be at least 0") + ", " + itoa(math.MaxInt32) + ")"
 	}
 	if len(args) > 2 {
 		t, ok := common(x, args[2])
@@ -210,4 +212,12 @@ func (b *binder) ranking(c *tssql.Call, name string, args []bound, over string) 
 		list = x.sql + list[len(args[0].sql):] + ", " + other.sql
 	}
 	return bound{sql: name + "(" + list + ")" + over, typ: x.typ, noNaN: x.noNaN}
+}
+
+// atLeast prints a whole number that must not be less than a bound, or the error that it is.
+func (b *binder) atLeast(n bound, least int, text string) string {
+	if n.k != nil {
+		return n.sql
+	}
+	return "(CASE WHEN " + n.sql + " < " + itoa(least) + " THEN " + b.raise(text) + " ELSE " + n.sql + " END)"
 }
