@@ -4,7 +4,6 @@ package local
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +22,29 @@ import (
 // ignores them.
 type WriteOption = func(*timestreamwrite.Options)
 
-// maxListResults is the largest page of ListDatabases and ListTables (API reference).
-const maxListResults = 20
+const (
+	// maxListResults is the largest page of ListDatabases and ListTables (API reference).
+	maxListResults = 20
+	// maxKeyID is the length of the id of a KMS key (API reference, CreateDatabase).
+	maxKeyID = 2048
+)
+
+// Members of requests, as the service's front door names them.
+const (
+	memberDatabase = "databaseName"
+	memberTable    = "tableName"
+	memberKey      = "kmsKeyId"
+)
+
+// listSize is the number of names on a page of a list.
+func listSize(maxResults *int32) (int, error) {
+	var v violations
+	number(&v, maxResults, 1, maxListResults, "maxResults")
+	if maxResults == nil || len(v.list) > 0 {
+		return maxListResults, v.asWrite()
+	}
+	return int(*maxResults), nil
+}
 
 func (db *DB) allowWrite(action string) error {
 	if db.Allowed(action) {
@@ -58,29 +78,32 @@ func (db *DB) CreateDatabase(ctx context.Context, in *timestreamwrite.CreateData
 	if err := db.allowWrite("CreateDatabase"); err != nil {
 		return nil, err
 	}
-	name, err := resourceName(in.DatabaseName, "databaseName")
-	if err != nil {
+	var v violations
+	name := v.newName(in.DatabaseName, memberDatabase)
+	v.text(in.KmsKeyId, false, 1, maxKeyID, memberKey)
+	checkTags(&v, in.Tags, "tags")
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
-	d, err := db.createDatabase(ctx, name, str(in.KmsKeyId))
+	d, err := db.createDatabase(ctx, name, str(in.KmsKeyId), tagMap(in.Tags))
 	if err != nil {
 		return nil, err
 	}
 	return &timestreamwrite.CreateDatabaseOutput{Database: db.describeDatabase(d)}, nil
 }
 
-func (db *DB) createDatabase(ctx context.Context, name, kms string) (*database, error) {
+func (db *DB) createDatabase(ctx context.Context, name, kms string, tags map[string]string) (*database, error) {
 	if kms == "" {
 		// The service shows its own key in the account.
 		kms = "arn:aws:kms:" + db.cfg.Region + ":" + db.cfg.AccountID + ":key/timestream-local"
 	}
 	now := db.now()
-	d := &database{name: name, kmsKey: kms, created: now, updated: now, tables: map[string]*table{}}
+	d := &database{name: name, kmsKey: kms, created: now, updated: now, tables: map[string]*table{}, tags: tags}
 	err := db.change(ctx, func(c *duck.Conn) error {
 		if db.cat.databases[name] != nil {
 			return &wtypes.ConflictException{Message: text(textExists)}
 		}
-		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, %s, %d, %d)", literal(name), literal(kms), now.UnixNano(), now.UnixNano()))
+		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, %s, %d, %d);", literal(name), literal(kms), now.UnixNano(), now.UnixNano()) + insertTags(name, "", tags))
 	}, func() { db.cat.databases[name] = d })
 	return d, err
 }
@@ -101,8 +124,9 @@ func (db *DB) DescribeDatabase(_ context.Context, in *timestreamwrite.DescribeDa
 	if err := db.allowWrite("DescribeDatabase"); err != nil {
 		return nil, err
 	}
-	name, err := required(in.DatabaseName, "databaseName")
-	if err != nil {
+	var v violations
+	name := v.name(in.DatabaseName, memberDatabase)
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
 	d := db.cat.database(name)
@@ -117,17 +141,15 @@ func (db *DB) UpdateDatabase(ctx context.Context, in *timestreamwrite.UpdateData
 	if err := db.allowWrite("UpdateDatabase"); err != nil {
 		return nil, err
 	}
-	name, err := required(in.DatabaseName, "databaseName")
-	if err != nil {
-		return nil, err
-	}
-	kms, err := required(in.KmsKeyId, "kmsKeyId")
-	if err != nil {
+	var v violations
+	name := v.name(in.DatabaseName, memberDatabase)
+	kms := v.text(in.KmsKeyId, true, 1, maxKeyID, memberKey)
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
 	now := db.now()
 	var d *database
-	err = db.change(ctx, func(c *duck.Conn) error {
+	err := db.change(ctx, func(c *duck.Conn) error {
 		if d = db.cat.databases[name]; d == nil {
 			return noDatabase(name)
 		}
@@ -144,11 +166,12 @@ func (db *DB) DeleteDatabase(ctx context.Context, in *timestreamwrite.DeleteData
 	if err := db.allowWrite("DeleteDatabase"); err != nil {
 		return nil, err
 	}
-	name, err := required(in.DatabaseName, "databaseName")
-	if err != nil {
+	var v violations
+	name := v.name(in.DatabaseName, memberDatabase)
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
-	err = db.change(ctx, func(c *duck.Conn) error {
+	err := db.change(ctx, func(c *duck.Conn) error {
 		d := db.cat.databases[name]
 		if d == nil {
 			return noDatabase(name)
@@ -156,7 +179,7 @@ func (db *DB) DeleteDatabase(ctx context.Context, in *timestreamwrite.DeleteData
 		if len(d.tables) > 0 {
 			return writeInvalid("The database %s still has %d tables. All tables must be deleted before the database.", name, len(d.tables))
 		}
-		return c.Exec("DELETE FROM cat_databases WHERE name = " + literal(name))
+		return c.Exec("DELETE FROM cat_databases WHERE name = " + literal(name) + ";" + deleteTags(name, ""))
 	}, func() { delete(db.cat.databases, name) })
 	if err != nil {
 		return nil, err
@@ -169,7 +192,11 @@ func (db *DB) ListDatabases(_ context.Context, in *timestreamwrite.ListDatabases
 	if err := db.allowWrite("ListDatabases"); err != nil {
 		return nil, err
 	}
-	names, next, err := page(db.Databases(), in.NextToken, in.MaxResults)
+	n, err := listSize(in.MaxResults)
+	if err != nil {
+		return nil, err
+	}
+	names, next, err := page(db.Databases(), in.NextToken, n)
 	if err != nil {
 		return nil, err
 	}
@@ -187,32 +214,29 @@ func (db *DB) CreateTable(ctx context.Context, in *timestreamwrite.CreateTableIn
 	if err := db.allowWrite("CreateTable"); err != nil {
 		return nil, err
 	}
-	dbName, err := required(in.DatabaseName, "databaseName")
-	if err != nil {
-		return nil, err
-	}
-	name, err := resourceName(in.TableName, "tableName")
-	if err != nil {
+	var v violations
+	dbName, name := v.name(in.DatabaseName, memberDatabase), v.newName(in.TableName, memberTable)
+	checkProperties(&v, in.RetentionProperties, in.MagneticStoreWriteProperties, in.Schema)
+	checkTags(&v, in.Tags, "tags")
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
 	p := properties{
 		memoryHours: db.cfg.MemoryRetentionHours, magneticDays: db.cfg.MagneticRetentionDays,
 		partitionKey: wtypes.PartitionKey{Type: wtypes.PartitionKeyTypeMeasure},
 	}
-	if err := p.change(in.RetentionProperties, in.MagneticStoreWriteProperties); err != nil {
-		return nil, err
-	}
+	p.change(in.RetentionProperties, in.MagneticStoreWriteProperties)
 	if err := p.setPartitionKey(in.Schema); err != nil {
 		return nil, err
 	}
-	t, err := db.createTable(ctx, dbName, name, p)
+	t, err := db.createTable(ctx, dbName, name, p, tagMap(in.Tags))
 	if err != nil {
 		return nil, err
 	}
 	return &timestreamwrite.CreateTableOutput{Table: db.describeTable(t)}, nil
 }
 
-func (db *DB) createTable(ctx context.Context, dbName, name string, p properties) (*table, error) {
+func (db *DB) createTable(ctx context.Context, dbName, name string, p properties, tags map[string]string) (*table, error) {
 	now := db.now()
 	p.updated = now
 	var t *table
@@ -226,8 +250,9 @@ func (db *DB) createTable(ctx context.Context, dbName, name string, p properties
 		}
 		t = newTable(db.cat.nextID+1, dbName, name, now)
 		t.props.Store(&p)
-		return c.Exec(fmt.Sprintf("INSERT INTO cat_tables VALUES (%d, %s, %s, %d, %s); CREATE TABLE %s (sid BIGINT, m VARCHAR)",
-			t.id, literal(dbName), literal(name), now.UnixNano(), p.row(), t.seriesTable()))
+		t.tags = tags
+		return c.Exec(fmt.Sprintf("INSERT INTO cat_tables VALUES (%d, %s, %s, %d, %s); CREATE TABLE %s (sid BIGINT, m VARCHAR);",
+			t.id, literal(dbName), literal(name), now.UnixNano(), p.row(), t.seriesTable()) + insertTags(dbName, name, tags))
 	}, func() {
 		db.cat.nextID = t.id
 		d.tables[name] = t
@@ -264,6 +289,11 @@ func (db *DB) DescribeTable(_ context.Context, in *timestreamwrite.DescribeTable
 	if err := db.allowWrite("DescribeTable"); err != nil {
 		return nil, err
 	}
+	var v violations
+	v.named(in.DatabaseName, in.TableName)
+	if err := v.asWrite(); err != nil {
+		return nil, err
+	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
 	if err != nil {
 		return nil, err
@@ -277,6 +307,12 @@ func (db *DB) UpdateTable(ctx context.Context, in *timestreamwrite.UpdateTableIn
 	if err := db.allowWrite("UpdateTable"); err != nil {
 		return nil, err
 	}
+	var v violations
+	v.named(in.DatabaseName, in.TableName)
+	checkProperties(&v, in.RetentionProperties, in.MagneticStoreWriteProperties, in.Schema)
+	if err := v.asWrite(); err != nil {
+		return nil, err
+	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
 	if err != nil {
 		return nil, err
@@ -288,15 +324,13 @@ func (db *DB) UpdateTable(ctx context.Context, in *timestreamwrite.UpdateTableIn
 		}
 		p = *t.props.Load()
 		p.updated = db.now()
-		if err := p.change(in.RetentionProperties, in.MagneticStoreWriteProperties); err != nil {
-			return err
-		}
+		p.change(in.RetentionProperties, in.MagneticStoreWriteProperties)
 		old := p.partitionKey
 		if err := p.setPartitionKey(in.Schema); err != nil {
 			return err
 		}
 		if p.partitionKey.Type != old.Type || str(p.partitionKey.Name) != str(old.Name) {
-			return writeInvalid("The name and type of a partition key cannot be changed after the table was created.")
+			return writeInvalid(textKeyFixed)
 		}
 		return c.Exec(fmt.Sprintf("DELETE FROM cat_tables WHERE id = %d; INSERT INTO cat_tables VALUES (%d, %s, %s, %d, %s)",
 			t.id, t.id, literal(t.database), literal(t.name), t.created.UnixNano(), p.row()))
@@ -310,6 +344,11 @@ func (db *DB) UpdateTable(ctx context.Context, in *timestreamwrite.UpdateTableIn
 // DeleteTable deletes a table and its data (API reference, DeleteTable).
 func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableInput, _ ...WriteOption) (*timestreamwrite.DeleteTableOutput, error) {
 	if err := db.allowWrite("DeleteTable"); err != nil {
+		return nil, err
+	}
+	var v violations
+	v.named(in.DatabaseName, in.TableName)
+	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
@@ -328,6 +367,7 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_hidden WHERE table_id", "cat_tables WHERE id"} {
 			fmt.Fprintf(&sql, "DELETE FROM %s = %d;", cat, t.id)
 		}
+		sql.WriteString(deleteTags(t.database, t.name))
 		return c.Exec(sql.String())
 	}, func() {
 		t.dropped.Store(true)
@@ -342,6 +382,10 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 // ListTables lists the tables of one database, or of all, by name, at most 20 on a page (API reference, ListTables).
 func (db *DB) ListTables(_ context.Context, in *timestreamwrite.ListTablesInput, _ ...WriteOption) (*timestreamwrite.ListTablesOutput, error) {
 	if err := db.allowWrite("ListTables"); err != nil {
+		return nil, err
+	}
+	n, err := listSize(in.MaxResults)
+	if err != nil {
 		return nil, err
 	}
 	databases := db.Databases()
@@ -360,7 +404,7 @@ func (db *DB) ListTables(_ context.Context, in *timestreamwrite.ListTablesInput,
 		}
 	}
 	slices.Sort(all)
-	names, next, err := page(all, in.NextToken, in.MaxResults)
+	names, next, err := page(all, in.NextToken, n)
 	if err != nil {
 		return nil, err
 	}
@@ -383,94 +427,26 @@ func (db *DB) createDefaults(ctx context.Context) error {
 		}
 		return err
 	}
-	_, err := db.createDatabase(ctx, db.cfg.DefaultDatabase, "")
+	_, err := db.createDatabase(ctx, db.cfg.DefaultDatabase, "", nil)
 	if err := ignore(err); err != nil {
 		return err
 	}
 	_, err = db.createTable(ctx, db.cfg.DefaultDatabase, db.cfg.DefaultTable, properties{
 		memoryHours: db.cfg.MemoryRetentionHours, magneticDays: db.cfg.MagneticRetentionDays, magneticWrites: true,
 		partitionKey: wtypes.PartitionKey{Type: wtypes.PartitionKeyTypeMeasure},
-	})
+	}, nil)
 	return ignore(err)
 }
 
-// change takes over what a request says of retention and magnetic-store writes.
-func (p *properties) change(r *wtypes.RetentionProperties, m *wtypes.MagneticStoreWriteProperties) error {
-	if r != nil {
-		if r.MemoryStoreRetentionPeriodInHours == nil || r.MagneticStoreRetentionPeriodInDays == nil {
-			return writeInvalid("1 validation error detected: Value null at 'retentionProperties' failed to satisfy constraint: Member must not be null")
-		}
-		memory, magnetic := *r.MemoryStoreRetentionPeriodInHours, *r.MagneticStoreRetentionPeriodInDays
-		for _, c := range []struct {
-			value, limit int64
-			member       string
-		}{
-			{memory, maxMemoryHours, "memoryStoreRetentionPeriodInHours"},
-			{magnetic, maxMagneticDays, "magneticStoreRetentionPeriodInDays"},
-		} {
-			if c.value < 1 {
-				return shapeInvalid(fmt.Sprint(c.value), "retentionProperties."+c.member, "have value greater than or equal to 1")
-			}
-			if c.value > c.limit {
-				return shapeInvalid(fmt.Sprint(c.value), "retentionProperties."+c.member, fmt.Sprintf("have value less than or equal to %d", c.limit))
-			}
-		}
-		p.memoryHours, p.magneticDays = memory, magnetic
-	}
-	if m != nil {
-		if m.EnableMagneticStoreWrites == nil {
-			return writeInvalid("1 validation error detected: Value null at 'magneticStoreWriteProperties.enableMagneticStoreWrites' failed to satisfy constraint: Member must not be null")
-		}
-		p.magneticWrites, p.rejectedTo = *m.EnableMagneticStoreWrites, m.MagneticStoreRejectedDataLocation
-	}
-	return nil
+// named checks the names of a table that has to exist.
+func (v *violations) named(database, name *string) {
+	v.name(database, memberDatabase)
+	v.name(name, memberTable)
 }
 
-// setPartitionKey takes over the one partition key of a schema (Developer Guide, customer-defined-partition-keys).
-func (p *properties) setPartitionKey(s *wtypes.Schema) error {
-	if s == nil || len(s.CompositePartitionKey) == 0 {
-		return nil
-	}
-	if len(s.CompositePartitionKey) > 1 {
-		return writeInvalid(textManyKeys)
-	}
-	k := s.CompositePartitionKey[0]
-	switch k.Type {
-	case wtypes.PartitionKeyTypeMeasure:
-		if k.Name != nil || k.EnforcementInRecord != "" {
-			return writeInvalid("A partition key of type MEASURE must not have a name or an enforcement level.")
-		}
-	case wtypes.PartitionKeyTypeDimension:
-		if !validDimension(str(k.Name)) {
-			return writeInvalid("A partition key of type DIMENSION must have the name of a dimension.")
-		}
-		if k.EnforcementInRecord == "" {
-			k.EnforcementInRecord = wtypes.PartitionKeyEnforcementLevelOptional
-		}
-	default:
-		return shapeInvalid(string(k.Type), "schema.compositePartitionKey.1.member.type", "satisfy enum value set: [DIMENSION, MEASURE]")
-	}
-	p.partitionKey = k
-	return nil
-}
-
-// requiredKey is the dimension that every record must have, nil when there is none.
-func (p *properties) requiredKey() *wtypes.PartitionKey {
-	if k := &p.partitionKey; k.Type == wtypes.PartitionKeyTypeDimension && k.EnforcementInRecord == wtypes.PartitionKeyEnforcementLevelRequired {
-		return k
-	}
-	return nil
-}
-
+// namedTable returns the table that a request names, whose shape was checked.
 func (db *DB) namedTable(database, name *string) (*table, error) {
-	d, err := required(database, "databaseName")
-	if err != nil {
-		return nil, err
-	}
-	n, err := required(name, "tableName")
-	if err != nil {
-		return nil, err
-	}
+	d, n := str(database), str(name)
 	t, ok := db.cat.table(d, n)
 	switch {
 	case !ok:
@@ -484,60 +460,11 @@ func (db *DB) namedTable(database, name *string) (*table, error) {
 func noDatabase(name string) error { return notFound("The database %s does not exist.", name) }
 func noTable(name string) error    { return notFound("The table %s does not exist.", name) }
 
-func required(s *string, member string) (string, error) {
-	if s == nil || *s == "" {
-		return "", writeInvalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", member)
-	}
-	return *s, nil
-}
-
-func resourceName(s *string, member string) (string, error) {
-	name, err := required(s, member)
-	if err != nil {
-		return "", err
-	}
-	switch {
-	case len(name) < 3:
-		return "", shapeInvalid(name, member, "have length greater than or equal to 3")
-	case len(name) > 256:
-		return "", shapeInvalid(name, member, "have length less than or equal to 256")
-	case !namePattern.MatchString(name):
-		return "", shapeInvalid(name, member, "satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
-	}
-	return name, nil
-}
-
 func str(s *string) string {
 	if s == nil {
 		return ""
 	}
 	return *s
-}
-
-// page cuts a page out of sorted names. The token is the last name of the page before.
-func page(names []string, token *string, maxResults *int32) (out []string, next *string, err error) {
-	n := maxListResults
-	if maxResults != nil {
-		if n = int(*maxResults); n < 1 || n > maxListResults {
-			return nil, nil, shapeInvalid(fmt.Sprint(n), "maxResults", fmt.Sprintf("have value between 1 and %d", maxListResults))
-		}
-	}
-	if str(token) != "" {
-		last, err := base64.RawURLEncoding.DecodeString(*token)
-		if err != nil {
-			return nil, nil, writeInvalid(textBadToken)
-		}
-		at, found := slices.BinarySearch(names, string(last))
-		if found {
-			at++
-		}
-		names = names[at:]
-	}
-	if len(names) <= n {
-		return names, nil, nil
-	}
-	t := base64.RawURLEncoding.EncodeToString([]byte(names[n-1]))
-	return names[:n], &t, nil
 }
 
 // Databases returns the names of all databases in order.

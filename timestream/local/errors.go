@@ -27,13 +27,15 @@ const (
 	textQueryCanceled = "The query was cancelled."
 )
 
+// Our own words for what the service refuses in words that nobody has published.
+const (
+	textKeyFixed     = "The name and type of a partition key cannot be changed after the table was created."
+	textMeasureKey   = "A partition key of type MEASURE must not have a name or an enforcement level."
+	textDimensionKey = "A partition key of type DIMENSION must have the name of a dimension."
+)
+
 func writeInvalid(format string, args ...any) error {
 	return &wtypes.ValidationException{Message: text(format, args...)}
-}
-
-// shapeInvalid is how the service's front door words a violated constraint of the API model.
-func shapeInvalid(value, member, constraint string) error {
-	return writeInvalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, member, constraint)
 }
 
 func notFound(format string, args ...any) error {

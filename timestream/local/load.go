@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS cat_meta (k VARCHAR, v VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_databases (name VARCHAR, kms VARCHAR, created BIGINT, updated BIGINT);
 CREATE TABLE IF NOT EXISTS cat_tables (id BIGINT, db VARCHAR, name VARCHAR, created BIGINT, updated BIGINT,
 	memory_hours BIGINT, magnetic_days BIGINT, magnetic_writes BOOLEAN, rejected_to VARCHAR, partition_key VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_tags (db VARCHAR, tbl VARCHAR, k VARCHAR, v VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
@@ -63,6 +64,12 @@ func (db *DB) load(ctx context.Context) error {
 		return err
 	}
 	if err := db.loadHidden(ctx); err != nil {
+		return err
+	}
+	if err := db.loadAccount(meta[accountKey]); err != nil {
+		return err
+	}
+	if err := db.loadTags(ctx); err != nil {
 		return err
 	}
 	clean := meta["marks"] == marksSaved

@@ -38,6 +38,7 @@ type DB struct {
 	duck    *duck.Database
 	lock    *os.File
 	cat     catalogue
+	account atomic.Pointer[accountSettings]
 	writer  *writer
 	queries *queries
 	metrics *metrics

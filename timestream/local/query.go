@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/maphash"
-	"strconv"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +33,9 @@ const (
 	minMeteredBytes = 10_000_000
 	maxRemembered   = 10_000
 )
+
+// idPattern is that of a query's id (API reference, CancelQuery).
+var idPattern = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
 
 // queries runs statements and keeps the results whose pages are still being fetched.
 type queries struct {
@@ -64,6 +67,13 @@ type queries struct {
 type clientToken struct {
 	params uint64
 	at     time.Time
+}
+
+func (db *DB) allowQuery(action string) error {
+	if db.Allowed(action) {
+		return nil
+	}
+	return &qtypes.AccessDeniedException{Message: db.cfg.denied(action)}
 }
 
 func newQueries(db *DB) *queries {
@@ -197,8 +207,8 @@ func (q *queries) compile(statement string) (*sqlplan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !q.db.Allowed(plan.Action) {
-		return nil, &qtypes.AccessDeniedException{Message: q.db.cfg.denied(plan.Action)}
+	if err := q.db.allowQuery(plan.Action); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }
@@ -214,28 +224,29 @@ func (q *queries) enter() error {
 	return nil
 }
 
+// checkQuery checks the constraints of the API model (API reference, Query).
 func checkQuery(in *timestreamquery.QueryInput) error {
-	shape := func(value, member, constraint string) error {
-		return queryInvalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, member, constraint)
+	var v violations
+	v.statement(in.QueryString)
+	number(&v, in.MaxRows, 1, timestream.MaxRowsPerPage, "maxRows")
+	v.text(in.ClientToken, false, 32, 128, "clientToken")
+	v.text(in.NextToken, false, 1, 2048, "nextToken")
+	if i := in.QueryInsights; i != nil {
+		if i.Mode == "" {
+			v.null("queryInsights.mode")
+		}
+		enum(&v, i.Mode, "queryInsights.mode", qtypes.QueryInsightsModeEnabledWithRateControl, qtypes.QueryInsightsModeDisabled)
 	}
-	switch n := len(str(in.QueryString)); {
-	case in.QueryString == nil:
-		return queryInvalid("1 validation error detected: Value null at 'queryString' failed to satisfy constraint: Member must not be null")
-	case n == 0:
-		return shape("", "queryString", atLeastOne)
-	case n > timestream.MaxQueryBytes:
-		return shape("...", "queryString", "have length less than or equal to "+strconv.Itoa(timestream.MaxQueryBytes))
+	return v.asQuery()
+}
+
+// statement checks the length of a statement, in bytes.
+func (v *violations) statement(s *string) {
+	if s == nil {
+		v.null("queryString")
+		return
 	}
-	if in.MaxRows != nil && (*in.MaxRows < 1 || *in.MaxRows > timestream.MaxRowsPerPage) {
-		return shape(strconv.Itoa(int(*in.MaxRows)), "maxRows", "have value between 1 and "+strconv.Itoa(timestream.MaxRowsPerPage))
-	}
-	if n := len(str(in.ClientToken)); in.ClientToken != nil && (n < 32 || n > 128) {
-		return shape(*in.ClientToken, "clientToken", "have length between 32 and 128")
-	}
-	if n := len(str(in.NextToken)); in.NextToken != nil && (n < 1 || n > 2048) {
-		return shape("...", "nextToken", "have length between 1 and 2048")
-	}
-	return nil
+	v.length(len(*s), 1, timestream.MaxQueryBytes, *s, "queryString")
 }
 
 func maxRows(in *timestreamquery.QueryInput) int {
@@ -328,12 +339,14 @@ func newQueryID() string {
 
 // CancelQuery ends a query whose pages are still being fetched (API reference, query_CancelQuery). It may be repeated.
 func (db *DB) CancelQuery(_ context.Context, in *timestreamquery.CancelQueryInput, _ ...QueryOption) (*timestreamquery.CancelQueryOutput, error) {
-	if !db.Allowed("CancelQuery") {
-		return nil, &qtypes.AccessDeniedException{Message: db.cfg.denied("CancelQuery")}
+	if err := db.allowQuery("CancelQuery"); err != nil {
+		return nil, err
 	}
-	id := str(in.QueryId)
-	if id == "" || len(id) > 64 {
-		return nil, queryInvalid("1 validation error detected: Value '%s' at 'queryId' failed to satisfy constraint: Member must have length between 1 and 64", id)
+	var v violations
+	id := v.text(in.QueryId, true, 1, 64, "queryId")
+	v.pattern(in.QueryId, idPattern, "[a-zA-Z0-9]+", "queryId")
+	if err := v.asQuery(); err != nil {
+		return nil, err
 	}
 	q := db.queries
 	q.mu.Lock()

@@ -4,6 +4,7 @@ package local
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,99 +19,120 @@ import (
 // checkShape checks what the service's front door checks: the constraints of the API model. A violation fails the whole
 // request (API reference, WriteRecords).
 func checkShape(r *record.Request) error {
+	c := shapeCheck{missing: r.Missing}
 	if r.Database == "" {
-		return writeInvalid("1 validation error detected: Value null at 'databaseName' failed to satisfy constraint: Member must not be null")
+		c.null(memberDatabase)
 	}
 	if r.Table == "" {
-		return writeInvalid("1 validation error detected: Value null at 'tableName' failed to satisfy constraint: Member must not be null")
+		c.null(memberTable)
 	}
 	switch n := len(r.Records); {
-	case n == 0:
-		return shapeInvalid("[]", "records", "have length greater than or equal to 1")
+	case n == 0 && slices.Contains(r.Missing, record.MissingRecords):
+		c.null("records")
 	case n > timestream.MaxRecordsPerWrite:
-		return shapeInvalid("...", "records", "have length less than or equal to "+strconv.Itoa(timestream.MaxRecordsPerWrite))
+		// What is wrong with the records themselves nobody will fix one by one.
+		c.length(n, 1, timestream.MaxRecordsPerWrite, "", "records")
+		return c.asWrite()
+	default:
+		c.length(n, 1, timestream.MaxRecordsPerWrite, "[]", "records")
 	}
-	if err := checkRecordShape(&r.Common, func() string { return "commonAttributes" }); err != nil {
-		return err
-	}
+	c.record(&r.Common, func() string { return "commonAttributes" })
 	for i := range r.Records {
-		if err := checkRecordShape(&r.Records[i], func() string { return "records." + strconv.Itoa(i+1) + ".member" }); err != nil {
-			return err
-		}
+		c.record(&r.Records[i], func() string { return "records." + strconv.Itoa(i+1) + ".member" })
 	}
-	return nil
+	return c.asWrite()
 }
 
-const (
-	atLeastOne  = "have length greater than or equal to 1"
-	atMostValue = "have length less than or equal to 2048"
-)
+// shapeCheck checks records; missing are the paths of required members that are not there.
+type shapeCheck struct {
+	violations
+	missing []string
+}
 
-// checkRecordShape checks one record; path names it, in the words of the service, when something is wrong.
-func checkRecordShape(r *record.Record, path func() string) error {
-	if len(r.Dimensions) > timestream.MaxDimensionsPerTable {
-		return shapeInvalid("...", path()+".dimensions", "have length less than or equal to "+strconv.Itoa(timestream.MaxDimensionsPerTable))
+// record checks one record; path names it, in the words of the service, when something is wrong.
+func (c *shapeCheck) record(r *record.Record, path func() string) {
+	if n := len(r.Dimensions); n > timestream.MaxDimensionsPerTable {
+		c.length(n, 0, timestream.MaxDimensionsPerTable, "", path()+".dimensions")
+		return
 	}
 	for i := range r.Dimensions {
 		d := &r.Dimensions[i]
-		member := func() string { return path() + ".dimensions." + strconv.Itoa(i+1) + ".member" }
+		member := func(name string) string { return path() + ".dimensions." + strconv.Itoa(i+1) + ".member." + name }
 		if d.Name == "" {
-			return shapeInvalid("", member()+".name", atLeastOne)
+			c.empty(member("name"))
 		}
-		if d.Type != "" && d.Type != "VARCHAR" {
-			return shapeInvalid(d.Type, member()+".dimensionValueType", "satisfy enum value set: [VARCHAR]")
+		if d.Value == "" {
+			c.absent(member("value"))
+		}
+		if d.Type != "" && d.Type != string(wtypes.DimensionValueTypeVarchar) {
+			c.add(d.Type, member("dimensionValueType"), "satisfy enum value set: [VARCHAR]")
 		}
 	}
 	if r.Has&record.MeasureName != 0 && r.MeasureName == "" {
-		return shapeInvalid("", path()+".measureName", atLeastOne)
+		c.empty(path() + ".measureName")
 	}
 	if r.Has&record.MeasureValue != 0 {
-		if err := checkValueShape(r.MeasureValue, func() string { return path() + ".measureValue" }); err != nil {
-			return err
-		}
+		c.value(r.MeasureValue, func() string { return path() + ".measureValue" })
 	}
 	if r.Has&record.MeasureValueType != 0 {
 		if _, ok := parseKind(r.MeasureValueType); !ok {
-			return shapeInvalid(r.MeasureValueType, path()+".measureValueType", "satisfy enum value set: [BIGINT, BOOLEAN, TIMESTAMP, VARCHAR, DOUBLE, MULTI]")
+			c.add(r.MeasureValueType, path()+".measureValueType", valueTypes)
 		}
 	}
 	if r.Has&record.TimeUnit != 0 {
 		if _, ok := unitNanos(r.TimeUnit); !ok {
-			return shapeInvalid(r.TimeUnit, path()+".timeUnit", "satisfy enum value set: [MICROSECONDS, NANOSECONDS, SECONDS, MILLISECONDS]")
+			c.add(r.TimeUnit, path()+".timeUnit", "satisfy enum value set: [MICROSECONDS, NANOSECONDS, SECONDS, MILLISECONDS]")
 		}
 	}
-	if r.Has&record.Time != 0 {
-		if r.Time == "" {
-			return shapeInvalid("", path()+".time", atLeastOne)
-		}
-		if len(r.Time) > 256 {
-			return shapeInvalid(r.Time, path()+".time", "have length less than or equal to 256")
-		}
+	if n := len(r.Time); r.Has&record.Time != 0 && (n == 0 || n > maxTimeText) {
+		c.length(n, 1, maxTimeText, r.Time, path()+".time")
 	}
 	for i := range r.Attributes {
 		a := &r.Attributes[i]
-		member := func() string { return path() + ".measureValues." + strconv.Itoa(i+1) + ".member" }
-		if a.Name == "" {
-			return shapeInvalid("", member()+".name", atLeastOne)
+		member := func(name string) string {
+			return path() + ".measureValues." + strconv.Itoa(i+1) + ".member." + name
 		}
-		if err := checkValueShape(a.Value, func() string { return member() + ".value" }); err != nil {
-			return err
+		if a.Name == "" {
+			c.empty(member("name"))
+		}
+		c.value(a.Value, func() string { return member("value") })
+		if a.Type == "" && c.absent(member("type")) {
+			continue
 		}
 		if k, ok := parseKind(a.Type); !ok || k == kindMulti {
-			return shapeInvalid(a.Type, member()+".type", "satisfy enum value set: [BIGINT, BOOLEAN, TIMESTAMP, VARCHAR, DOUBLE, MULTI]")
+			c.add(a.Type, member("type"), valueTypes)
 		}
 	}
-	return nil
 }
 
-func checkValueShape(v string, path func() string) error {
-	if v == "" {
-		return shapeInvalid("", path(), atLeastOne)
+const (
+	valueTypes  = "satisfy enum value set: [BIGINT, BOOLEAN, TIMESTAMP, VARCHAR, DOUBLE, MULTI]"
+	maxTimeText = 256
+)
+
+// absent notes that a required member is not there, if so.
+func (c *shapeCheck) absent(path string) bool {
+	if !slices.Contains(c.missing, path) {
+		return false
 	}
-	if len(v) > timestream.MaxValueBytes && utf8.RuneCountInString(v) > timestream.MaxValueBytes {
-		return shapeInvalid("...", path(), atMostValue)
+	c.null(path)
+	return true
+}
+
+// empty notes that a required text is empty or not there.
+func (c *shapeCheck) empty(path string) {
+	if !c.absent(path) {
+		c.length(0, 1, 1, "", path)
 	}
-	return nil
+}
+
+func (c *shapeCheck) value(v string, path func() string) {
+	switch {
+	case v == "":
+		c.empty(path())
+	case len(v) > timestream.MaxValueBytes && utf8.RuneCountInString(v) > timestream.MaxValueBytes:
+		c.add(elided, path(), "have length less than or equal to "+strconv.Itoa(timestream.MaxValueBytes))
+	}
 }
 
 // unitNanos returns the nanoseconds of a TimeUnit.

@@ -169,6 +169,8 @@ type table struct {
 	props   atomic.Pointer[properties]
 	schema  atomic.Pointer[schema]
 	dropped atomic.Bool
+	// tags are guarded by catalogue.mu; a change makes a new map.
+	tags map[string]string
 	// spans are what readers know of the series' times.
 	spans spans
 	// hidden tells until when some records are not seen.
@@ -219,6 +221,7 @@ type database struct {
 	name, kmsKey     string
 	created, updated time.Time
 	tables           map[string]*table
+	tags             map[string]string
 }
 
 // catalogue is all databases. The writer goroutine changes it, under mu.

@@ -199,7 +199,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	if plan := options.Faults.String(); plan != "" {
 		logger.Warn("calls over HTTP fail on demand, but not those of this process' own services: to test these, run timestream-local --faults=… and tributary all --store=timestream --timestream.endpoint=… --timestream.local-credentials", "faults", plan)
 	}
-	mux.Handle("POST /{$}", wire.New(db, options))
+	mux.Handle("/", wire.New(db, options))
 	operation.Handle(wire.FaultsPath, options.Faults)
 	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, localDrain, logger)
 	if err != nil {

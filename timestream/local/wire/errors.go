@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
+	"regexp"
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 	"github.com/aws/smithy-go"
@@ -22,8 +22,8 @@ const (
 	modelNamespace = "com.amazon.coral.validate#"
 )
 
-// errBody marks a body that cannot be read.
-var errBody = errors.New("the request body cannot be read")
+// textInternal is what the service says when it is at fault.
+const textInternal = "Timestream was unable to fully process this request because of an internal server error."
 
 // statuses are those of the Developer Guide, APITimestreamSpecificErrors; the API reference says 400 for most. Only 400 and
 // 419 are confirmed by captures.
@@ -40,6 +40,9 @@ var statuses = map[string]int{
 	"InternalServerException":       http.StatusInternalServerError,
 }
 
+// shapeText begins the texts of the framework.
+var shapeText = regexp.MustCompile(`^\d+ validation errors? detected: `)
+
 // error answers with err and returns its class.
 func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) string {
 	var api smithy.APIError
@@ -51,7 +54,7 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 			status = http.StatusInternalServerError
 		}
 		space := namespace
-		if class == "ValidationException" && strings.Contains(text, " validation error detected: ") {
+		if class == "ValidationException" && shapeText.MatchString(text) {
 			space = modelNamespace
 		}
 		var members map[string]any
@@ -68,7 +71,7 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 		// The SDKs try this again.
 		h.fail(w, http.StatusRequestTimeout, "com.amazon.coral.service#RequestTimeoutException", err.Error(), nil)
 		return "RequestTimeoutException"
-	case errors.Is(err, record.ErrSyntax), errors.Is(err, errBody), isJSON(err):
+	case errors.Is(err, record.ErrSyntax), errors.Is(err, errBody):
 		h.fail(w, http.StatusBadRequest, "com.amazon.coral.service#SerializationException", err.Error(), nil)
 		return "SerializationException"
 	case r.Context().Err() != nil:
@@ -78,14 +81,8 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 		return "InternalServerException"
 	}
 	h.log.Error("request failed", "err", err)
-	h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", "Timestream was unable to fully process this request because of an internal server error.", nil)
+	h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
 	return "InternalServerException"
-}
-
-func isJSON(err error) bool {
-	var syntax *json.SyntaxError
-	var typ *json.UnmarshalTypeError
-	return errors.As(err, &syntax) || errors.As(err, &typ)
 }
 
 func rejectedRecords(in []wtypes.RejectedRecord) []map[string]any {
@@ -112,8 +109,6 @@ func (h *handler) fail(w http.ResponseWriter, status int, class, text string, me
 	if err != nil {
 		b = []byte(`{"__type":"` + namespace + `InternalServerException"}`)
 	}
-	_, short, _ := strings.Cut(class, "#")
-	w.Header().Set("x-amzn-ErrorType", short)
 	w.WriteHeader(status)
 	if _, err := w.Write(b); err != nil {
 		h.log.Debug("answer not sent", "err", err)

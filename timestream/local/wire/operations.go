@@ -3,11 +3,8 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -19,8 +16,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/local"
 )
 
-// operations maps the names of the operations to what serves them. The SDK's input types have the names of the JSON
-// members, so encoding/json reads them; its output types do not write themselves, which the functions below do.
+// operations maps the names of the operations to what serves them. The SDK's output types do not write themselves, which the functions
+// below do. The three operations on tags have one name in both APIs and are one here, as package local says.
 func operations(db *local.DB) map[string]operation {
 	return map[string]operation{
 		"CreateDatabase": call(db.CreateDatabase, func(o *timestreamwrite.CreateDatabaseOutput) any {
@@ -57,6 +54,29 @@ func operations(db *local.DB) map[string]operation {
 			}
 			return object{"Tables": list}.with("NextToken", o.NextToken)
 		}),
+		"TagResource":   call(db.TagResource, func(*timestreamwrite.TagResourceOutput) any { return object{} }),
+		"UntagResource": call(db.UntagResource, func(*timestreamwrite.UntagResourceOutput) any { return object{} }),
+		"ListTagsForResource": func(ctx context.Context, body []byte) ([]byte, error) {
+			var in timestreamquery.ListTagsForResourceInput
+			if err := decode(body, &in); err != nil {
+				return nil, err
+			}
+			tags, next, err := db.TagPage(ctx, &in)
+			if err != nil {
+				return nil, err
+			}
+			list := make([]object, len(tags))
+			for i, t := range tags {
+				list[i] = object{"Key": *t.Key, "Value": *t.Value}
+			}
+			return json.Marshal(object{"Tags": list}.with("NextToken", next))
+		},
+		"DescribeAccountSettings": call(db.DescribeAccountSettings, func(o *timestreamquery.DescribeAccountSettingsOutput) any {
+			return accountSettings(o.MaxQueryTCU, o.QueryPricingModel, o.QueryCompute)
+		}),
+		"UpdateAccountSettings": call(db.UpdateAccountSettings, func(o *timestreamquery.UpdateAccountSettingsOutput) any {
+			return accountSettings(o.MaxQueryTCU, o.QueryPricingModel, o.QueryCompute)
+		}),
 		"CancelQuery": call(db.CancelQuery, func(o *timestreamquery.CancelQueryOutput) any {
 			return object{}.with("CancellationMessage", o.CancellationMessage)
 		}),
@@ -87,17 +107,6 @@ func call[In, Out, Option any](method func(context.Context, *In, ...Option) (*Ou
 		}
 		return json.Marshal(render(out))
 	}
-}
-
-func decode(body []byte, in any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	if err := d.Decode(in); err != nil {
-		return fmt.Errorf("%w: %w", errBody, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: text after the end", errBody)
-	}
-	return nil
 }
 
 type object map[string]any
@@ -153,6 +162,22 @@ func table(t *wtypes.Table) object {
 		"MagneticStoreWriteProperties": magnetic,
 		"Schema":                       object{"CompositePartitionKey": keys},
 	}.with("Arn", t.Arn).with("DatabaseName", t.DatabaseName).with("TableName", t.TableName)
+}
+
+func accountSettings(tcu *int32, model qtypes.QueryPricingModel, compute *qtypes.QueryComputeResponse) object {
+	c := object{"ComputeMode": compute.ComputeMode}
+	if p := compute.ProvisionedCapacity; p != nil {
+		o := object{"ActiveQueryTCU": p.ActiveQueryTCU, "LastUpdate": object{"Status": p.LastUpdate.Status, "TargetQueryTCU": p.LastUpdate.TargetQueryTCU}}
+		if n := p.NotificationConfiguration; n != nil {
+			config := object{}.with("RoleArn", n.RoleArn)
+			if n.SnsConfiguration != nil {
+				config["SnsConfiguration"] = object{}.with("TopicArn", n.SnsConfiguration.TopicArn)
+			}
+			o["NotificationConfiguration"] = config
+		}
+		c["ProvisionedCapacity"] = o
+	}
+	return object{"MaxQueryTCU": tcu, "QueryPricingModel": model, "QueryCompute": c}
 }
 
 // queryPage writes the answer of Query. The rows are JSON already and are copied as they are.

@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,7 +104,8 @@ const (
 	cacheMinutes = 1440
 )
 
-// New returns the handler. It serves POST / and answers everything else with an error of the protocol.
+// New returns the handler. It serves POST / and answers everything else with an error of the protocol, so that it can stand
+// for all paths that nothing else is served on.
 func New(db *local.DB, o Options) http.Handler {
 	defaults := DefaultOptions()
 	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, defaults.MaxBodyBytes)
@@ -150,9 +152,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, known := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	op := h.operations[name]
 	builtIn := name == "WriteRecords" || name == "DescribeEndpoints"
-	if !known || r.Method != http.MethodPost || (op == nil && !builtIn) {
+	if !known || r.Method != http.MethodPost || r.URL.Path != "/" || (op == nil && !builtIn) {
 		h.requests.WithLabelValues("unknown", "UnknownOperationException").Inc()
-		h.fail(w, http.StatusBadRequest, "com.amazon.coral.service#UnknownOperationException", unknownText(name), nil)
+		status := http.StatusBadRequest
+		if r.Method != http.MethodPost || r.URL.Path != "/" {
+			status = http.StatusNotFound // it is no call of the API at all
+		}
+		h.fail(w, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name), nil)
 		return
 	}
 	select {
@@ -165,7 +171,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, http.StatusTooManyRequests, namespace+"ThrottlingException", fmt.Sprintf("Request rate limit exceeded: %d requests are being handled (%s)", h.opts.MaxInFlight, h.opts.flag("max-inflight-requests")), nil)
 		return
 	}
-	class := h.serve(w, r, name, op)
+	class := h.guarded(w, r, name, op)
 	h.requests.WithLabelValues(name, class).Inc()
 	h.duration.WithLabelValues(name).Observe(time.Since(start).Seconds())
 	if class == classCut {
@@ -176,7 +182,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // absent are operations of the service that are not served.
 var absent = []string{
 	"CreateBatchLoadTask", "DescribeBatchLoadTask", "ListBatchLoadTasks", "ResumeBatchLoadTask",
-	"TagResource", "UntagResource", "ListTagsForResource", "PrepareQuery", "DescribeAccountSettings", "UpdateAccountSettings",
 	"CreateScheduledQuery", "DescribeScheduledQuery", "ExecuteScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery", "ListScheduledQueries",
 }
 
@@ -184,7 +189,20 @@ func unknownText(name string) string {
 	if slices.Contains(absent, name) {
 		return "timestream-local does not serve the operation " + name
 	}
-	return "The operation is unknown: X-Amz-Target has to be " + targetPrefix + "<operation> in a POST request"
+	return "The operation is unknown: X-Amz-Target has to be " + targetPrefix + "<operation> in a request POST /"
+}
+
+// guarded answers also when the server is at fault. net/http would end the connection, and the client would not learn that the same
+// request may fail again.
+func (h *handler) guarded(w http.ResponseWriter, r *http.Request, name string, op operation) (class string) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic while serving a request", "operation", name, "panic", p, "stack", string(debug.Stack()))
+			h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
+			class = "InternalServerException"
+		}
+	}()
+	return h.serve(w, r, name, op)
 }
 
 // serve handles one request of a known operation and returns the class of its error.
@@ -210,6 +228,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op 
 	if err := h.body(r, buf); err != nil {
 		w.Header().Set("Connection", "close") // what is left of the body is not waited for
 		return h.error(w, r, err)
+	}
+	if len(bytes.TrimSpace(buf.Bytes())) == 0 {
+		// Members are what counts, and there are none; which of them are required is then said.
+		buf.Reset()
+		buf.WriteString("{}")
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // net/http goes on reading to see the client leave
 	fault := h.decide(name)

@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	mux := http.NewServeMux()
 	ready := func(string) error { return db.Ready() }
 	admin.Register(mux, "/metrics", reg, ready)
-	mux.Handle("POST /{$}", wire.New(db, cfg.wire))
+	mux.Handle("/", wire.New(db, cfg.wire))
 	operation, err := adminport.New(cfg.admin, adminport.Deps{API: mux, Registry: reg, Ready: ready, Drain: drain, Logger: logger})
 	if err != nil {
 		return err

@@ -27,7 +27,8 @@ func Decode(body []byte, r *Request) error {
 		return fmt.Errorf("%w: not UTF-8", ErrSyntax)
 	}
 	r.reset()
-	d := decoder{b: body, r: r}
+	d := decoder{b: body, r: r, at: -1}
+	records := false
 	err := d.object(0, func(name string) error {
 		switch name {
 		case "DatabaseName":
@@ -35,11 +36,14 @@ func Decode(body []byte, r *Request) error {
 		case "TableName":
 			return d.text(&r.Table, nil, 0)
 		case "CommonAttributes":
+			d.at = -1
 			return d.record(&r.Common)
 		case "Records":
+			records = !d.isNull()
 			return d.array(1, func() error {
+				d.at = len(r.Records)
 				r.Records = append(r.Records, Record{})
-				return d.record(&r.Records[len(r.Records)-1])
+				return d.record(&r.Records[d.at])
 			})
 		}
 		return d.skip(1)
@@ -47,9 +51,11 @@ func Decode(body []byte, r *Request) error {
 	if err != nil {
 		return err
 	}
-	d.space()
-	if d.i != len(d.b) {
+	if d.space(); d.i != len(d.b) {
 		return d.fail("text after the end")
+	}
+	if !records {
+		r.Missing = append(r.Missing, MissingRecords)
 	}
 	return nil
 }
@@ -58,6 +64,8 @@ type decoder struct {
 	b []byte
 	i int
 	r *Request
+	// at is the number of the record that is read, -1 for the common attributes.
+	at int
 }
 
 func (d *decoder) fail(what string) error {
@@ -85,10 +93,15 @@ func (d *decoder) take(c byte) bool {
 	return false
 }
 
+// isNull tells whether the word null follows white space.
+func (d *decoder) isNull() bool {
+	d.space()
+	return bytes.HasPrefix(d.b[d.i:], []byte("null"))
+}
+
 // null consumes the word null after white space.
 func (d *decoder) null() bool {
-	d.space()
-	if bytes.HasPrefix(d.b[d.i:], []byte("null")) {
+	if d.isNull() {
 		d.i += 4
 		return true
 	}
@@ -179,12 +192,12 @@ func (d *decoder) record(r *Record) error {
 		switch name {
 		case "Dimensions":
 			start := len(d.r.dims)
-			err := d.array(3, d.dimension)
+			err := d.array(3, func() error { return d.dimension(len(d.r.dims) - start) })
 			r.Dimensions = d.r.dims[start:len(d.r.dims):len(d.r.dims)]
 			return err
 		case "MeasureValues":
 			start := len(d.r.attrs)
-			err := d.array(3, d.attribute)
+			err := d.array(3, func() error { return d.attribute(len(d.r.attrs) - start) })
 			r.Attributes = d.r.attrs[start:len(d.r.attrs):len(d.r.attrs)]
 			return err
 		case "MeasureName":
@@ -212,37 +225,50 @@ func (d *decoder) record(r *Record) error {
 	})
 }
 
-func (d *decoder) dimension() error {
+// The required members of the elements of lists.
+const (
+	hasName Field = 1 << iota
+	hasValue
+	hasType
+)
+
+// dimension reads element k of a list.
+func (d *decoder) dimension(k int) error {
 	var x Dimension
+	var has Field
 	err := d.object(4, func(name string) error {
 		switch name {
 		case "Name":
-			return d.text(&x.Name, nil, 0)
+			return d.text(&x.Name, &has, hasName)
 		case "Value":
-			return d.text(&x.Value, nil, 0)
+			return d.text(&x.Value, &has, hasValue)
 		case "DimensionValueType":
 			return d.text(&x.Type, nil, 0)
 		}
 		return d.skip(5)
 	})
 	d.r.dims = append(d.r.dims, x)
+	d.r.missing(d.at, listDimensions, k, has&hasName != 0, has&hasValue != 0, true)
 	return err
 }
 
-func (d *decoder) attribute() error {
+// attribute reads element k of a list.
+func (d *decoder) attribute(k int) error {
 	var x Attribute
+	var has Field
 	err := d.object(4, func(name string) error {
 		switch name {
 		case "Name":
-			return d.text(&x.Name, nil, 0)
+			return d.text(&x.Name, &has, hasName)
 		case "Value":
-			return d.text(&x.Value, nil, 0)
+			return d.text(&x.Value, &has, hasValue)
 		case "Type":
-			return d.text(&x.Type, nil, 0)
+			return d.text(&x.Type, &has, hasType)
 		}
 		return d.skip(5)
 	})
 	d.r.attrs = append(d.r.attrs, x)
+	d.r.missing(d.at, listValues, k, has&hasName != 0, has&hasValue != 0, has&hasType != 0)
 	return err
 }
 

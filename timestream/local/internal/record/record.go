@@ -6,6 +6,7 @@
 package record
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,10 +54,54 @@ type Request struct {
 	Records         []Record
 	// Hide is how long the records are not seen by queries; no member of the API's.
 	Hide time.Duration
+	// Missing are the paths of required members that are not there, as in `records.1.member.dimensions.2.member.value`: an empty
+	// text is another thing.
+	Missing []string
 
 	dims  []Dimension
 	attrs []Attribute
 	text  []byte
+}
+
+// MissingRecords is the path of the records in Request.Missing.
+const MissingRecords = "records"
+
+// maxMissing bounds what is remembered of a request that lacks much.
+const maxMissing = 100
+
+// miss notes a required member that is not there: in record i, -1 for the common attributes, of the list's element k. list and
+// name are as the service's front door writes them.
+func (r *Request) miss(i int, list string, k int, name string) {
+	if len(r.Missing) == maxMissing {
+		return
+	}
+	of := "commonAttributes"
+	if i >= 0 {
+		of = "records." + strconv.Itoa(i+1) + ".member"
+	}
+	r.Missing = append(r.Missing, of+"."+list+"."+strconv.Itoa(k+1)+".member."+name)
+}
+
+// The lists whose elements have required members.
+const (
+	listDimensions = "dimensions"
+	listValues     = "measureValues"
+)
+
+// missing notes which of the members of an element are not there.
+func (r *Request) missing(i int, list string, k int, name, value, typ bool) {
+	if name && value && typ {
+		return
+	}
+	if !name {
+		r.miss(i, list, k, "name")
+	}
+	if !value {
+		r.miss(i, list, k, "value")
+	}
+	if !typ {
+		r.miss(i, list, k, "type")
+	}
 }
 
 // Pool hands out requests whose memory is used again. The zero value is ready.
@@ -80,23 +125,28 @@ func (r *Request) reset() {
 	clear(r.Records)
 	clear(r.dims)
 	clear(r.attrs)
-	*r = Request{Records: r.Records[:0], dims: r.dims[:0], attrs: r.attrs[:0], text: r.text[:0]}
+	clear(r.Missing)
+	*r = Request{Missing: r.Missing[:0], Records: r.Records[:0], dims: r.dims[:0], attrs: r.attrs[:0], text: r.text[:0]}
 }
 
 // FromSDK converts the SDK's input.
 func FromSDK(in *timestreamwrite.WriteRecordsInput) *Request {
 	r := &Request{Database: value(in.DatabaseName), Table: value(in.TableName)}
 	if in.CommonAttributes != nil {
-		r.Common = fromSDK(in.CommonAttributes)
+		r.Common = r.fromSDK(in.CommonAttributes, -1)
+	}
+	if in.Records == nil {
+		r.Missing = append(r.Missing, MissingRecords)
 	}
 	r.Records = make([]Record, len(in.Records))
 	for i := range in.Records {
-		r.Records[i] = fromSDK(&in.Records[i])
+		r.Records[i] = r.fromSDK(&in.Records[i], i)
 	}
 	return r
 }
 
-func fromSDK(in *wtypes.Record) Record {
+// fromSDK converts record i, -1 for the common attributes.
+func (r *Request) fromSDK(in *wtypes.Record, i int) Record {
 	out := Record{MeasureValueType: string(in.MeasureValueType), TimeUnit: string(in.TimeUnit)}
 	// The SDK leaves out what is empty, so empty enumerations are absent ones.
 	set := func(f Field, present bool) {
@@ -116,14 +166,16 @@ func fromSDK(in *wtypes.Record) Record {
 	}
 	if len(in.Dimensions) > 0 {
 		out.Dimensions = make([]Dimension, len(in.Dimensions))
-		for i, d := range in.Dimensions {
-			out.Dimensions[i] = Dimension{value(d.Name), value(d.Value), string(d.DimensionValueType)}
+		for k, d := range in.Dimensions {
+			out.Dimensions[k] = Dimension{value(d.Name), value(d.Value), string(d.DimensionValueType)}
+			r.missing(i, listDimensions, k, d.Name != nil, d.Value != nil, true)
 		}
 	}
 	if len(in.MeasureValues) > 0 {
 		out.Attributes = make([]Attribute, len(in.MeasureValues))
-		for i, a := range in.MeasureValues {
-			out.Attributes[i] = Attribute{value(a.Name), value(a.Value), string(a.Type)}
+		for k, a := range in.MeasureValues {
+			out.Attributes[k] = Attribute{value(a.Name), value(a.Value), string(a.Type)}
+			r.missing(i, listValues, k, a.Name != nil, a.Value != nil, a.Type != "")
 		}
 	}
 	return out
