@@ -220,6 +220,13 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 			}
 			return bound{sql: "list_sort(" + args[0].sql + ", 'ASC', 'NULLS LAST')", typ: args[0].typ}
 		}
+	case "shuffle":
+		return func(c *tssql.Call, args []bound) bound {
+			array(c, args, 1, "shuffle(array(E))")
+			p := b.co.param()
+			drawn := "list_transform(" + args[0].sql + ", lambda " + p + ": {'r': random(), 'x': " + p + "})"
+			return bound{sql: "list_transform(list_sort(" + drawn + "), lambda " + p + ": " + p + ".x)", typ: args[0].typ}
+		}
 	case "array_max", "array_min":
 		return func(c *tssql.Call, args []bound) bound {
 			elem := array(c, args, 1, name+"(array(E))")

@@ -184,6 +184,10 @@ func parseType(at tssql.Pos, name string) (Type, int) {
 		elem, _ := parseType(at, strings.TrimSuffix(rest, ")"))
 		return Type{Array: &elem}, -1
 	}
+	if hasArgs && base == "row" {
+		_, fields, _ := strings.Cut(name, "(")
+		return parseRow(at, strings.TrimSuffix(fields, ")")), -1
+	}
 	if hasArgs {
 		n, ok := digits(strings.TrimSuffix(rest, ")"))
 		if base != "varchar" || !ok {
@@ -217,6 +221,43 @@ func parseType(at tssql.Pos, name string) (Type, int) {
 	return Type{}, 0
 }
 
+// parseRow reads the fields of a row type: types, with or without names before them.
+func parseRow(at tssql.Pos, fields string) Type {
+	t := Type{Row: []Field{}}
+	depth, start := 0, 0
+	for i := 0; i <= len(fields); i++ {
+		switch {
+		case i == len(fields) || fields[i] == ',' && depth == 0:
+			field := strings.TrimSpace(fields[start:i])
+			start = i + 1
+			name, rest, named := strings.Cut(field, " ")
+			if lower := strings.ToLower(field); !named || strings.Contains(name, "(") || strings.HasPrefix(lower, "interval ") {
+				name, rest = "", field
+			}
+			f, _ := parseType(at, rest)
+			t.Row = append(t.Row, Field{Name: name, Type: f})
+		case fields[i] == '(':
+			depth++
+		case fields[i] == ')':
+			depth--
+		}
+	}
+	return t
+}
+
+// castRow converts a row field by field.
+func castRow(x bound, t Type, at tssql.Pos, try bool) bound {
+	if len(x.typ.Row) != len(t.Row) {
+		fail(at, "Cannot cast %s to %s", x.typ, t)
+	}
+	parts := make([]string, len(t.Row))
+	for i, f := range t.Row {
+		from := bound{sql: "struct_extract(r, '" + fieldKey(x.typ, i) + "')", typ: x.typ.Row[i].Type}
+		parts[i] = "'" + fieldKey(t, i) + "': CAST(" + castTo(from, f.Type, at, try).sql + " AS " + duckType(f.Type) + ")"
+	}
+	return bound{sql: "list_transform([" + x.sql + "], lambda r: CASE WHEN r IS NOT NULL THEN {" + strings.Join(parts, ", ") + "} END)[1]", typ: t}
+}
+
 func (b *binder) cast(e *tssql.Cast) bound {
 	t, length := parseType(e.Pos, e.Type)
 	x := castTo(b.expr(e.X), t, e.Pos, e.Try || b.trying)
@@ -233,6 +274,8 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 	out := bound{typ: t, noNaN: x.noNaN && from != Varchar}
 	cast := castWord(try) + "(" + x.sql + " AS " + duckType(t) + ")"
 	switch {
+	case x.typ.Row != nil && t.Row != nil:
+		return castRow(x, t, at, try)
 	case x.typ.equal(t):
 		return x
 	case from == Unknown, x.typ.Array != nil && t.Array != nil && x.typ.Array.isScalar(Unknown):

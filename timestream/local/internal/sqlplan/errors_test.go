@@ -142,7 +142,7 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT reduce(ARRAY[1], 0, (s, x) -> 'a', s -> s)", "line 1:28: reduce: the lambda must return the type of the state, integer (actual: varchar)"},
 		{"SELECT filter(create_time_series(time, 1), p -> p.nope > 1) FROM db.m", "line 1:49: Field 'nope' does not exist in row(time timestamp, value integer)"},
 		{"SELECT derivative_linear(create_time_series(time, job), 1s) FROM db.m", "line 1:8: Unexpected parameters (timeseries(row(timestamp, varchar)), interval day to second) for function derivative_linear. Expected: derivative_linear(timeseries(row(timestamp, double)), interval day to second)"},
-		{"SELECT interpolate_spline_cubic(1, 2)", "line 1:8: Function interpolate_spline_cubic not registered"},
+		{"SELECT interpolate_spline_cubic(1, 2)", "line 1:8: Unexpected parameters (integer, integer) for function interpolate_spline_cubic. Expected: interpolate_spline_cubic(timeseries(row(timestamp, double)), array(timestamp)), interpolate_spline_cubic(timeseries(row(timestamp, double)), timestamp)"},
 		{"SELECT cardinality('a')", "line 1:8: Unexpected parameters (varchar) for function cardinality. Expected: cardinality(array(E))"},
 		{"SELECT array_union(ARRAY[1], ARRAY['a'])", "line 1:8: Unexpected parameters (array(integer), array(varchar)) for function array_union. Expected: array_union(array(E), array(E))"},
 		{"SELECT sequence(1, 2, 0)", "line 1:23: step must not be zero"},

@@ -426,6 +426,18 @@ func concat(xs ...bound) bound {
 	if len(xs) == 1 {
 		return xs[0]
 	}
+	var text strings.Builder
+	for i, x := range xs {
+		s, ok := x.k.(string)
+		if !ok {
+			break
+		}
+		text.WriteString(s)
+		if i == len(xs)-1 {
+			// A pattern or a format that is put together is a literal, too.
+			return constant(Varchar, text.String())
+		}
+	}
 	half := len(xs) / 2
 	if len(xs) <= 8 {
 		half = len(xs) - 1

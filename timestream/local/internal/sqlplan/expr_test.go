@@ -175,7 +175,9 @@ func TestExpressions(t *testing.T) {
 		{"to_iso8601(current_date)", "varchar", "2022-06-17"},
 		{"from_iso8601_date('2017-07-17')", "date", "2017-07-17"},
 		{"from_unixtime(1655461520.123)", "timestamp", "2022-06-17 10:25:20.123000000"},
-		{"to_unixtime(TIMESTAMP '2022-06-17 10:33:33.790')", "double", "1.65546201379E9"},
+		// As in the guide's example: the nanoseconds as a double, divided.
+		{"to_unixtime(TIMESTAMP '2022-06-17 17:44:43.771')", "double", "1.6554878837710001E9"},
+		{"to_unixtime(TIMESTAMP '2022-06-17 10:33:33.790')", "double", "1.6554620137900002E9"},
 		{"current_timezone()", "varchar", "UTC"},
 		{"date_add('hour', 9, TIMESTAMP '2022-06-17 00:00:00')", "timestamp", "2022-06-17 09:00:00.000000000"},
 		{"date_add('month', -1, DATE '2022-03-31')", "date", "2022-02-28"},

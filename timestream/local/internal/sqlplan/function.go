@@ -3,7 +3,6 @@
 package sqlplan
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -36,7 +35,7 @@ func (b *binder) call(c *tssql.Call) bound {
 	special := b.special(name)
 	list := b.overloads(name)
 	switch {
-	case special != nil || list != nil || name == "try" || b.higher(name) != nil:
+	case special != nil || list != nil || name == "try" || b.higher(c) != nil:
 	case isRanking(name):
 		fail(c.Pos, "Window function %s requires an OVER clause", name)
 	default:
@@ -48,7 +47,7 @@ func (b *binder) call(c *tssql.Call) bound {
 	if len(c.Args) > maxArgs {
 		fail(c.Pos, "Too many arguments for function call %s()", name)
 	}
-	if lambdas := b.higher(name); lambdas != nil {
+	if lambdas := b.higher(c); lambdas != nil {
 		return lambdas(c)
 	}
 	if name == "try" {
@@ -246,10 +245,8 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 		return fromEpoch(1e6)
 	case "from_nanoseconds":
 		return fromEpoch(1)
-	case "from_iso8601_timestamp":
-		return fromISO8601
-	case "regexp_like":
-		return regexpLike
+	case "from_iso8601_timestamp", "from_iso8601_date":
+		return b.fromISO8601
 	case "coalesce":
 		return coalesce
 	case "greatest", "least":
@@ -296,7 +293,7 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 			return constant(Varchar, args[0].typ.String())
 		}
 	}
-	for _, more := range []func(string) func(*tssql.Call, []bound) bound{b.stringFunction, b.arrayFunction, b.seriesFunction, b.textFunction, b.timeFunction} {
+	for _, more := range []func(string) func(*tssql.Call, []bound) bound{b.stringFunction, b.arrayFunction, b.seriesFunction, b.regexpFunction, b.timeFunction} {
 		if f := more(name); f != nil {
 			return f
 		}
@@ -361,39 +358,4 @@ func fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
 		}
 		return bound{sql: "(" + x.sql + " * " + constant(Bigint, unit).sql + ")", typ: ScalarOf(Timestamp)}
 	}
-}
-
-func fromISO8601(c *tssql.Call, args []bound) bound {
-	if len(args) != 1 || !textual(args[0]) {
-		mismatch(c, args, "from_iso8601_timestamp(varchar)")
-	}
-	if s, ok := args[0].k.(string); ok {
-		ns, ok := parseISO8601(s)
-		if !ok {
-			fail(c.Args[0].Position(), "Invalid format: \"%s\"", s)
-		}
-		return constant(Timestamp, ns)
-	}
-	x := coerce(args[0], ScalarOf(Varchar), c.Pos)
-	return bound{sql: "epoch_ns(CAST(" + x.sql + " AS TIMESTAMP_NS))", typ: ScalarOf(Timestamp)}
-}
-
-// regexpLike is regexp_like(text, pattern): true where the pattern occurs anywhere.
-func regexpLike(c *tssql.Call, args []bound) bound {
-	if len(args) != 2 || !textual(args[0]) || !textual(args[1]) {
-		mismatch(c, args, "regexp_like(varchar, varchar)")
-	}
-	x := coerce(args[0], ScalarOf(Varchar), c.Pos)
-	if args[1].typ.isScalar(Unknown) {
-		return coerce(args[1], ScalarOf(Boolean), c.Pos)
-	}
-	pattern, ok := args[1].k.(string)
-	if !ok {
-		fail(c.Args[1].Position(), "regexp_like: a pattern that is not a literal is not supported")
-	}
-	re2, err := translateRegexp(pattern)
-	if err != nil {
-		fail(c.Args[1].Position(), "%s", err)
-	}
-	return bound{sql: fmt.Sprintf("regexp_matches(%s, %s)", x.sql, quote(re2)), typ: ScalarOf(Boolean)}
 }

@@ -71,12 +71,18 @@ func (b *binder) lambda(e tssql.Expr, c *tssql.Call, given ...bound) bound {
 
 // higher returns the binder of a function that takes lambdas (Timestream Developer Guide,
 // timeseries-specific-constructs.functions.filter-reduce); nil for others.
-func (b *binder) higher(name string) func(*tssql.Call) bound {
-	switch name {
+func (b *binder) higher(c *tssql.Call) func(*tssql.Call) bound {
+	switch strings.ToLower(c.Name) {
 	case "filter":
 		return b.filter
 	case "reduce":
 		return b.reduce
+	case "regexp_replace":
+		if len(c.Args) == 3 {
+			if _, ok := c.Args[2].(*tssql.Lambda); ok {
+				return b.regexpReplaceBy
+			}
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package sqlplan
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -27,12 +28,11 @@ func (b *binder) timeOverloads(name string) []overload {
 			{[]Scalar{Date}, Varchar, "strftime(DATE '1970-01-01' + $1, '%Y-%m-%d')", true},
 			{[]Scalar{Timestamp}, Varchar, "strftime(make_timestamp_ns($1), '%Y-%m-%dT%H:%M:%S.%n')", true},
 		}
-	case "from_iso8601_date":
-		return []overload{{[]Scalar{Varchar}, Date, "CAST(CAST($1 AS DATE) - DATE '1970-01-01' AS INTEGER)", true}}
 	case "from_unixtime":
 		return []overload{{[]Scalar{Double}, Timestamp, "(CAST(round($1 * 1000) AS BIGINT) * 1000000)", true}}
 	case "to_unixtime":
-		return []overload{{[]Scalar{Timestamp}, Double, "(CAST($1 // 1000000000 AS DOUBLE) + CAST($1 % 1000000000 AS DOUBLE) / 1e9)", true}}
+		// The last digit of the guide's example is that of the nanoseconds rounded to a double.
+		return []overload{{[]Scalar{Timestamp}, Double, "(CAST($1 AS DOUBLE) / 1e9)", true}}
 	case "current_timezone":
 		return []overload{{nil, Varchar, "'UTC'", true}}
 	}
@@ -46,10 +46,10 @@ func (b *binder) timeFunction(name string) func(*tssql.Call, []bound) bound {
 		return b.dateAdd
 	case "date_diff":
 		return b.dateDiff
-	case "date_format", "date_parse":
-		return b.dateFormat
+	case "date_format", "date_parse", "format_datetime", "parse_datetime":
+		return b.timeFormat
 	case "parse_duration":
-		return parseDuration
+		return b.parseDuration
 	}
 	if fieldName(name) == "" {
 		return nil
@@ -167,24 +167,41 @@ func unitOf(c *tssql.Call, unit bound) (ns, months int64) {
 	return 0, 0
 }
 
+// timeOperand converts a text to a timestamp; dates and times of day stay what they are.
+func timeOperand(x bound, at tssql.Pos) (bound, bool) {
+	if x.typ.isScalar(Date) || x.typ.isScalar(TimeOfDay) {
+		return x, true
+	}
+	if !coercible(x.typ, ScalarOf(Timestamp)) {
+		return x, false
+	}
+	return coerce(x, ScalarOf(Timestamp), at), true
+}
+
+// dateAdd adds units to a timestamp, a date, or a time of day, which goes round the clock.
 func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
-	const expected = "date_add(varchar, bigint, timestamp), date_add(varchar, bigint, date)"
-	if len(args) != 3 || !textual(args[0]) || !coercible(args[1].typ, ScalarOf(Bigint)) || (!args[2].typ.isScalar(Date) && !coercible(args[2].typ, ScalarOf(Timestamp))) {
+	const expected = "date_add(varchar, bigint, timestamp), date_add(varchar, bigint, date), date_add(varchar, bigint, time)"
+	if len(args) != 3 || !textual(args[0]) || !coercible(args[1].typ, ScalarOf(Bigint)) {
 		mismatch(c, args, expected)
 	}
-	x := args[2]
-	if !x.typ.isScalar(Date) {
-		x = coerce(x, ScalarOf(Timestamp), c.Args[2].Position())
+	x, ok := timeOperand(args[2], c.Args[2].Position())
+	if !ok {
+		mismatch(c, args, expected)
 	}
 	ns, months := unitOf(c, args[0])
 	n := coerce(args[1], ScalarOf(Bigint), c.Pos)
-	if months > 0 {
-		by := b.scale("*", constant(YearMonth, months), n)
-		return shift(c.Pos, "+", x, by)
-	}
-	if x.typ.isScalar(Date) {
+	refuse := func(what string) { fail(c.Args[0].Position(), "'%s' is not a valid %s field", args[0].k, what) }
+	switch {
+	case x.typ.isScalar(TimeOfDay):
+		if months > 0 || ns >= nsDay {
+			refuse("Time")
+		}
+		return bound{sql: floorRemainder("("+x.sql+" + "+b.scale("*", constant(DayTime, ns), n).sql+")", strconv.FormatInt(nsDay, 10)), typ: x.typ}
+	case months > 0:
+		return shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
+	case x.typ.isScalar(Date):
 		if ns%nsDay != 0 {
-			fail(c.Args[0].Position(), "'%s' is not a valid DATE field", args[0].k)
+			refuse("DATE")
 		}
 		return bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ}
 	}
@@ -193,106 +210,75 @@ func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
 
 // dateDiff counts the whole units from one time to another.
 func (b *binder) dateDiff(c *tssql.Call, args []bound) bound {
-	if len(args) != 3 || !textual(args[0]) || !coercible(args[1].typ, ScalarOf(Timestamp)) || !coercible(args[2].typ, ScalarOf(Timestamp)) {
-		mismatch(c, args, "date_diff(varchar, timestamp, timestamp)")
+	const expected = "date_diff(varchar, timestamp, timestamp), date_diff(varchar, date, date), date_diff(varchar, time, time)"
+	if len(args) != 3 || !textual(args[0]) {
+		mismatch(c, args, expected)
+	}
+	ns, months := unitOf(c, args[0])
+	difference := func(from, to bound) bound {
+		return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
+	}
+	if args[1].typ.isScalar(TimeOfDay) && args[2].typ.isScalar(TimeOfDay) {
+		if months > 0 || ns >= nsDay {
+			fail(c.Args[0].Position(), "'%s' is not a valid Time field", args[0].k)
+		}
+		return difference(args[1], args[2])
+	}
+	if !coercible(args[1].typ, ScalarOf(Timestamp)) || !coercible(args[2].typ, ScalarOf(Timestamp)) {
+		mismatch(c, args, expected)
 	}
 	from, to := coerce(args[1], ScalarOf(Timestamp), c.Args[1].Position()), coerce(args[2], ScalarOf(Timestamp), c.Args[2].Position())
-	ns, months := unitOf(c, args[0])
 	if months == 0 {
-		return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
+		return difference(from, to)
 	}
 	at := func(x bound) string { return "make_timestamp(" + floorQuotient(x.sql, 1000) + ")" }
 	return bound{sql: "(date_sub('month', " + at(from) + ", " + at(to) + ") // " + strconv.FormatInt(months, 10) + ")", typ: ScalarOf(Bigint)}
 }
 
-// mysqlFormat turns the specifiers of date_format and date_parse, which are MySQL's, into DuckDB's; what Trino does not take is
-// not taken here.
-func mysqlFormat(s string) (string, string) {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' || i+1 == len(s) {
-			out.WriteByte(s[i])
-			continue
-		}
-		i++
-		switch s[i] {
-		case 'a', 'b', 'd', 'f', 'H', 'j', 'm', 'p', 'S', 'Y', 'y', '%':
-			out.WriteString("%" + s[i:i+1])
-		case 'h', 'I':
-			out.WriteString("%I")
-		case 'i':
-			out.WriteString("%M")
-		case 's':
-			out.WriteString("%S")
-		case 'M':
-			out.WriteString("%B")
-		case 'W':
-			out.WriteString("%A")
-		case 'c':
-			out.WriteString("%-m")
-		case 'e':
-			out.WriteString("%-d")
-		case 'k':
-			out.WriteString("%-H")
-		case 'l':
-			out.WriteString("%-I")
-		case 'T':
-			out.WriteString("%H:%M:%S")
-		case 'r':
-			out.WriteString("%I:%M:%S %p")
-		case 'v':
-			out.WriteString("%V")
-		case 'x':
-			out.WriteString("%G")
-		case 'D', 'U', 'u', 'V', 'w', 'X':
-			return "", s[i-1 : i+1]
-		default:
-			out.WriteByte(s[i])
-		}
+// durationUnits are the units of parse_duration and of interval literals that are lengths.
+func durationUnits() []struct {
+	name string
+	ns   int64
+} {
+	return []struct {
+		name string
+		ns   int64
+	}{
+		{"ns", 1}, {"nanosecond", 1}, {"us", 1e3}, {"microsecond", 1e3}, {"ms", 1e6}, {"millisecond", 1e6}, {"s", nsSecond}, {"second", nsSecond},
+		{"m", nsMinute}, {"minute", nsMinute}, {"h", nsHour}, {"hour", nsHour}, {"d", nsDay}, {"day", nsDay},
 	}
-	return out.String(), ""
 }
 
-func (b *binder) dateFormat(c *tssql.Call, args []bound) bound {
-	name := strings.ToLower(c.Name)
-	from, expected := ScalarOf(Timestamp), "date_format(timestamp, varchar)"
-	if name == "date_parse" {
-		from, expected = ScalarOf(Varchar), "date_parse(varchar, varchar)"
-	}
-	if len(args) != 2 || !coercible(args[0].typ, from) || !textual(args[1]) {
-		mismatch(c, args, expected)
-	}
-	x := coerce(args[0], from, c.Args[0].Position())
-	s, ok := args[1].k.(string)
-	if !ok {
-		fail(c.Args[1].Position(), "%s: a format that is not a literal is not supported", name)
-	}
-	format, bad := mysqlFormat(s)
-	if bad != "" {
-		fail(c.Args[1].Position(), "%s not supported in date format string", bad)
-	}
-	if name == "date_format" {
-		return bound{sql: "strftime(make_timestamp(" + floorQuotient(x.sql, 1000) + "), " + quote(format) + ")", typ: ScalarOf(Varchar)}
-	}
-	return bound{sql: "(epoch_us(strptime(" + x.sql + ", " + quote(format) + ")) * 1000)", typ: ScalarOf(Timestamp)}
-}
-
-// parseDuration reads a literal such as 2.5h.
-func parseDuration(c *tssql.Call, args []bound) bound {
+// parseDuration reads a text such as 2.5h.
+func (b *binder) parseDuration(c *tssql.Call, args []bound) bound {
 	if len(args) != 1 || !textual(args[0]) {
 		mismatch(c, args, "parse_duration(varchar)")
 	}
-	s, ok := args[0].k.(string)
-	if !ok {
-		fail(c.Args[0].Position(), "parse_duration: a duration that is not a literal is not supported")
+	x := coerce(args[0], ScalarOf(Varchar), c.Args[0].Position())
+	var units, lengths strings.Builder
+	for i, u := range durationUnits() {
+		if i > 0 {
+			units.WriteByte('|')
+		}
+		units.WriteString(u.name)
+		lengths.WriteString(" WHEN '" + u.name + "' THEN " + strconv.FormatInt(u.ns, 10))
 	}
-	n := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyz")
-	lengths := map[string]int64{"ns": 1, "us": 1e3, "ms": 1e6, "s": nsSecond, "m": nsMinute, "h": nsHour, "d": nsDay}
-	length, known := lengths[s[len(n):]]
-	v, err := strconv.ParseFloat(strings.TrimSpace(n), 64)
-	if ns := math.Round(v * float64(length)); known && err == nil && math.Abs(ns) < 1<<63 {
-		return constant(DayTime, int64(ns))
+	pattern := `^\s*([0-9]+(?:\.[0-9]+)?)\s*(` + units.String() + `)\s*$`
+	if s, ok := x.k.(string); ok {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(s)
+		if m == nil {
+			fail(c.Args[0].Position(), "duration is not a valid data duration string: %s", s)
+		}
+		for _, u := range durationUnits() {
+			v, err := strconv.ParseFloat(m[1], 64)
+			if ns := math.Round(v * float64(u.ns)); u.name == m[2] && err == nil && ns < 1<<63 {
+				return constant(DayTime, int64(ns))
+			}
+		}
+		fail(c.Args[0].Position(), "Interval is out of range")
 	}
-	fail(c.Args[0].Position(), "duration is not a valid data duration string: %s", s)
-	return bound{}
+	invalid := b.raiseSQL("'duration is not a valid data duration string: ' || " + x.sql)
+	m := b.co.param()
+	return bound{sql: "(CASE WHEN regexp_matches(" + x.sql + ", " + quote(pattern) + ") THEN list_transform([regexp_extract(" + x.sql + ", " + quote(pattern) + ", ['n', 'u'])], lambda " + m +
+		": CAST(round(CAST(" + m + ".n AS DOUBLE) * CASE " + m + ".u" + lengths.String() + " END) AS BIGINT))[1] WHEN " + x.sql + " IS NOT NULL THEN " + invalid + " END)", typ: ScalarOf(DayTime)}
 }

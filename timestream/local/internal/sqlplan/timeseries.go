@@ -25,10 +25,10 @@ func (b *binder) seriesFunction(name string) func(*tssql.Call, []bound) bound {
 		return b.derivative
 	case "integral_trapezoidal":
 		return b.integral
-	case "interpolate_linear", "interpolate_locf", "interpolate_fill":
+	case "interpolate_linear", "interpolate_locf", "interpolate_fill", "interpolate_spline_cubic":
 		return b.interpolate
-	case "correlate_pearson":
-		return b.pearson
+	case "correlate_pearson", "correlate_spearman":
+		return b.correlate
 	}
 	return nil
 }
@@ -134,6 +134,8 @@ func (b *binder) interpolate(c *tssql.Call, args []bound) bound {
 		at, next := points+"["+e+".n]", points+"["+e+".n + 1]"
 		value := at + ".v"
 		switch name {
+		case "interpolate_spline_cubic":
+			return b.spline(points, wanted.sql, before)
 		case "interpolate_fill":
 			value = "(CASE WHEN " + e + ".n > 0 AND " + at + ".t = " + e + ".t THEN " + value + " ELSE " + fill + " END)"
 		case "interpolate_linear":
@@ -149,10 +151,18 @@ func (b *binder) interpolate(c *tssql.Call, args []bound) bound {
 	return bound{sql: sql, typ: seriesOf(Double)}
 }
 
-// pearson is the correlation of two time series of the same timestamps.
-func (b *binder) pearson(c *tssql.Call, args []bound) bound {
+// correlate is the correlation of two time series of the same timestamps: of their values, or (Spearman's) of the values' ranks.
+func (b *binder) correlate(c *tssql.Call, args []bound) bound {
+	name := strings.ToLower(c.Name)
 	if len(args) != 2 || !numbers(args[0].typ) || !numbers(args[1].typ) {
-		mismatch(c, args, "correlate_pearson(timeseries(row(timestamp, double)), timeseries(row(timestamp, double)))")
+		mismatch(c, args, name+"(timeseries(row(timestamp, double)), timeseries(row(timestamp, double)))")
+	}
+	values := func(x string) string {
+		p := b.co.param()
+		return "list_transform(" + x + ", lambda " + p + ": " + p + ".v)"
+	}
+	if name == "correlate_spearman" {
+		values = b.ranks
 	}
 	sql := b.doubles(args[0], func(l string) string {
 		return b.doubles(args[1], func(r string) string {
@@ -160,7 +170,8 @@ func (b *binder) pearson(c *tssql.Call, args []bound) bound {
 			times := func(x string) string { return "list_transform(" + x + ", lambda " + p + ": " + p + ".t)" }
 			// Deviations from the means, so that large values with small differences keep their digits.
 			deviation := func(x string) string {
-				return "list_transform(" + x + ", lambda " + p + ": " + p + ".v - list_avg(list_transform(" + x + ", lambda " + p + ": " + p + ".v)))"
+				v := b.co.param()
+				return "list_transform([" + values(x) + "], lambda " + v + ": list_transform(" + v + ", lambda " + p + ": " + p + " - list_avg(" + v + ")))[1]"
 			}
 			sum := func(x, y string) string {
 				return "list_sum(list_transform(" + x + ", lambda " + p + ", " + i + ": " + p + " * " + y + "[" + i + "]))"
@@ -171,4 +182,11 @@ func (b *binder) pearson(c *tssql.Call, args []bound) bound {
 		})
 	})
 	return bound{sql: sql, typ: ScalarOf(Double)}
+}
+
+// ranks prints the ranks of the values of points; equal values have the mean of theirs.
+func (b *binder) ranks(points string) string {
+	sorted, v, p := b.co.param(), b.co.param(), b.co.param()
+	return "list_transform([list_sort(list_transform(" + points + ", lambda " + p + ": " + p + ".v))], lambda " + sorted + ": list_transform(" + points + ", lambda " + v +
+		": (list_position(" + sorted + ", " + v + ".v) + len(" + sorted + ") + 1 - list_position(list_reverse(" + sorted + "), " + v + ".v)) / 2.0::DOUBLE))[1]"
 }
