@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 )
 
@@ -33,6 +34,8 @@ type tableTx struct {
 	hidden []hiddenRow
 	// pending holds the records of this transaction that replace stored ones, and the late ones already decided.
 	pending map[recordKey]*pendingRow
+	// weight is what the transaction does to the table's meter.
+	weight meter.Delta
 }
 
 type markUndo struct {
@@ -68,7 +71,9 @@ type pendingRow struct {
 	known         bool
 	ver           int64
 	bits          uint64
-	rec           *prepared
+	// weight is that of the value.
+	weight weight
+	rec    *prepared
 }
 
 func (w *writer) tx(t *table) *tableTx {
@@ -129,7 +134,8 @@ func (tx *tableTx) rollback() {
 
 // end lets go of the requests' memory and keeps the transaction's own for the table's next one.
 func (tx *tableTx) end() {
-	clean := tableTx{newKeys: tx.newKeys[:0], undo: tx.undo[:0]}
+	tx.weight.Reset()
+	clean := tableTx{newKeys: tx.newKeys[:0], undo: tx.undo[:0], weight: tx.weight}
 	clear(tx.series)
 	clear(tx.late)
 	clean.series, clean.late, clean.hidden = tx.series[:0], tx.late[:0], tx.hidden[:0]
@@ -226,8 +232,9 @@ func (tx *tableTx) decideRecord(j *writeJob, i int) {
 		m.time, m.ver, m.bits, m.known = p.time, p.ver, p.bits, true
 		tx.rows[p.kind] = append(tx.rows[p.kind], row{m.sid, p})
 		tx.hide(j, m.sid, p)
+		tx.weight.Store(p.time, p.measure, m.size(p.value))
 		j.stored(p)
-	case p.time == m.time && m.known:
+	case p.time == m.time && m.known && !tx.looksUp(p, m):
 		j.settle(i, m.ver, m.bits, func() {
 			tx.undo = append(tx.undo, markUndo{slot, *m})
 			m.ver, m.bits = p.ver, p.bits
@@ -253,20 +260,42 @@ func (tx *tableTx) decideRecord(j *writeJob, i int) {
 	}
 }
 
+// looksUp tells that what a record may take the place of has to be looked up, although its series' mark knows it: because its weight is
+// not known, or because another record of the transaction does so.
+func (tx *tableTx) looksUp(p *prepared, m *mark) bool {
+	if fixedWeight(p.kind) {
+		return false
+	}
+	if p.ver > m.ver {
+		return true
+	}
+	if len(tx.pending) == 0 {
+		return false
+	}
+	_, waits := tx.pending[recordKey{m.sid, p.time}]
+	return waits
+}
+
 // replace notes that p takes the place of the record with the same key, stored or about to be.
 func (tx *tableTx) replace(key recordKey, p *prepared) {
 	if tx.pending == nil {
 		tx.pending = map[recordKey]*pendingRow{}
 	}
-	tx.pending[key] = &pendingRow{kind: p.kind, stored: true, write: true, known: true, ver: p.ver, bits: p.bits, rec: p}
+	tx.pending[key] = &pendingRow{kind: p.kind, stored: true, write: true, known: true, ver: p.ver, bits: p.bits, weight: p.value, rec: p}
 }
 
 // settleLate decides a record for whose key it is known what is there.
 func (tx *tableTx) settleLate(j *writeJob, i int, slot uint32, have *pendingRow) {
 	p := &j.recs[i]
 	write := func() {
-		have.write, have.ver, have.bits, have.rec = true, p.ver, p.bits, p
-		if m := &tx.t.own.marks[slot]; m.time == p.time {
+		m := &tx.t.own.marks[slot]
+		if have.stored || have.write {
+			tx.weight.Replace(p.time, m.size(have.weight), m.size(p.value))
+		} else {
+			tx.weight.Store(p.time, p.measure, m.size(p.value))
+		}
+		have.write, have.ver, have.bits, have.weight, have.rec = true, p.ver, p.bits, p.value, p
+		if m.time == p.time {
 			tx.undo = append(tx.undo, markUndo{slot, *m})
 			m.ver, m.bits, m.known = p.ver, p.bits, true
 		}
@@ -380,7 +409,8 @@ func (tx *tableTx) createSeries(p *prepared) (uint32, string) {
 		}
 	}
 	slot := uint32(len(own.marks))
-	own.marks = append(own.marks, mark{sid: own.nextSid, time: noTime, kind: p.kind})
+	names, values := p.seriesWeight()
+	own.marks = append(own.marks, mark{sid: own.nextSid, time: noTime, kind: p.kind, names: names, values: values})
 	own.nextSid++
 	own.series[p.key] = slot
 	tx.newKeys = append(tx.newKeys, p.key)

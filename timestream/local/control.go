@@ -364,13 +364,15 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 		for _, k := range t.own.schema.kinds {
 			fmt.Fprintf(&sql, "DROP TABLE %s;", t.sampleTable(k))
 		}
-		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_hidden WHERE table_id", "cat_tables WHERE id"} {
+		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_hidden WHERE table_id", "cat_cost WHERE table_id", "cat_meters WHERE table_id", "cat_tables WHERE id"} {
 			fmt.Fprintf(&sql, "DELETE FROM %s = %d;", cat, t.id)
 		}
 		sql.WriteString(deleteTags(t.database, t.name))
 		return c.Exec(sql.String())
 	}, func() {
 		t.dropped.Store(true)
+		used := t.meter.Usage(db.now())
+		db.meters.rest.Absorb(&used)
 		delete(db.cat.databases[t.database].tables, t.name)
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ const logName = fileName + logSuffix
 // TestDamage opens files that were damaged. Each must be refused with words that tell what to do, and left as it is.
 func TestDamage(t *testing.T) {
 	whole, ends := crashed(t)
-	// Of blocks one is the first after the three headers; which of the others holds what is DuckDB's affair.
+	// Of blocks one is that of the catalogue; which of the others holds what is DuckDB's affair.
 	const headers, block = 3 * 4096, 65536
 	flip := func(name string, at int) func(image) {
 		return func(i image) { i[name][at] ^= 0xff }
@@ -97,7 +97,7 @@ func TestDamage(t *testing.T) {
 		{"main header", flip(fileName, 30), []string{"Corrupt database file", snapshot}},
 		{"first header", flip(fileName, 4096+20), []string{"Corrupt database file", snapshot}},
 		{"second header", flip(fileName, 8192+20), []string{"Corrupt database file", snapshot}},
-		{"block", flip(fileName, headers+100), []string{"Corrupt database file", snapshot}},
+		{"block", flip(fileName, headers+block*catalogBlock(whole[fileName])+100), []string{"Corrupt database file", snapshot}},
 		{"newer DuckDB", func(i image) {
 			i[fileName] = bytes.Clone(i[fileName])
 			newerDuckDB(i[fileName][:4096])
@@ -140,6 +140,15 @@ func TestDamage(t *testing.T) {
 			t.Errorf("byte %d: %v", at, err)
 		}
 	}
+}
+
+// catalogBlock is the number of the block with which the catalogue begins, as the newer of the file's two headers has it.
+func catalogBlock(file []byte) int {
+	newer := file[4096:]
+	if other := file[8192:]; binary.LittleEndian.Uint64(other[8:]) > binary.LittleEndian.Uint64(newer[8:]) {
+		newer = other
+	}
+	return int(binary.LittleEndian.Uint64(newer[16:]) & (1<<56 - 1))
 }
 
 // config2 is the configuration with which openTwo opened a directory.

@@ -71,9 +71,9 @@ func (tx *tableTx) fetch(w *writer, k kind) error {
 			have.stored = true
 			have.ver = cols[2].Int64(i)
 			if k == kindMulti {
-				have.bits = tx.storedAttributes(w.db, cols[3:], i)
+				have.bits, have.weight = tx.storedAttributes(w.db, cols[3:], i)
 			} else {
-				have.bits = w.db.storedBits(&cols[3], k, i)
+				have.bits, have.weight = w.db.storedBits(&cols[3], k, i), storedWeight(&cols[3], k, i)
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func (db *DB) storedBits(c *duck.Column, k kind, i int) uint64 {
 	return uint64(c.Int64(i))
 }
 
-func (tx *tableTx) storedAttributes(db *DB, cols []duck.Column, i int) uint64 {
+func (tx *tableTx) storedAttributes(db *DB, cols []duck.Column, i int) (bits uint64, w weight) {
 	var sum seriesKey
 	var buf []byte
 	for a := range cols {
@@ -111,8 +111,9 @@ func (tx *tableTx) storedAttributes(db *DB, cols []duck.Column, i int) uint64 {
 			v.bits = db.storedBits(&cols[a], v.kind, i)
 		}
 		buf = db.addValue(&sum, &v, buf)
+		w.add(weight{values: uint32(v.size()), names: uint32(len(v.name))})
 	}
-	return sum[0]
+	return sum[0], w
 }
 
 // writePending writes the late records, and those that replace stored ones after deleting these.

@@ -12,6 +12,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // The catalogue's tables. Times are nanoseconds since 1970. Every Timestream table with number N has
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS cat_tags (db VARCHAR, tbl VARCHAR, k VARCHAR, v VARCH
 CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
-`
+` + meterSQL
 
 // marksSaved says in cat_meta that the tables of marks are there and have the columns they have here.
 const marksSaved = "saved with first times"
@@ -60,6 +61,12 @@ func (db *DB) load(ctx context.Context) error {
 	if v := meta["format"]; v != formatVersion {
 		return fmt.Errorf("the file has format %q, this program reads %s: it was written by another version of timestream-local, so use that one; nothing was changed", v, formatVersion)
 	}
+	if meta["meters"] != metersSaved {
+		// The file is of a time when there were fewer of these tables.
+		if err := db.writer.conn.Exec(catalogueSQL); err != nil {
+			return err
+		}
+	}
 	if err := db.loadCatalogue(ctx); err != nil {
 		return err
 	}
@@ -82,6 +89,9 @@ func (db *DB) load(ctx context.Context) error {
 				return fmt.Errorf("table %s.%s: %w", t.database, t.name, err)
 			}
 		}
+	}
+	if err := db.loadMeters(ctx, meta["meters"]); err != nil {
+		return fmt.Errorf("what was metered: %w", err)
 	}
 	return db.dropMarks()
 }
@@ -194,17 +204,21 @@ func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
 		m := own.schema.measures[mi]
 		var key, part seriesKey
 		key, buf = db.hash.sum(buf, tagMeasure, name, "")
+		names, values := len(name), metering.TimeBytes
 		for d := range dims {
 			if col := &c[2+d]; !col.IsNull(i) {
-				part, buf = db.hash.sum(buf, tagDimension, own.schema.dims[d], col.String(i))
+				value := col.String(i)
+				part, buf = db.hash.sum(buf, tagDimension, own.schema.dims[d], value)
 				key.add(part)
+				names += len(own.schema.dims[d])
+				values += len(value)
 				m.dimensionSeen(d)
 			}
 		}
 		slot := uint32(len(own.marks))
 		slots[sid] = slot
 		own.series[key] = slot
-		own.marks = append(own.marks, mark{sid: sid, time: noTime, kind: m.kind})
+		own.marks = append(own.marks, mark{sid: sid, time: noTime, kind: m.kind, names: uint16(names), values: uint32(values)})
 		own.nextSid = sid + 1
 		return nil
 	})
@@ -269,6 +283,9 @@ func (db *DB) saveMarks() error {
 					return err
 				}
 			}
+		}
+		if err := db.saveMeters(w.conn); err != nil {
+			return err
 		}
 		return w.conn.Exec("INSERT INTO cat_meta VALUES ('marks', '" + marksSaved + "')")
 	})

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 )
 
@@ -40,6 +41,7 @@ type DB struct {
 	cat     catalogue
 	account atomic.Pointer[accountSettings]
 	writer  *writer
+	meters  meters
 	queries *queries
 	metrics *metrics
 	jobs    sync.Pool
@@ -85,6 +87,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if db.now == nil {
 		db.now = time.Now
 	}
+	db.meters.rest = meter.NewTable(db.now())
 	db.usable, db.invalidate = context.WithCancelCause(context.Background())
 	db.background, db.stop = context.WithCancel(context.Background())
 	db.jobs.New = func() any { return &writeScratch{prep: preparer{db: db}} }
@@ -246,6 +249,8 @@ func (db *DB) housekeeping(ctx context.Context) {
 	defer retention.Stop()
 	hidden := time.NewTicker(forgetHiddenEvery)
 	defer hidden.Stop()
+	meters := time.NewTicker(meterEvery)
+	defer meters.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -255,6 +260,10 @@ func (db *DB) housekeeping(ctx context.Context) {
 		case <-hidden.C:
 			if err := db.ForgetHidden(ctx); err != nil && ctx.Err() == nil {
 				db.log.Warn("forgetting which records were hidden", "err", err)
+			}
+		case <-meters.C:
+			if err := db.keepMeters(ctx); err != nil && ctx.Err() == nil {
+				db.log.Warn("saving what was metered", "err", err)
 			}
 		case <-retention.C:
 			if err := db.DeleteExpired(ctx); err != nil && ctx.Err() == nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // checkShape checks what the service's front door checks: the constraints of the API model. A violation fails the whole
@@ -196,6 +197,9 @@ type preparer struct {
 	sum     seriesKey
 	bytes   int
 	badPair string
+	// sent is the weight of the request, repeats the dimensions it has had.
+	sent    metering.Request
+	repeats hashSet
 }
 
 // prepare reads the values of a request whose shape is right. An error fails the whole request; what fails a single
@@ -206,11 +210,13 @@ func (p *preparer) prepare(r *record.Request) error {
 	if err := p.commonDimensions(); err != nil {
 		return err
 	}
+	p.weighCommon(r)
 	for i := range r.Records {
 		p.recs = append(p.recs, prepared{})
 		if err := p.record(&r.Records[i], &p.recs[i]); err != nil {
 			return err
 		}
+		p.weigh(&r.Records[i], &p.recs[i])
 	}
 	return nil
 }
@@ -360,6 +366,9 @@ func (p *preparer) dimensions(r *record.Record, out *prepared) error {
 		k, p.buf = p.db.hash.sum(p.buf, tagDimension, d.Name, d.Value)
 		out.key.add(k)
 		bytes += len(d.Name) + len(d.Value)
+		if p.repeats.add(k[0]) {
+			out.repeated += uint32(len(d.Value))
+		}
 		if out.reason == "" {
 			out.reason = badPair(d)
 		}

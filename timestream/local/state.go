@@ -11,6 +11,7 @@ import (
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 )
@@ -102,6 +103,9 @@ type mark struct {
 	bits  uint64
 	kind  kind
 	known bool
+	// names and values are what every record of the series weighs, but for its value.
+	names  uint16
+	values uint32
 }
 
 // noTime is the mark of a series without records.
@@ -177,6 +181,8 @@ type table struct {
 	hidden hiddenUntil
 	// series is the number of series, for the metrics.
 	series atomic.Int64
+	// meter keeps count of what the table would cost.
+	meter *meter.Table
 
 	own tableState
 }
@@ -191,12 +197,15 @@ type tableState struct {
 	series  map[seriesKey]uint32
 	marks   []mark
 	nextSid int64
+	// meterRows is the number of rows of cat_cost that are the table's.
+	// summed is that number once the transaction that sums them up has ended well.
+	meterRows, summed int
 	// spare is the last transaction, whose memory the next one uses.
 	spare *tableTx
 }
 
 func newTable(id int64, database, name string, created time.Time) *table {
-	t := &table{id: id, database: database, name: name, created: created}
+	t := &table{id: id, database: database, name: name, created: created, meter: meter.NewTable(created)}
 	t.own = tableState{
 		dims:     map[string]int{},
 		attrs:    map[string]int{},
@@ -269,6 +278,10 @@ type prepared struct {
 	ver  int64
 	bits uint64
 	kind kind
+	// sent is what the record adds to its request's weight, value what its measure's value weighs, with the attributes' names.
+	sent, value weight
+	// repeated are the values of its dimensions that an earlier record of the request has too.
+	repeated uint32
 	// late tells that the record belongs in the magnetic store.
 	late    bool
 	measure string

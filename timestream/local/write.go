@@ -64,7 +64,7 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 	}
 	j := &s.job
 	j.reset()
-	j.table, j.recs, j.done = t, s.prep.recs, make(chan struct{})
+	j.table, j.recs, j.sent, j.done = t, s.prep.recs, s.prep.sent, make(chan struct{})
 	j.memoryFrom, j.magneticFrom = db.visibleFrom(now, req.Hide)
 	queued, err := db.writer.offer(j)
 	if err != nil {

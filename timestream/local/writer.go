@@ -13,6 +13,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // The writer is one goroutine that owns the writing connection, the series index and the high-water marks. All requests
@@ -28,6 +29,8 @@ type writeJob struct {
 	recs  []prepared
 	// memoryFrom and magneticFrom are when records that are new are seen, zero for at once.
 	memoryFrom, magneticFrom int64
+	// sent is the weight of the request.
+	sent metering.Request
 
 	rejected         []wtypes.RejectedRecord
 	memory, magnetic int
@@ -271,6 +274,7 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 	}
 	if !dirty {
 		// Duplicates and rejections only. The memory has not changed either.
+		w.meter(jobs)
 		return nil
 	}
 	err = w.inTx(func() error {
@@ -279,7 +283,7 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 				return fmt.Errorf("table %s.%s: %w", tx.t.database, tx.t.name, err)
 			}
 		}
-		return nil
+		return w.writeMeters(jobs)
 	})
 	for _, tx := range w.tables {
 		if err != nil {
@@ -290,6 +294,7 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 			tx.t.publish()
 		}
 		tx.t.spans.update(tx)
+		tx.t.meter.Apply(w.db.now(), &tx.weight)
 	}
 	return err
 }

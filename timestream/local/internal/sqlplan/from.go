@@ -3,6 +3,7 @@
 package sqlplan
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +77,7 @@ func (co *compiler) relation(f *tssql.TableRef) source {
 	r, err := co.catalog.Relation(f.Database, f.Name)
 	checkName(err, f.Table, f.Pos)
 	co.uses(Table{f.Database, f.Name})
+	co.plan.Reads = append(co.plan.Reads, Read{Table: Table{f.Database, f.Name}, From: math.MinInt64, To: math.MaxInt64})
 	s := source{columns: make([]column, len(r.Columns)), halves: r.Halves}
 	database := ""
 	if f.Alias == "" {
@@ -89,7 +91,7 @@ func (co *compiler) relation(f *tssql.TableRef) source {
 		// The service stores neither NaN nor infinities, so comparisons with a stored value need no care.
 		s.columns[i] = column{
 			database: database, qualifier: first(f.Alias, f.Name), name: c.Name, bound: bound{sql: sql, typ: c.Type, noNaN: true},
-			side: sideOf(c.Attribute), measure: c.Attribute == "MEASURE_NAME",
+			side: sideOf(c.Attribute), measure: c.Attribute == "MEASURE_NAME", read: len(co.plan.Reads),
 		}
 	}
 	s.sql = r.SQL + " AS r" + co.number(f.Pos)

@@ -93,6 +93,18 @@ type Plan struct {
 	// Tables are the tables the statement reads, each once, in order of appearance. For SHOW TABLES FROM db the one
 	// entry has an empty Name.
 	Tables []Table
+	// Reads are the items of FROM that are tables.
+	Reads []Read
+}
+
+// Read is one table in a FROM, with what the WHERE clause of that SELECT says of the records it needs. What is said elsewhere, around a subquery
+// or in a join's condition, is not in it.
+type Read struct {
+	Table
+	// From and To bound the time in nanoseconds, both included.
+	From, To int64
+	// Measures are the measure names that are needed, nil for all.
+	Measures []string
 }
 
 // Compile parses one statement, binds it to the catalog and translates it. The catalog is asked only during the call.

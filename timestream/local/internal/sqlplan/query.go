@@ -18,6 +18,8 @@ type column struct {
 	// side is what a table's own column is about, measure tells that it is the measure name.
 	side    side
 	measure bool
+	// read is the place in Plan.Reads of the table that it is a column of, plus one.
+	read int
 }
 
 // outColumn is one column of a finished query. sql is its generated name.

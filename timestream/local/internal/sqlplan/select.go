@@ -35,6 +35,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 		b.noAggregates(s.Where, "WHERE clause")
 		cond := b.condition(s.Where, "WHERE clause must evaluate to a boolean: actual type %s")
 		where = cond.sql
+		b.narrow(s.Where)
 	}
 	items := b.items(s)
 	switch {
