@@ -146,7 +146,7 @@ func (db *DB) executionError(text string) (string, bool) {
 	rest, _, _ = strings.Cut(rest, "\n")
 	switch class {
 	case "Conversion", "Out of Range", "Invalid Input", "Mismatch Type", "Not implemented":
-		return rest, true
+		return sqlplan.Failure(rest), true
 	case "Out of Memory":
 		return "The query needs more memory than it may use (" + db.cfg.flag("memory-limit") + ").", true
 	case "Catalog":

@@ -77,7 +77,9 @@ type Select struct {
 	From    FromItem
 	Where   Expr
 	GroupBy []Expr
-	Having  Expr
+	// GroupAll is GROUP BY (): one group, also of no rows. Beside other keys it adds nothing.
+	GroupAll bool
+	Having   Expr
 }
 
 // Item is one entry of a select list. Star stands for `*`, or `t.*` with a Qualifier, and then Expr and Alias are empty.
@@ -220,8 +222,8 @@ type Interval struct {
 	Unit  string
 }
 
-// Typed is a typed constant such as TIMESTAMP '…', DATE '…', DOUBLE '…' or INTERVAL '2' DAY (Type "INTERVAL DAY", in
-// upper case; other types are as they were written).
+// Typed is a typed constant such as TIMESTAMP '…', DATE '…', DOUBLE '…', INTERVAL '2' DAY (Type "INTERVAL DAY") or
+// INTERVAL '3-11' YEAR TO MONTH, in upper case; other types are as they were written. A sign before an interval's text is part of it.
 type Typed struct {
 	Pos
 	Type string

@@ -349,6 +349,11 @@ func (p *parser) selectBody() *Select {
 		}
 		for more := true; more; more = p.accept(",") {
 			p.noGroupingSets()
+			if p.peek().is("(") && p.ahead(1).is(")") {
+				p.i += 2
+				s.GroupAll = true
+				continue
+			}
 			s.GroupBy = append(s.GroupBy, p.expr())
 		}
 	}
@@ -368,8 +373,6 @@ func (p *parser) noGroupingSets() {
 	switch {
 	case t.is("ROLLUP"), t.is("CUBE"), t.is("GROUPING") && after.is("SETS"):
 		p.unsupported(t.pos, strings.ToUpper(t.text)+" is")
-	case t.is("(") && after.is(")"):
-		p.unsupported(t.pos, "The empty grouping set is")
 	}
 }
 

@@ -318,16 +318,18 @@ func (p *parser) word() Expr {
 		p.expect(")")
 		return x
 	case "INTERVAL":
+		sign := ""
+		if (after.is("-") || after.is("+")) && p.ahead(2).kind == kString {
+			p.next()
+			sign, after = strings.Trim(after.text, "+"), p.ahead(1)
+		}
 		if after.kind == kString {
 			p.i += 2
-			unit := p.name()
-			if unit.kind != kWord {
-				p.fail()
+			unit := p.unit()
+			if p.accept("TO") {
+				unit += " TO " + p.unit()
 			}
-			if to := p.peek(); to.is("TO") {
-				p.unsupported(to.pos, "An interval of several fields is")
-			}
-			return &Typed{Pos: t.pos, Type: "INTERVAL " + strings.ToUpper(unit.text), Text: after.text}
+			return &Typed{Pos: t.pos, Type: "INTERVAL " + unit, Text: sign + after.text}
 		}
 	case "ARRAY":
 		if after.is("[") {
@@ -483,6 +485,15 @@ func (p *parser) cast() Expr {
 	c.Type = p.typeName()
 	p.expect(")")
 	return c
+}
+
+// unit reads the unit of an interval, in upper case.
+func (p *parser) unit() string {
+	t := p.name()
+	if t.kind != kWord {
+		p.fail()
+	}
+	return strings.ToUpper(t.text)
 }
 
 // typeName reads a type: words (`interval day to second`) and arguments in parentheses. The text is as it was written,

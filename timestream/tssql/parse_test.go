@@ -309,6 +309,8 @@ func TestPrintedTreesAreReadBack(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"SELECT a, measure_value::double FROM db.t WHERE time BETWEEN ago(1h) AND now() AND b IN ('x', 'y''z') ORDER BY 1 DESC NULLS LAST LIMIT 5",
+		"SELECT count(*) FROM d.t GROUP BY ()",
+		"SELECT INTERVAL '3-11' YEAR TO MONTH, INTERVAL -'2' DAY, INTERVAL +'1' HOUR",
 		"WITH c AS (SELECT count(*) n FROM d.t GROUP BY bin(time, 5m)) SELECT CASE WHEN n > -1.5e3 THEN NULL END FROM c",
 		"SHOW TABLES FROM db LIKE 'a' ESCAPE 'b'", "DESCRIBE a.b", "SELECT - -a, -(1), cast(a AS array(double)), INTERVAL '1' DAY",
 		`SELECT "try_cast"(1), current_timestamp, NOT NOT a = b, x.* FROM (SELECT DISTINCT * FROM t) x`,

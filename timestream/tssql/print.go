@@ -240,9 +240,12 @@ func (p *printer) selectBody(s *Select) {
 		p.w("\nWHERE ")
 		p.expr(s.Where, 0)
 	}
-	if len(s.GroupBy) > 0 {
+	switch {
+	case len(s.GroupBy) > 0:
 		p.w("\nGROUP BY ")
 		p.list(s.GroupBy)
+	case s.GroupAll:
+		p.w("\nGROUP BY ()")
 	}
 	if s.Having != nil {
 		p.w("\nHAVING ")

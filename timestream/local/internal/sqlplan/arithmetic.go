@@ -23,9 +23,9 @@ func (b *binder) arithmetic(at tssql.Pos, op string, l, r bound) bound {
 		t, _ := common(l, r)
 		return b.numeric(op, coerce(l, t, at), coerce(r, t, at))
 	case op == "+" && (rt == Timestamp || rt == Date) && (lt == DayTime || lt == YearMonth):
-		return shift(at, op, r, l)
+		return b.shift(at, op, r, l)
 	case (op == "+" || op == "-") && (lt == Timestamp || lt == Date) && (rt == DayTime || rt == YearMonth):
-		return shift(at, op, l, r)
+		return b.shift(at, op, l, r)
 	case (op == "+" || op == "-") && lt == rt && (lt == DayTime || lt == YearMonth):
 		return b.whole(op, l, r)
 	case op == "*" && rank(l.typ) > 0 && (rt == DayTime || rt == YearMonth):
@@ -109,8 +109,18 @@ func fold(op string, a, c int64) (int64, bool) {
 	return 0, false
 }
 
-// shift moves a timestamp or a date by an interval.
-func shift(at tssql.Pos, op string, t, by bound) bound {
+// textOutOfRange is what an operation answers that would yield a time before 1970 or after 2262 (Timestream Developer Guide,
+// date-time-operators: negative times are errors); its words are ours.
+const textOutOfRange = "Timestamp is out of range"
+
+// notNegative makes a time before 1970 an error.
+func (b *binder) notNegative(x bound) bound {
+	x.sql = "(CASE WHEN " + x.sql + " < 0 THEN " + b.raise(textOutOfRange) + " ELSE " + x.sql + " END)"
+	return x
+}
+
+// shift moves a timestamp or a date by an interval. A result before 1970 is an error.
+func (b *binder) shift(at tssql.Pos, op string, t, by bound) bound {
 	if op == "-" {
 		if v, ok := by.k.(int64); ok && v != math.MinInt64 {
 			by, op = constant(by.typ.Scalar, -v), "+"
@@ -125,17 +135,28 @@ func shift(at tssql.Pos, op string, t, by bound) bound {
 			fail(at, "Cannot add hour, minutes or seconds to a date")
 		}
 		if known {
+			if v+n/nsDay < 0 {
+				fail(at, "Date is out of range")
+			}
 			return constant(Date, v+n/nsDay)
 		}
-		return bound{sql: "(" + t.sql + " + " + constant(Integer, n/nsDay).sql + ")", typ: t.typ}
+		x := bound{sql: "(" + t.sql + " + " + constant(Integer, n/nsDay).sql + ")", typ: t.typ}
+		if n >= 0 {
+			return x
+		}
+		return b.notNegative(x)
 	case by.typ.isScalar(DayTime):
 		if known && isConst {
-			if ns, ok := addInt64(v, n); ok {
+			if ns, ok := addInt64(v, n); ok && ns >= 0 {
 				return constant(Timestamp, ns)
 			}
-			fail(at, "Timestamp is out of range")
+			fail(at, textOutOfRange)
 		}
-		return bound{sql: "(" + t.sql + " " + op + " " + by.sql + ")", typ: t.typ}
+		x := bound{sql: "(" + t.sql + " " + op + " " + by.sql + ")", typ: t.typ}
+		if isConst && n >= 0 && op == "+" {
+			return x // stored times are not negative, so neither is this
+		}
+		return b.notNegative(x)
 	}
 	sign := ""
 	if op == "-" {
@@ -144,22 +165,22 @@ func shift(at tssql.Pos, op string, t, by bound) bound {
 	months := "to_months(" + sign + by.sql + ")"
 	if date {
 		if known && isConst {
-			if ns, ok := addMonths(v*nsDay, n); ok {
+			if ns, ok := addMonths(v*nsDay, n); ok && ns >= 0 {
 				return constant(Date, floorDiv(ns, nsDay))
 			}
 			fail(at, "Date is out of range")
 		}
-		return bound{sql: "CAST(CAST(DATE '1970-01-01' + " + t.sql + " + " + months + " AS DATE) - DATE '1970-01-01' AS INTEGER)", typ: t.typ}
+		return b.notNegative(bound{sql: "CAST(CAST(DATE '1970-01-01' + " + t.sql + " + " + months + " AS DATE) - DATE '1970-01-01' AS INTEGER)", typ: t.typ})
 	}
 	if known && isConst {
-		if ns, ok := addMonths(v, n); ok {
+		if ns, ok := addMonths(v, n); ok && ns >= 0 {
 			return constant(Timestamp, ns)
 		}
-		fail(at, "Timestamp is out of range")
+		fail(at, textOutOfRange)
 	}
 	// DuckDB moves microseconds by months; the nanoseconds below them are carried past it.
-	return bound{sql: "(epoch_us(make_timestamp(" + floorQuotient(t.sql, 1000) + ") + " + months + ") * 1000 + " +
-		floorRemainder(t.sql, "1000") + ")", typ: t.typ}
+	return b.notNegative(bound{sql: "(epoch_us(make_timestamp(" + floorQuotient(t.sql, 1000) + ") + " + months + ") * 1000 + " +
+		floorRemainder(t.sql, "1000") + ")", typ: t.typ})
 }
 
 // scale multiplies or divides an interval by a number.

@@ -355,7 +355,7 @@ func (b *binder) sequence(c *tssql.Call, args []bound) bound {
 		// No month is shorter than 28 days, so this makes enough of them; those past the end are left out.
 		i, at := b.co.param(), b.co.param()
 		unit = "(CAST(" + step.sql + " AS BIGINT) * " + itoa(28*24*3600) + "000000000)"
-		moved := shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
+		moved := b.shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
 		series = "list_filter(list_transform(range(0, (" + to.sql + " - " + from.sql + ") // " + unit + " + 1), lambda " + i + ": " + moved.sql + "), lambda " + at +
 			": CASE WHEN " + step.sql + " > 0 THEN " + at + " <= " + to.sql + " ELSE " + at + " >= " + to.sql + " END)"
 	}

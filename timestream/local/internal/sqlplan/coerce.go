@@ -115,63 +115,18 @@ func castWord(try bool) string {
 	return "CAST"
 }
 
-// interval reads an interval literal such as 5m.
-func interval(at tssql.Pos, count int64, unit string) bound {
-	length := int64(0)
-	months := int64(0)
-	switch strings.ToLower(unit) {
-	case "ns", "nanosecond":
-		length = 1
-	case "us", "microsecond":
-		length = 1e3
-	case "ms", "millisecond":
-		length = 1e6
-	case "s", "second":
-		length = nsSecond
-	case "m", "minute":
-		length = nsMinute
-	case "h", "hour":
-		length = nsHour
-	case "d", "day":
-		length = nsDay
-	case "week":
-		length = nsWeek
-	case "month":
-		months = 1
-	case "quarter":
-		months = 3
-	case "y", "year":
-		months = 12
-	default:
-		fail(at, "Invalid interval unit: %s", unit)
-	}
-	if months > 0 {
-		n, ok := mulInt64(count, months)
-		if !ok || n > math.MaxInt32 || n < math.MinInt32 {
-			fail(at, "Interval is out of range")
-		}
-		return constant(YearMonth, n)
-	}
-	n, ok := mulInt64(count, length)
-	if !ok {
-		fail(at, "Interval is out of range")
-	}
-	return constant(DayTime, n)
-}
-
 // typed reads a typed constant.
 func typed(e *tssql.Typed) bound {
 	if unit, ok := strings.CutPrefix(e.Type, "INTERVAL "); ok {
-		count, err := strconv.ParseInt(strings.TrimSpace(e.Text), 10, 64)
-		if err != nil {
-			fail(e.Pos, "Invalid interval literal: %s", e.Text)
-		}
-		return interval(e.Pos, count, unit)
+		return intervalOf(e, unit)
 	}
 	t, _ := parseType(e.Pos, e.Type)
 	x := castTo(constant(Varchar, e.Text), t, e.Pos, false)
 	if x.k == nil {
 		fail(e.Pos, "'%s' is not a valid %s literal", e.Text, t)
+	}
+	if days, ok := x.k.(int64); ok && t.isScalar(Date) && days < 0 {
+		fail(e.Pos, "Value cannot be cast to date: %s", e.Text) // dates begin in 1970 (Timestream Developer Guide, supported-data-types)
 	}
 	return x
 }

@@ -186,6 +186,9 @@ func TestErrorsWhileRunning(t *testing.T) {
 	e := newEngine(t, tableM)
 	for _, tt := range []struct{ give, want string }{
 		{"SELECT 1 / 0", "Division by zero"},
+		{"SELECT from_nanoseconds(length('a')) - 1year", "Timestamp is out of range"},
+		{"SELECT from_nanoseconds(length('a')) - 2ns", "Timestamp is out of range"},
+		{"SELECT date(from_nanoseconds(length('a'))) - 1d", "Timestamp is out of range"},
 		{"SELECT 1 % (length('a') - 1)", "Division by zero"},
 		{"SELECT 9223372036854775807 + length('a')", "Overflow in addition"},
 		{"SELECT 2147483647 + 1", "Overflow in addition of INT32"},

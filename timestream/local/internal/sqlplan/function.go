@@ -225,7 +225,7 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 			if len(args) != 1 || (!args[0].typ.isScalar(DayTime) && !args[0].typ.isScalar(YearMonth)) {
 				mismatch(c, args, "ago(interval day to second), ago(interval year to month)")
 			}
-			return shift(c.Pos, "-", constant(Timestamp, b.co.now), args[0])
+			return b.shift(c.Pos, "-", constant(Timestamp, b.co.now), args[0])
 		}
 	case "bin":
 		return func(c *tssql.Call, args []bound) bound {

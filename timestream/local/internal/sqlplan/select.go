@@ -47,7 +47,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 		fail(s.Pos, "ORDER BY has more than %d keys", maxKeys)
 	}
 	keys := b.groupKeys(s, items)
-	if keys != nil || s.Having != nil || anyAggregate(q, items) {
+	if keys != nil || s.GroupAll || s.Having != nil || anyAggregate(q, items) {
 		b.group = &grouping{}
 		for i, e := range keys {
 			key := b.ungrouped(e)

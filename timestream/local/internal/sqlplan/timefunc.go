@@ -198,14 +198,14 @@ func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
 		}
 		return bound{sql: floorRemainder("("+x.sql+" + "+b.scale("*", constant(DayTime, ns), n).sql+")", strconv.FormatInt(nsDay, 10)), typ: x.typ}
 	case months > 0:
-		return shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
+		return b.shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
 	case x.typ.isScalar(Date):
 		if ns%nsDay != 0 {
 			refuse("DATE")
 		}
 		return bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ}
 	}
-	return shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
+	return b.shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
 }
 
 // dateDiff counts the whole units from one time to another.
