@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spec holds the specification of timestream-local's SQL functions: one file for each function of the Timestream Developer
-// Guide under functions, which says what is served and shows it by cases, and the tables that the cases read under fixtures. It reads
-// these files and writes the README's table from them; its tests run every case over HTTP. How a function is done is package
-// internal/sqlplan's.
+// Package spec holds the specification of timestream-local's SQL: one file for each function of the Timestream Developer Guide under
+// functions, and one for each other part of the language under statements, which say what is served and show it by cases; and the
+// tables that the cases read under fixtures. It reads these files and writes the README's tables from them; its tests run every case
+// over HTTP. How SQL is done is package internal/sqlplan's.
 //
 // A file of a function:
 //
@@ -19,6 +19,8 @@
 //	    rows: [["2022-06-17 10:15:00.000000000"]]            # in order
 //	  - sql: SELECT bin(1, 5m)
 //	    error: "line 1:8: Unexpected parameters ..."         # the whole message, or up to the three dots
+//
+// A file of a statement has a title besides, and the forms of its syntax as signatures.
 //
 // Types are in DESCRIBE's spelling: varchar, interval day to second, array(bigint), row(a bigint, varchar), timeseries(double). A
 // cell is the text of a scalar, null, a list of cells for an array or a row, and [[time, value], ...] for a time series. A case may
@@ -49,11 +51,16 @@ const (
 	Absent    = "absent"
 )
 
-// Function is what a file says about one function.
+// Statements is the category of what lies under statements.
+const Statements = "statements"
+
+// Function is what a file says about one function, or about one statement.
 type Function struct {
 	// Category is the name of the file's directory.
-	Category   string   `yaml:"-"`
-	Name       string   `yaml:"name"`
+	Category string `yaml:"-"`
+	Name     string `yaml:"name"`
+	// Title is what the README says in the place of the name; of statements only.
+	Title      string   `yaml:"title"`
 	Signatures []string `yaml:"signatures"`
 	Status     string   `yaml:"status"`
 	Note       string   `yaml:"note"`
@@ -100,26 +107,41 @@ func Categories() []string {
 func Load(files fs.FS) ([]Function, error) {
 	var out []Function
 	for _, category := range Categories() {
-		names, err := fs.Glob(files, path.Join("functions", category, "*"))
+		list, err := loadCategory(files, path.Join("functions", category), category)
 		if err != nil {
 			return nil, err
 		}
-		slices.Sort(names)
-		for _, name := range names {
-			f := Function{Category: category}
-			if err := read(files, name, &f); err != nil {
-				return nil, err
-			}
-			if err := f.check(); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			if want := f.Name + ".yaml"; path.Base(name) != want {
-				return nil, fmt.Errorf("%s: the file of %s is %s", name, f.Name, want)
-			}
-			out = append(out, f)
-		}
+		out = append(out, list...)
 	}
 	return out, nil
+}
+
+func loadCategory(files fs.FS, dir, category string) ([]Function, error) {
+	names, err := fs.Glob(files, path.Join(dir, "*"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var out []Function
+	for _, name := range names {
+		f := Function{Category: category}
+		if err := read(files, name, &f); err != nil {
+			return nil, err
+		}
+		if err := f.check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if want := f.Name + ".yaml"; path.Base(name) != want {
+			return nil, fmt.Errorf("%s: the file of %s is %s", name, f.Name, want)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// LoadStatements reads the other parts of the language, ordered by name. An error names the file.
+func LoadStatements(files fs.FS) ([]Function, error) {
+	return loadCategory(files, Statements, Statements)
 }
 
 // LoadTables reads the fixtures by name.
@@ -168,6 +190,8 @@ func (f Function) check() error {
 		return fmt.Errorf("a function that is %s needs a note", f.Status)
 	case strings.ContainsAny(f.Note, "\n|"):
 		return fmt.Errorf("the note has to fit a line of a table")
+	case (f.Category == Statements) != (f.Title != ""):
+		return fmt.Errorf("a statement has a title, and nothing else has one")
 	case len(f.Signatures) == 0 || f.Source == "" || len(f.Cases) == 0:
 		return fmt.Errorf("signatures, source or cases are missing")
 	}
@@ -189,7 +213,7 @@ func (f Function) check() error {
 		}
 		documented = documented || c.Documented
 	}
-	if f.Status == Supported && f.Category != "undocumented" && !documented && f.Note == "" {
+	if f.Status == Supported && f.Category != "undocumented" && f.Category != Statements && !documented && f.Note == "" {
 		return fmt.Errorf("no case is documented, and no note says that the guide has no example")
 	}
 	return nil
@@ -224,6 +248,16 @@ func Markdown(functions []Function) string {
 		for _, f := range rest {
 			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", category, f.Name, f.Status, f.Note)
 		}
+	}
+	return b.String()
+}
+
+// StatementsMarkdown writes the README's table of what the language has besides functions.
+func StatementsMarkdown(statements []Function) string {
+	var b strings.Builder
+	b.WriteString("| | status | |\n| --- | --- | --- |\n")
+	for _, s := range statements {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", s.Title, s.Status, s.Note)
 	}
 	return b.String()
 }

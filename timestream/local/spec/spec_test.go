@@ -38,7 +38,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var update = flag.Bool("update", false, "write the README's table of functions")
+var update = flag.Bool("update", false, "write the README's tables of SQL")
 
 func load(t *testing.T) []spec.Function {
 	t.Helper()
@@ -49,10 +49,19 @@ func load(t *testing.T) []spec.Function {
 	return functions
 }
 
-// TestFunctions runs every case of every file over HTTP.
-func TestFunctions(t *testing.T) {
+func loadStatements(t *testing.T) []spec.Function {
+	t.Helper()
+	statements, err := spec.LoadStatements(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return statements
+}
+
+// TestCases runs every case of every file over HTTP.
+func TestCases(t *testing.T) {
 	s := serve(t)
-	for _, f := range load(t) {
+	for _, f := range append(load(t), loadStatements(t)...) {
 		for i, c := range f.Cases {
 			t.Run(fmt.Sprintf("%s/%s/%d", f.Category, f.Name, i+1), func(t *testing.T) {
 				s.need(t, c.Given)
@@ -419,25 +428,28 @@ func (nothing) Measures(string, string) ([]sqlplan.Measure, error) { return nil,
 
 // TestREADME holds the README's table equal to the files; with -update it writes it.
 func TestREADME(t *testing.T) {
-	const begin, end = "<!-- functions: begin -->\n", "<!-- functions: end -->"
 	const file = "../README.md"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(text), begin)
-	old, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no %q and %q", file, begin, end)
+	now := string(text)
+	for name, table := range map[string]string{"functions": spec.Markdown(load(t)), "statements": spec.StatementsMarkdown(loadStatements(t))} {
+		begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->"
+		before, rest, found := strings.Cut(now, begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("%s has no %q and %q", file, begin, end)
+		}
+		now = before + begin + table + end + after
 	}
-	table := spec.Markdown(load(t))
-	if old == table {
+	if now == string(text) {
 		return
 	}
 	if !*update {
 		t.Fatalf("%s differs from the files: go generate ./timestream/local/spec", file)
 	}
-	if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(now), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -355,7 +355,9 @@ func (b *binder) sequence(c *tssql.Call, args []bound) bound {
 		// No month is shorter than 28 days, so this makes enough of them; those past the end are left out.
 		i, at := b.co.param(), b.co.param()
 		unit = "(CAST(" + step.sql + " AS BIGINT) * " + itoa(28*24*3600) + "000000000)"
-		moved := b.shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
+		quiet := *b // one of those past the end may lie before 1970: it is NULL, and left out
+		quiet.trying = true
+		moved := quiet.shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
 		series = "list_filter(list_transform(range(0, (" + to.sql + " - " + from.sql + ") // " + unit + " + 1), lambda " + i + ": " + moved.sql + "), lambda " + at +
 			": CASE WHEN " + step.sql + " > 0 THEN " + at + " <= " + to.sql + " ELSE " + at + " >= " + to.sql + " END)"
 	}
