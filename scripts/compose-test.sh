@@ -38,7 +38,7 @@ within() {
 
 compose() {
 	# Ports are left to the engine, so that nothing else on this machine is in the way.
-	TRIBUTARY_HTTP_PORT=0 TRIBUTARY_GRPC_PORT=0 TIMESTREAM_LOCAL_PORT=0 PROMETHEUS_PORT=0 \
+	TRIBUTARY_HTTP_PORT=0 TRIBUTARY_GRPC_PORT=0 TIMESTREAM_LOCAL_PORT=0 TIMESTREAM_LOCAL_ADMIN_PORT=0 PROMETHEUS_PORT=0 \
 		bin/docker-compose --progress=plain -p $project "$@"
 }
 

@@ -328,7 +328,7 @@ func (j *writeJob) settle(i int, ver int64, bits uint64, replace func()) {
 	case p.ver == ver:
 		j.reject(i, textSameVersion, 0)
 	default:
-		j.reject(i, fmt.Sprintf("The record version %d is lower than the existing version %d. A higher version is required to update the measure value.", p.ver, ver), ver)
+		j.reject(i, lowerVersion(p.ver, ver), ver)
 	}
 }
 

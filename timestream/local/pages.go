@@ -56,6 +56,9 @@ type openResult struct {
 	// inPage is the number of rows in the page, done tells that no more follow it.
 	inPage int
 	done   bool
+	// held is a page whose place empty ones took, emptyRun how many of these there were since the last rows, empties in all.
+	held              *heldPage
+	emptyRun, empties int
 
 	// Guarded by queries.mu. ended says that the last page has been handed out.
 	used  time.Time
@@ -148,7 +151,7 @@ func (q *queries) tooManyOpen() error {
 
 // next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
 // takes its place.
-func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int) (*Page, error) {
+func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int, empty bool) (*Page, error) {
 	id, seq, ok := parseToken(token)
 	if !ok {
 		return nil, queryInvalid(textBadToken)
@@ -177,7 +180,7 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 			r.maxRows = maxRows
 		}
 		detach := context.AfterFunc(ctx, r.cancel)
-		rows, last, err := r.fill()
+		rows, last, err := r.following(empty)
 		if !detach() || err != nil {
 			// A page half made cannot be made again.
 			if q.drop(r) {
@@ -187,9 +190,12 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 		}
 		r.seq, r.issued = seq, q.db.now()
 		r.page.Rows, r.done = rows, last
+	} else if r.skips(empty) { // the rows wait for the next token
+		r.held = &heldPage{r.page.Rows, r.done}
+		r.page.Rows, r.done = nil, false
 	}
 	r.uses = 1
-	r.page.Status = r.status(99)
+	r.page.Status = r.status(r.progress())
 	r.page.NextToken = ""
 	if r.done {
 		r.page.Status.ProgressPercentage = 100

@@ -109,8 +109,13 @@ func (db *DB) Query(ctx context.Context, in *timestreamquery.QueryInput, _ ...Qu
 
 // QueryPage is Query for package wire: the rows come as JSON.
 func (db *DB) QueryPage(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
+	return db.queryPage(ctx, in, false)
+}
+
+// queryPage is QueryPage, or QueryEmptyPage.
+func (db *DB) queryPage(ctx context.Context, in *timestreamquery.QueryInput, empty bool) (*Page, error) {
 	start := time.Now()
-	p, err := db.queries.query(ctx, in)
+	p, err := db.queries.query(ctx, in, empty)
 	db.metrics.queryTime.Observe(time.Since(start).Seconds())
 	if err != nil {
 		db.metrics.queryError.Inc()
@@ -155,7 +160,7 @@ func (db *DB) executionError(text string) (string, bool) {
 	return "", false
 }
 
-func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
+func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, empty bool) (*Page, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -172,7 +177,7 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*P
 	defer q.release()
 	params := maphash.String(q.seed, *in.QueryString)
 	if token := str(in.NextToken); token != "" {
-		return q.next(ctx, token, params, maxRows(in))
+		return q.next(ctx, token, params, maxRows(in), empty)
 	}
 	if err := q.checkClientToken(str(in.ClientToken), params); err != nil {
 		return nil, err
@@ -181,9 +186,9 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput) (*P
 	if err != nil {
 		return nil, err
 	}
-	p, err := q.run(ctx, plan, params, maxRows(in))
+	p, err := q.run(ctx, plan, params, maxRows(in), empty)
 	if outOfMemory(err) && q.evict() {
-		p, err = q.run(ctx, plan, params, maxRows(in))
+		p, err = q.run(ctx, plan, params, maxRows(in), empty)
 	}
 	return p, err
 }
@@ -280,7 +285,7 @@ func (q *queries) checkClientToken(token string, params uint64) error {
 }
 
 // run starts a plan and makes the first answer.
-func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int) (*Page, error) {
+func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int, empty bool) (*Page, error) {
 	r := &openResult{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, cancel: func() {}}
 	kept := false
 	defer func() {
@@ -308,7 +313,7 @@ func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, ma
 		return nil, errors.Join(ctx.Err(), err)
 	}
 	r.page = Page{QueryID: r.id, Columns: plan.ColumnInfo(), Rows: rows}
-	if last && (maxRows == 0 || r.inPage < maxRows) {
+	if last && (maxRows == 0 || r.inPage < maxRows) && !r.skips(empty) {
 		r.page.Status = r.status(100)
 		return &r.page, nil
 	}

@@ -201,6 +201,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	}
 	mux.Handle("/", wire.New(db, options))
 	operation.Handle(wire.FaultsPath, options.Faults)
+	operation.Handle(wire.FaultsPath+"/", options.Faults)
 	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, localDrain, logger)
 	if err != nil {
 		return nil, nil, errors.Join(err, operation.Close(), db.Close())

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package faults decides which calls fail, and how, when somebody asked for it: throttled, refused, late, cut off, done
-// without an answer. A plan is one line of text, so that a flag, an HTTP request and a test can set it. Package wire
+// without an answer. A plan is a list of rules, each a line of text (see Syntax), so that a flag, an HTTP request and a test can
+// set it; there is an endpoint that shows and changes it while a process runs, with counters of what each rule did. Package wire
 // carries the faults out.
 package faults
 
 import (
+	"context"
 	"fmt"
-	"math/rand/v2"
+	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,12 +21,14 @@ import (
 // Kind is a way to fail.
 type Kind uint8
 
-// The kinds, in the order in which they are drawn. Of those up to Validation a call suffers at most one, the first.
+// The kinds, in the order in which a rule's are tried. Of those up to Stuck a call suffers at most one, the first.
 const (
 	// Cut ends the connection before anything was done.
 	Cut Kind = iota
 	// Throttle answers ThrottlingException.
 	Throttle
+	// Rate answers ThrottlingException to the calls that are above a rate.
+	Rate
 	// Error answers InternalServerException.
 	Error
 	// Unavailable answers status 503 without a body, as a load balancer does.
@@ -32,302 +37,353 @@ const (
 	InvalidEndpoint
 	// Validation answers ValidationException to the whole call.
 	Validation
+	// AccessDenied answers AccessDeniedException.
+	AccessDenied
+	// NotFound answers ResourceNotFoundException.
+	NotFound
+	// Conflict answers ConflictException.
+	Conflict
+	// Quota answers ServiceQuotaExceededException.
+	Quota
+	// Execution answers QueryExecutionException to a query.
+	Execution
+	// Stuck does nothing and never answers: the connection stays open until the caller has had enough.
+	Stuck
 	// Reject refuses one of the records of a WriteRecords call, chosen at random; the others are stored.
 	Reject
+	// RejectShare refuses each record of a WriteRecords call with a probability; the others are stored.
+	RejectShare
 	// Late counts what a WriteRecords call stores as stored in the magnetic store.
 	Late
+	// Hide lets queries see what a WriteRecords call stores only after a while.
+	Hide
+	// EmptyPage answers Query with a page without rows, and a token for those that should have been on it.
+	EmptyPage
 	// LostAnswer does what the call asks, and then ends the connection or answers InternalServerException, with equal
 	// chances: the caller cannot know what happened.
 	LostAnswer
+	// CutAfter does what the call asks, and then ends the connection.
+	CutAfter
+	// Truncate does what the call asks, and ends the connection in the middle of the answer.
+	Truncate
+	// StuckAfter does what the call asks, and never answers.
+	StuckAfter
+	// Latency answers later, before anything is done.
+	Latency
+	// LatencyAfter does what the call asks at once, and answers later.
+	LatencyAfter
 	kinds // their number
 )
 
-// String returns the name of a kind in a plan.
-func (k Kind) String() string {
-	return [...]string{"cut", "throttle", "error", "unavailable", "invalid-endpoint", "validation", "reject", "late", "lost-answer"}[k]
+// names are what the kinds are called in a rule.
+var names = [kinds]string{
+	"cut", "throttle", "rate", "error", "unavailable", "invalid-endpoint", "validation", "access-denied", "not-found", "conflict", "quota", "execution", "stuck",
+	"reject", "reject-share", "late", "hide", "empty-page", "lost-answer", "cut-after", "truncate", "stuck-after", "latency", "latency-after",
 }
 
-// Operation is what a fault is about.
-type Operation uint8
+// String returns the name of a kind in a rule.
+func (k Kind) String() string { return names[k] }
 
-// The operations that fail on demand: WriteRecords and Query. The others never do.
+// classes are other names of kinds: those of the API's errors.
+var classes = map[string]Kind{
+	"ThrottlingException": Throttle, "InternalServerException": Error, "InvalidEndpointException": InvalidEndpoint, "ValidationException": Validation,
+	"AccessDeniedException": AccessDenied, "ResourceNotFoundException": NotFound, "ConflictException": Conflict, "ServiceQuotaExceededException": Quota,
+	"QueryExecutionException": Execution, "RejectedRecordsException": Reject,
+}
+
+func kindOf(name string) (Kind, bool) {
+	if k, ok := classes[name]; ok {
+		return k, true
+	}
+	i := slices.Index(names[:], name)
+	return Kind(max(i, 0)), i >= 0
+}
+
+// only is the one operation that a kind is about, empty for any.
+func (k Kind) only() string {
+	switch k {
+	case Reject, RejectShare, Late, Hide:
+		return writeRecords
+	case EmptyPage, Execution:
+		return query
+	}
+	return ""
+}
+
+// The operations that rules are about unless they say otherwise, and their short names.
 const (
-	Write Operation = iota
-	Query
-	operations // their number
+	writeRecords = "WriteRecords"
+	query        = "Query"
+	shortWrite   = "write"
+	shortQuery   = "query"
 )
 
-// String returns the name of an operation in a plan.
-func (o Operation) String() string { return [...]string{"write", "query"}[o] }
-
-// rule says how often a fault happens: to the next `next` calls, and to the others with probability p.
-type rule struct {
-	p    float64
-	next int
+// operations are the names of the API (service models of timestream-write and timestream-query, 2018-11-01).
+var operations = []string{
+	"DescribeEndpoints", writeRecords, query, "CancelQuery", "PrepareQuery",
+	"CreateDatabase", "DescribeDatabase", "UpdateDatabase", "DeleteDatabase", "ListDatabases",
+	"CreateTable", "DescribeTable", "UpdateTable", "DeleteTable", "ListTables",
+	"TagResource", "UntagResource", "ListTagsForResource", "DescribeAccountSettings", "UpdateAccountSettings",
+	"CreateBatchLoadTask", "DescribeBatchLoadTask", "ListBatchLoadTasks", "ResumeBatchLoadTask",
+	"CreateScheduledQuery", "DescribeScheduledQuery", "ExecuteScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery", "ListScheduledQueries",
 }
 
-func (r rule) String() string {
-	if r.next > 0 {
-		return strconv.Itoa(r.next) + "x"
+// Short returns the name of an operation in metrics: write, query, or that of the API.
+func Short(operation string) string {
+	switch operation {
+	case writeRecords:
+		return shortWrite
+	case query:
+		return shortQuery
 	}
-	return strconv.FormatFloat(r.p, 'f', -1, 64)
+	return operation
 }
 
-// plan is what a text says.
-type plan struct {
-	rules    [operations][kinds]rule
-	min, max [operations]time.Duration // latency
-	seed     uint64
-	seeded   bool
-}
-
-// Syntax describes the text of a plan, for help and errors.
-const Syntax = "Comma-separated kind=value. Kinds: throttle, error (500), unavailable (503 without a body), cut (connection ended, nothing done), " +
-	"lost-answer (done, but the connection is ended or the answer is 500), invalid-endpoint, validation; for writes also reject (one record, at random) and " +
-	"late (counted as magnetic store). The value is a probability such as 0.05, or 3x for the next three calls of each operation. latency=20ms or 20ms..80ms delays every call. " +
-	"write.kind and query.kind are about that operation only. seed=7 makes the sequence of faults repeatable."
-
-// parse reads a plan. Later entries win.
-func parse(text string) (*plan, error) {
-	p := &plan{}
-	any := false
-	for entry := range strings.SplitSeq(text, ",") {
-		if entry = strings.TrimSpace(entry); entry == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(entry, "=")
-		if !ok {
-			return nil, fmt.Errorf("%q: want kind=value", entry)
-		}
-		if name == "seed" {
-			var err error
-			if p.seed, err = strconv.ParseUint(value, 10, 64); err != nil {
-				return nil, fmt.Errorf("%q: want a number from 0", entry)
-			}
-			p.seeded = true
-			continue
-		}
-		if err := p.set(name, value); err != nil {
-			return nil, fmt.Errorf("%q: %w", entry, err)
-		}
-		any = true
-	}
-	if !any {
-		return nil, nil
-	}
-	return p, nil
-}
-
-func (p *plan) set(name, value string) error {
-	from, to := Write, Query
-	if scope, rest, ok := strings.Cut(name, "."); ok {
-		switch scope {
-		case Write.String():
-			to = Write
-		case Query.String():
-			from = Query
-		default:
-			return fmt.Errorf("unknown operation %q: want write or query", scope)
-		}
-		name = rest
-	}
-	if name == "latency" {
-		lo, hi, ok := strings.Cut(value, "..")
-		if !ok {
-			hi = lo
-		}
-		a, err := time.ParseDuration(lo)
-		if err != nil {
-			return fmt.Errorf("want a duration such as 20ms, or two with .. between")
-		}
-		b, err := time.ParseDuration(hi)
-		if err != nil || a < 0 || b < a {
-			return fmt.Errorf("want a duration such as 20ms, or two with .. between, the shorter one first")
-		}
-		for o := from; o <= to; o++ {
-			p.min[o], p.max[o] = a, b
-		}
-		return nil
-	}
-	kind := kinds
-	for k := range kinds {
-		if k.String() == name {
-			kind = k
-		}
-	}
-	if kind == kinds {
-		return fmt.Errorf("unknown kind %q", name)
-	}
-	if from == Query && (kind == Reject || kind == Late) {
-		return fmt.Errorf("%s is about writes", kind)
-	}
-	r, err := parseRule(value)
-	if err != nil {
-		return err
-	}
-	for o := from; o <= to; o++ {
-		p.rules[o][kind] = r
-	}
-	return nil
-}
-
-func parseRule(value string) (rule, error) {
-	if n, ok := strings.CutSuffix(value, "x"); ok {
-		next, err := strconv.Atoi(n)
-		if err != nil || next < 1 {
-			return rule{}, fmt.Errorf("want a number of calls such as 3x")
-		}
-		return rule{next: next}, nil
-	}
-	f, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(f >= 0 && f <= 1) { // NaN is neither
-		return rule{}, fmt.Errorf("want a probability from 0 to 1, or a number of calls such as 3x")
-	}
-	return rule{p: f}, nil
-}
-
-// String returns the plan as parse reads it, with what is left of the numbers of calls; nothing when nothing is.
-func (p *plan) String() string {
-	var out []string
-	for k := range kinds {
-		out = appendEntry(out, k.String(), p.rules[Write][k].String(), p.rules[Query][k].String(), "0", k == Reject || k == Late)
-	}
-	out = appendEntry(out, "latency", latency(p.min[Write], p.max[Write]), latency(p.min[Query], p.max[Query]), "0s", false)
-	if len(out) == 0 {
-		return ""
-	}
-	return strings.Join(append(out, "seed="+strconv.FormatUint(p.seed, 10)), ",")
-}
-
-func appendEntry(out []string, name, write, query, none string, writesOnly bool) []string {
-	if writesOnly {
-		query = write
-	}
-	if write == query {
-		if write == none {
-			return out
-		}
-		return append(out, name+"="+write)
-	}
-	if write != none {
-		out = append(out, "write."+name+"="+write)
-	}
-	if query != none {
-		out = append(out, "query."+name+"="+query)
-	}
-	return out
-}
-
-func latency(lo, hi time.Duration) string {
-	if lo == hi {
-		return lo.String()
-	}
-	return lo.String() + ".." + hi.String()
-}
-
-// Injector decides about calls by the plan that is set. The zero value has none, and may be used by many goroutines at
-// once. It is a flag.Value, and an http.Handler that shows and changes the plan.
-type Injector struct {
-	active atomic.Pointer[running]
-}
-
-// running is a plan that is carried out.
-type running struct {
-	mu   sync.Mutex
-	plan plan
-	rand *rand.Rand
-}
-
-// Set replaces the plan by the one that text describes (see Syntax); an empty text ends all faults. Without a seed in the
-// text one is chosen, which String shows.
-func (i *Injector) Set(text string) error {
-	p, err := parse(text)
-	if err != nil {
-		return err
-	}
-	if p == nil {
-		i.active.Store(nil)
-		return nil
-	}
-	if !p.seeded {
-		p.seed = rand.Uint64()
-	}
-	i.active.Store(&running{plan: *p, rand: rand.New(rand.NewPCG(p.seed, 0))})
-	return nil
-}
-
-// String returns the plan in force, its seed included, or nothing.
-func (i *Injector) String() string {
-	if i == nil {
-		return ""
-	}
-	r := i.active.Load()
-	if r == nil {
-		return ""
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.plan.String()
+// Call is what is decided about.
+type Call struct {
+	// Operation is its name in the API.
+	Operation string
+	// Tables returns the tables it is about, as database.table, or only the database where no table is named. It is called only when
+	// a rule asks for tables, and may be nil.
+	Tables func() []string
 }
 
 // Decision is what happens to one call.
 type Decision struct {
 	// Delay comes first.
 	Delay time.Duration
-	// Instead is the fault that takes the place of the call, if Replaced.
+	// Instead is the fault that takes the place of the call, if Replaced, and Text what it says, empty for the usual.
 	Instead  Kind
 	Replaced bool
+	Text     string
 	// Reject tells to refuse one record; Pick, in [0, 1), which.
 	Reject bool
 	Pick   float64
+	// RejectShare tells to refuse each record with this probability, by random numbers from RejectSeed.
+	RejectShare float64
+	RejectSeed  uint64
+	// Reason is why records are refused: one of the Reason constants or a text of its own.
+	Reason string
 	// Late tells to count all as stored in the magnetic store.
 	Late bool
+	// Hide is how long queries do not see what is stored.
+	Hide time.Duration
+	// EmptyPage tells to answer Query by a page without rows.
+	EmptyPage bool
 	// Lost tells to drop the answer; LostCut, to end the connection for that rather than to answer with an error.
 	Lost, LostCut bool
+	// CutAfter, Truncate and StuckAfter are what happens to the answer of a call that was carried out, DelayAfter how late it is.
+	CutAfter, Truncate, StuckAfter bool
+	DelayAfter                     time.Duration
 }
 
-// Decide decides about the next call of an operation. A nil injector, or one without a plan, lets everything pass.
-func (i *Injector) Decide(o Operation) Decision {
+// Reasons that a rule has short names for. Any other text is a reason, too.
+const (
+	// ReasonOnDemand is the default: the record is refused on demand.
+	ReasonOnDemand = ""
+	// ReasonVersion is that of a record with the same time, dimensions, measure name and version, and another value.
+	ReasonVersion = "version"
+	// ReasonLowerVersion is that of a record with a lower version than the one that is stored.
+	ReasonLowerVersion = "lower-version"
+	// ReasonWindow is that of a record outside the time range that its table takes.
+	ReasonWindow = "window"
+	// ReasonDimensions is that of a record with a dimension too many for its table.
+	ReasonDimensions = "dimensions"
+)
+
+// Count calls f for each fault of the decision, once.
+func (d *Decision) Count(f func(Kind)) {
+	for _, h := range [...]struct {
+		is bool
+		k  Kind
+	}{
+		{d.Delay > 0, Latency}, {d.Replaced, d.Instead}, {d.Reject, Reject}, {d.RejectShare > 0, RejectShare}, {d.Late, Late}, {d.Hide > 0, Hide},
+		{d.EmptyPage, EmptyPage}, {d.Lost, LostAnswer}, {d.CutAfter, CutAfter}, {d.Truncate, Truncate}, {d.StuckAfter, StuckAfter}, {d.DelayAfter > 0, LatencyAfter},
+	} {
+		if h.is {
+			f(h.k)
+		}
+	}
+}
+
+// maxRules bounds a plan.
+const maxRules = 100
+
+// Injector decides about calls by the rules that are set. The zero value has none, and may be used by many goroutines at
+// once. It is a flag.Value, an http.Handler that shows and changes the rules, and a prometheus.Collector.
+type Injector struct {
+	// Now is the clock of rules that begin, change or end with time; nil means time.Now.
+	Now func() time.Time
+
+	// active is the list of rules, nil without any; change is held by those who replace it.
+	active atomic.Pointer[[]*rule]
+	change sync.Mutex
+	// made numbers the rules without a name.
+	made int
+	log  atomic.Pointer[slog.Logger]
+}
+
+// LogTo makes the injector log changes of the rules.
+func (i *Injector) LogTo(l *slog.Logger) { i.log.Store(l) }
+
+func (i *Injector) now() time.Time {
+	if i.Now != nil {
+		return i.Now()
+	}
+	return time.Now()
+}
+
+func (i *Injector) rules() []*rule {
 	if i == nil {
-		return Decision{}
+		return nil
 	}
-	r := i.active.Load()
-	if r == nil {
-		return Decision{}
+	if rules := i.active.Load(); rules != nil {
+		return *rules
 	}
-	return r.decide(o)
+	return nil
 }
 
-func (r *running) decide(o Operation) Decision {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	// Each call takes the same number of draws, so that the n-th call's do not depend on the rules.
-	var hit [kinds]bool
-	rules := &r.plan.rules[o]
-	for k := range kinds {
-		draw := r.rand.Float64()
-		hit[k] = rules[k].next == 0 && draw < rules[k].p
-	}
-	spread, pick, half := r.rand.Float64(), r.rand.Float64(), r.rand.Float64()
-	lo, hi := r.plan.min[o], r.plan.max[o]
-	d := Decision{Delay: lo + time.Duration(spread*float64(hi-lo)), Pick: pick, LostCut: half < 0.5}
-	// A number of calls counts those that suffer the fault.
-	happens := func(k Kind) bool {
-		if rules[k].next > 0 {
-			rules[k].next--
-			return true
+// Active tells whether there are rules. A nil injector has none.
+func (i *Injector) Active() bool { return i != nil && i.active.Load() != nil }
+
+// Set replaces all rules by those that text describes (see Syntax); an empty text ends all faults. A rule without a seed
+// gets one, which String shows. An error leaves the rules as they were.
+func (i *Injector) Set(text string) error {
+	return i.update("set", func([]*rule) ([]*rule, error) { return parse(text) })
+}
+
+// Add puts rules behind those that are there.
+func (i *Injector) Add(text string) error {
+	return i.update("added", func(old []*rule) ([]*rule, error) {
+		added, err := parse(text)
+		if err == nil && len(added) == 0 {
+			err = fmt.Errorf("want a rule")
 		}
-		return hit[k]
+		return slices.Concat(old, added), err
+	})
+}
+
+// SetRule puts a rule in the place of the one with an id, or behind the others when there is none. It counts from the beginning.
+func (i *Injector) SetRule(id, text string) error {
+	return i.update("set", func(old []*rule) ([]*rule, error) {
+		added, err := parse(text)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(added) != 1:
+			return nil, fmt.Errorf("want one rule, not %d", len(added))
+		case added[0].id != "" && added[0].id != id:
+			return nil, fmt.Errorf("the rule's id is %q, not %q", added[0].id, id)
+		case !validID(id):
+			return nil, fmt.Errorf("%q: %s", id, idRule)
+		}
+		added[0].id = id
+		at := slices.IndexFunc(old, func(r *rule) bool { return r.id == id })
+		if at < 0 {
+			return slices.Concat(old, added), nil
+		}
+		rules := slices.Clone(old)
+		rules[at] = added[0]
+		return rules, nil
+	})
+}
+
+// Remove ends the rule with an id and tells whether there was one.
+func (i *Injector) Remove(id string) bool {
+	found := false
+	_ = i.update("removed", func(old []*rule) ([]*rule, error) { //nolint:errcheck // fewer rules are never wrong
+		rules := slices.DeleteFunc(slices.Clone(old), func(r *rule) bool { return r.id == id })
+		found = len(rules) < len(old)
+		return rules, nil
+	})
+	return found
+}
+
+// update replaces the rules. Those that are new get what they lack and start.
+func (i *Injector) update(what string, f func(old []*rule) ([]*rule, error)) error {
+	i.change.Lock()
+	defer i.change.Unlock()
+	old := i.rules()
+	rules, err := f(old)
+	if err != nil {
+		return err
 	}
-	for k := Cut; k <= Validation; k++ {
-		if happens(k) {
-			d.Instead, d.Replaced = k, true
-			return d
+	if len(rules) > maxRules {
+		return fmt.Errorf("%d rules: at most %d", len(rules), maxRules)
+	}
+	ids := map[string]bool{}
+	for _, r := range rules {
+		if r.id != "" && ids[r.id] {
+			return fmt.Errorf("there is a rule %q already", r.id)
+		}
+		ids[r.id] = true
+	}
+	now := i.now()
+	for _, r := range rules {
+		if r.id == "" {
+			for r.id = ""; r.id == "" || ids[r.id]; {
+				i.made++
+				r.id = "r" + strconv.Itoa(i.made)
+			}
+			r.unnamed = true
+			ids[r.id] = true
+		}
+		r.start(now)
+	}
+	if len(rules) == 0 {
+		i.active.Store(nil)
+	} else {
+		i.active.Store(&rules)
+	}
+	if l := i.log.Load(); l != nil && (len(old) > 0 || len(rules) > 0) {
+		l.LogAttrs(context.Background(), slog.LevelWarn, "calls fail on demand: rules "+what, slog.String("faults", i.String()))
+	}
+	return nil
+}
+
+// String returns the rules in force as Set reads them, their seeds included and with what is left of numbers of calls; nothing
+// when nothing is.
+func (i *Injector) String() string { return i.print("; ", false) }
+
+// print returns the rules in force with a text between them. The ids of those that nobody gave a name to are shown if there are
+// several and ids is set.
+func (i *Injector) print(between string, ids bool) string {
+	rules := i.rules()
+	if len(rules) == 0 {
+		return ""
+	}
+	now := i.now()
+	var out []string
+	for _, r := range rules {
+		if s := r.print(now, ids && len(rules) > 1); s != "" {
+			out = append(out, s)
 		}
 	}
-	if o == Write {
-		d.Reject, d.Late = happens(Reject), happens(Late)
+	return strings.Join(out, between)
+}
+
+// Decide decides about the next call of an operation, by the rules in their order: delays add up, and the first fault that takes
+// the place of the call ends the list. A nil injector, or one without rules, lets everything pass.
+func (i *Injector) Decide(c Call) Decision {
+	rules := i.rules()
+	if rules == nil {
+		return Decision{}
 	}
-	d.Lost = happens(LostAnswer)
+	now := i.now()
+	var tables []string
+	asked := false
+	about := func() []string {
+		if !asked && c.Tables != nil {
+			tables = c.Tables()
+		}
+		asked = true
+		return tables
+	}
+	var d Decision
+	for _, r := range rules {
+		if r.decide(c.Operation, about, now, &d); d.Replaced {
+			break
+		}
+	}
 	return d
 }

@@ -17,6 +17,9 @@ var (
 	_ http.Handler = (*Injector)(nil)
 )
 
+// write and read are calls without a table.
+var write, read = Call{Operation: "WriteRecords"}, Call{Operation: "Query"}
+
 func TestPlans(t *testing.T) {
 	for _, c := range []struct{ give, want, bad string }{
 		{give: "", want: ""},
@@ -84,10 +87,10 @@ func TestSetKeepsThePlanOnError(t *testing.T) {
 
 func TestNoPlanLetsPass(t *testing.T) {
 	var none *Injector
-	if d := none.Decide(Write); d != (Decision{}) || none.String() != "" {
+	if d := none.Decide(write); d != (Decision{}) || none.String() != "" {
 		t.Errorf("got %+v", d)
 	}
-	if d := new(Injector).Decide(Query); d != (Decision{}) {
+	if d := new(Injector).Decide(read); d != (Decision{}) {
 		t.Errorf("got %+v", d)
 	}
 }
@@ -106,8 +109,8 @@ func TestDecide(t *testing.T) {
 	var cut, lost, lostCut, reject, late float64
 	var delay time.Duration
 	for range n {
-		d := a.Decide(Write)
-		if other := b.Decide(Write); d != other {
+		d := a.Decide(write)
+		if other := b.Decide(write); d != other {
 			t.Fatalf("one seed, two decisions: %+v and %+v", d, other)
 		}
 		if d.Delay < 10*time.Millisecond || d.Delay > 20*time.Millisecond || d.Pick < 0 || d.Pick >= 1 {
@@ -146,21 +149,21 @@ func TestNumberOfCallsAndScope(t *testing.T) {
 	if err := i.Set("write.throttle=2x,query.error=1x,late=1x,seed=1"); err != nil {
 		t.Fatal(err)
 	}
-	if d := i.Decide(Query); !d.Replaced || d.Instead != Error {
+	if d := i.Decide(read); !d.Replaced || d.Instead != Error {
 		t.Errorf("query: %+v", d)
 	}
-	if d := i.Decide(Query); d.Replaced || d.Late {
+	if d := i.Decide(read); d.Replaced || d.Late {
 		t.Errorf("second query: %+v", d)
 	}
 	for n := range 2 {
-		if d := i.Decide(Write); !d.Replaced || d.Instead != Throttle {
+		if d := i.Decide(write); !d.Replaced || d.Instead != Throttle {
 			t.Errorf("write %d: %+v", n, d)
 		}
 	}
-	if d := i.Decide(Write); d.Replaced || !d.Late {
+	if d := i.Decide(write); d.Replaced || !d.Late {
 		t.Errorf("third write: %+v", d)
 	}
-	if d := i.Decide(Write); d.Replaced || d.Late || d.Lost || d.Reject || d.Delay != 0 {
+	if d := i.Decide(write); d.Replaced || d.Late || d.Lost || d.Reject || d.Delay != 0 {
 		t.Errorf("fourth write: %+v", d)
 	}
 	if got := i.String(); got != "" {
@@ -185,7 +188,7 @@ func TestHTTP(t *testing.T) {
 		{http.MethodGet, "", 200, "throttle=0.5,seed=3"},
 		{http.MethodPut, "nonsense", 400, `"nonsense": want kind=value` + "\n" + Syntax},
 		{http.MethodGet, "", 200, "throttle=0.5,seed=3"},
-		{http.MethodPost, "", 405, "want GET, PUT or DELETE"},
+		{http.MethodPatch, "", 405, "want GET, PUT, POST, DELETE"},
 		{http.MethodDelete, "", 200, ""},
 		{http.MethodGet, "", 200, ""},
 	} {
@@ -202,7 +205,7 @@ func BenchmarkDecideWithoutPlan(b *testing.B) {
 	var i Injector
 	b.ReportAllocs()
 	for b.Loop() {
-		if i.Decide(Write).Replaced {
+		if i.Decide(write).Replaced {
 			b.Fatal("a fault without a plan")
 		}
 	}

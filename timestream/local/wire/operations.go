@@ -80,17 +80,22 @@ func operations(db *local.DB) map[string]operation {
 		"CancelQuery": call(db.CancelQuery, func(o *timestreamquery.CancelQueryOutput) any {
 			return object{}.with("CancellationMessage", o.CancellationMessage)
 		}),
-		"Query": func(ctx context.Context, body []byte) ([]byte, error) {
-			var in timestreamquery.QueryInput
-			if err := decode(body, &in); err != nil {
-				return nil, err
-			}
-			p, err := db.QueryPage(ctx, &in)
-			if err != nil {
-				return nil, err
-			}
-			return queryPage(p)
-		},
+		"Query": queryBy(db.QueryPage),
+	}
+}
+
+// queryBy adapts a way to answer Query.
+func queryBy(method func(context.Context, *timestreamquery.QueryInput) (*local.Page, error)) operation {
+	return func(ctx context.Context, body []byte) ([]byte, error) {
+		var in timestreamquery.QueryInput
+		if err := decode(body, &in); err != nil {
+			return nil, err
+		}
+		p, err := method(ctx, &in)
+		if err != nil {
+			return nil, err
+		}
+		return queryPage(p)
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/smithy-go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-project/tributary/internal/flags"
@@ -73,7 +74,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	if o.Faults == nil {
 		o.Faults = &faults.Injector{}
 	}
-	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients (not those of services in the same process); none by default. "+faults.Syntax+" GET, PUT and DELETE "+FaultsPath+" show, change and end it while the process runs.")
+	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients (not those of services in the same process); none by default. "+faults.Syntax+" "+FaultsPath+" shows and changes them while the process runs.")
 }
 
 // Validate names everything that is wrong with the options, by flag.
@@ -91,7 +92,7 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// FaultsPath is where a process serves Options.Faults beside the API.
+// FaultsPath is where a process serves Options.Faults; below it are its rules.
 const FaultsPath = "/faults"
 
 // flag is the name by which people know a setting.
@@ -114,7 +115,7 @@ func New(db *local.DB, o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{db: db, opts: o, log: o.Logger, gate: make(chan struct{}, o.MaxInFlight), operations: operations(db)}
+	h := &handler{db: db, opts: o, log: o.Logger, gate: make(chan struct{}, o.MaxInFlight), operations: operations(db), emptyPage: queryBy(db.QueryEmptyPage)}
 	h.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "timestream_local", Name: "requests_total",
 		Help: "Requests by operation and by error class, which is empty for success."}, []string{"operation", "error"})
 	h.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "timestream_local", Name: "request_duration_seconds",
@@ -123,6 +124,12 @@ func New(db *local.DB, o Options) http.Handler {
 		Help: "Faults on demand (" + o.flag("faults") + ") by operation and kind."}, []string{"operation", "kind"})
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(h.requests, h.duration, h.faults)
+	}
+	if o.Faults != nil {
+		o.Faults.LogTo(o.Logger)
+		if o.Registerer != nil {
+			o.Registerer.MustRegister(o.Faults)
+		}
 	}
 	return h
 }
@@ -133,6 +140,7 @@ type handler struct {
 	log        *slog.Logger
 	gate       chan struct{}
 	operations map[string]operation
+	emptyPage  operation
 	buffers    sync.Pool
 	requests   *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
@@ -208,12 +216,12 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, name string, o
 // serve handles one request of a known operation and returns the class of its error.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op operation) string {
 	if name == "DescribeEndpoints" {
-		if !h.db.Allowed(name) {
-			h.fail(w, http.StatusForbidden, namespace+"AccessDeniedException", "User is not authorized to perform: timestream:DescribeEndpoints", nil)
-			return "AccessDeniedException"
-		}
-		h.answer(w, endpoints(r))
-		return ""
+		return h.onDemand(w, r, name, nil, func(*faults.Decision) ([]byte, error) {
+			if !h.db.Allowed(name) {
+				return nil, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "User is not authorized to perform: timestream:" + name}
+			}
+			return endpoints(r), nil
+		})
 	}
 	buf, _ := h.buffers.Get().(*bytes.Buffer)
 	if buf == nil {
@@ -235,28 +243,15 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string, op 
 		buf.WriteString("{}")
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // net/http goes on reading to see the client leave
-	fault := h.decide(name)
-	if fault.Delay > 0 && !sleep(r.Context(), fault.Delay) {
-		return "canceled"
-	}
-	if fault.Replaced {
-		return h.instead(w, r, fault.Instead)
-	}
-	var out []byte
-	var err error
-	if name == "WriteRecords" {
-		out, err = h.writeRecords(r.Context(), buf.Bytes(), fault)
-	} else {
-		out, err = op(r.Context(), buf.Bytes())
-	}
-	if fault.Lost {
-		return h.lose(w, r, fault)
-	}
-	if err != nil {
-		return h.error(w, r, err)
-	}
-	h.answer(w, out)
-	return ""
+	return h.onDemand(w, r, name, buf.Bytes(), func(fault *faults.Decision) ([]byte, error) {
+		switch {
+		case name == "WriteRecords":
+			return h.writeRecords(r.Context(), buf.Bytes(), fault)
+		case fault.EmptyPage:
+			return h.emptyPage(r.Context(), buf.Bytes())
+		}
+		return op(r.Context(), buf.Bytes())
+	})
 }
 
 const (
@@ -338,7 +333,7 @@ func endpoints(r *http.Request) []byte {
 	return b
 }
 
-func (h *handler) writeRecords(ctx context.Context, body []byte, fault faults.Decision) ([]byte, error) {
+func (h *handler) writeRecords(ctx context.Context, body []byte, fault *faults.Decision) ([]byte, error) {
 	req := h.db.NewRequest()
 	defer h.db.FreeRequest(req)
 	if err := record.Decode(body, req); err != nil {

@@ -108,6 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	operation.Handle(wire.FaultsPath, cfg.wire.Faults)
+	operation.Handle(wire.FaultsPath+"/", cfg.wire.Faults)
 	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
 	if err != nil {
 		return errors.Join(err, operation.Close())
