@@ -82,7 +82,7 @@ func (b *binder) subscript(e *tssql.Subscript) bound {
 		}
 		return bound{sql: "struct_extract(" + x.sql + ", '" + fieldKey(x.typ, int(v-1)) + "')", typ: x.typ.Row[v-1].Type}
 	case x.typ.Array == nil || !coercible(i.typ, ScalarOf(Bigint)):
-		fail(e.Pos, "Cannot use %s for subscript of %s", i.typ, x.typ)
+		fail(e.X.Position(), "Cannot use %s for subscript of %s", i.typ, x.typ)
 	case known && v == 0:
 		fail(e.Index.Position(), "SQL array indices start at 1")
 	case known && v < 0:

@@ -22,7 +22,7 @@ const maxPadded = 1_000_000
 func (b *binder) stringOverloads(name string) []overload {
 	two := func(sql string) overload { return overload{[]Scalar{Varchar, Varchar}, Bigint, sql, true} }
 	numbered := func(sql string) overload {
-		return overload{[]Scalar{Varchar, Varchar, Bigint}, Bigint, "(CASE WHEN $3 <= 0 THEN " + b.raise("'instance' must be a positive number.") + " WHEN $2 = '' THEN 1 ELSE " + sql + " END)", true}
+		return overload{[]Scalar{Varchar, Varchar, Bigint}, Bigint, "(CASE WHEN $3 <= 0 THEN " + b.raise("'instance' must be a positive number.") + " WHEN $2 = '' AND $1 IS NOT NULL AND $3 IS NOT NULL THEN 1 WHEN $1 IS NOT NULL AND $2 IS NOT NULL AND $3 IS NOT NULL THEN " + sql + " END)", true}
 	}
 	ascii := "(strlen($1) = length($1) AND strlen($2) = length($2))"
 	switch name {
@@ -31,7 +31,7 @@ func (b *binder) stringOverloads(name string) []overload {
 	case "hamming_distance":
 		i, l, r := b.co.param(), b.co.param(), b.co.param()
 		return []overload{two("(CASE WHEN length($1) <> length($2) THEN " + b.raise("The input strings to hamming_distance function must have the same length") +
-			" WHEN $1 = '' AND $2 = '' THEN CAST(0 AS BIGINT) WHEN " + ascii + " THEN CAST(hamming($1, $2) AS BIGINT) ELSE list_transform([str_split($1, '')], lambda " + l + ": list_transform([str_split($2, '')], lambda " + r +
+			" WHEN $1 = '' AND $2 = '' THEN CAST(0 AS BIGINT) WHEN " + ascii + " THEN CAST(hamming($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN list_transform([str_split($1, '')], lambda " + l + ": list_transform([str_split($2, '')], lambda " + r +
 			": CAST(len(list_filter(range(1, len(" + l + ") + 1), lambda " + i + ": " + l + "[" + i + "] <> " + r + "[" + i + "])) AS BIGINT))[1])[1] END)")}
 	case "levenshtein_distance":
 		return []overload{two("(CASE WHEN " + ascii + " THEN CAST(levenshtein($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN " + b.levenshtein() + " END)")}
@@ -41,19 +41,19 @@ func (b *binder) stringOverloads(name string) []overload {
 	case "split_part":
 		// Past the end it is NULL, where DuckDB has ''.
 		return []overload{{[]Scalar{Varchar, Varchar, Bigint}, Varchar,
-			"(CASE WHEN $3 < 1 THEN " + b.raise("Index must be greater than zero") + " ELSE str_split($1, $2)[$3] END)", true}}
+			"(CASE WHEN $3 < 1 THEN " + b.raise("Index must be greater than zero") + " WHEN $2 IS NOT NULL THEN str_split($1, $2)[$3] END)", true}}
 	case "strpos":
-		return []overload{two("strpos($1, $2)"), numbered("coalesce(" + b.places("1") + "[$3], 0)")}
+		return []overload{two("strpos($1, $2)"), numbered("coalesce(" + b.places() + "[$3], 0)")}
 	case "strrpos":
-		return []overload{two("(CASE WHEN $2 = '' THEN 1 ELSE coalesce(" + b.places("1") + "[-1], 0) END)"), numbered("coalesce(" + b.places("1") + "[- $3], 0)")}
+		return []overload{two("(CASE WHEN $2 = '' AND $1 IS NOT NULL THEN 1 WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN coalesce(" + b.places() + "[-1], 0) END)"), numbered("coalesce(" + b.places() + "[- $3], 0)")}
 	}
 	return nil
 }
 
-// places lists where $2 begins in $1, from the given place on; two occurrences may overlap.
-func (b *binder) places(from string) string {
+// places lists where $2 begins in $1; two occurrences may overlap.
+func (b *binder) places() string {
 	i := b.co.param()
-	return "list_filter(range(" + from + ", length($1) - length($2) + 2), lambda " + i + ": substring($1, " + i + ", length($2)) = $2)"
+	return "list_filter(range(1, length($1) - length($2) + 2), lambda " + i + ": substring($1, " + i + ", length($2)) = $2)"
 }
 
 // levenshtein is the distance of $1 and $2 by code points. DuckDB counts bytes, so every character becomes one byte: those that both
@@ -115,7 +115,7 @@ func (b *binder) replaceText(c *tssql.Call, args []bound) bound {
 	sql := "replace(" + x + ", " + search + ", " + by + ")"
 	if s, ok := args[1].k.(string); !ok || s == "" {
 		sql = "(CASE WHEN " + search + " <> '' OR " + by + " = '' THEN " + sql + " WHEN " + x + " = '' THEN " + by +
-			" ELSE " + by + " || " + b.joinTexts("str_split("+x+", '')", args[2]) + " || " + by + " END)"
+			" WHEN " + search + " = '' THEN " + by + " || " + b.joinTexts("str_split("+x+", '')", args[2]) + " || " + by + " END)"
 	}
 	return bound{sql: sql, typ: ScalarOf(Varchar)}
 }
@@ -141,7 +141,7 @@ func (b *binder) split(c *tssql.Call, args []bound) bound {
 	sql := "str_split(" + x.sql + ", " + d.sql + ")"
 	switch s, ok := d.k.(string); {
 	case !ok:
-		sql = "(CASE WHEN " + d.sql + " = '' THEN " + b.raise("The delimiter may not be the empty string") + " ELSE " + sql + " END)"
+		sql = "(CASE WHEN " + d.sql + " = '' THEN " + b.raise("The delimiter may not be the empty string") + " WHEN " + d.sql + " IS NOT NULL THEN " + sql + " END)"
 	case s == "":
 		fail(c.Args[1].Position(), "The delimiter may not be the empty string")
 	}
@@ -159,7 +159,7 @@ func (b *binder) split(c *tssql.Call, args []bound) bound {
 		}
 		// The last part is the rest as it is.
 		sql = b.let(bound{sql: sql, typ: list}, func(p string) string {
-			return "(CASE " + bad + "WHEN " + n.sql + " IS NULL THEN NULL WHEN len(" + p + ") <= " + n.sql + " THEN " + p + " ELSE list_append(" + p + "[1:" + n.sql + " - 1], " + b.joinTexts(p+"["+n.sql+":len("+p+")]", d) + ") END)"
+			return "(CASE " + bad + "WHEN " + n.sql + " IS NULL OR " + p + " IS NULL THEN NULL WHEN len(" + p + ") <= " + n.sql + " THEN " + p + " ELSE list_append(" + p + "[1:" + n.sql + " - 1], " + b.joinTexts(p+"["+n.sql+":len("+p+")]", d) + ") END)"
 		})
 	}
 	return bound{sql: sql, typ: list}
