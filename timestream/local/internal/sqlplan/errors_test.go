@@ -129,7 +129,7 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT ARRAY[1, 'a']", "line 1:8: All ARRAY elements must be the same type: integer"},
 		{"SELECT ARRAY[1][0]", "line 1:17: SQL array indices start at 1"},
 		{"SELECT ARRAY[1][-1]", "line 1:17: Array subscript is negative: -1"},
-		{"SELECT 1[1]", "line 1:9: Cannot use integer for subscript of integer"},
+		{"SELECT 1[1]", "line 1:8: Cannot use integer for subscript of integer"},
 		{"SELECT (1, 2)[3]", "line 1:15: Invalid subscript index of a row: it must be a literal between 1 and 2"},
 		{"SELECT (1).a", "line 1:11: Expression is not of type ROW: integer"},
 		{"SELECT x -> x", "line 1:8: Lambda expression should always be used inside a function"},

@@ -62,6 +62,9 @@ func (b *binder) regexpFunction(name string) func(*tssql.Call, []bound) bound {
 		if p.parsed != nil && (n < 0 || n > int64(p.parsed.MaxCap())) {
 			fail(c.Args[2].Position(), "Pattern has %d groups. Cannot access group %d", p.parsed.MaxCap(), n)
 		}
+		if n > maxGroup {
+			fail(c.Args[2].Position(), "%s: a group behind the first %d is not supported", name, maxGroup)
+		}
 		return strconv.FormatInt(n, 10)
 	}
 	switch name {
@@ -73,7 +76,11 @@ func (b *binder) regexpFunction(name string) func(*tssql.Call, []bound) bound {
 	case "regexp_extract":
 		return func(c *tssql.Call, args []bound) bound {
 			x, p := operands(c, args, 3, "regexp_extract(varchar, varchar), regexp_extract(varchar, varchar, bigint)")
-			return bound{sql: "(CASE WHEN regexp_matches(" + x.sql + ", " + p.sql + ") THEN regexp_extract(" + x.sql + ", " + p.sql + ", " + group(c, args, p) + ") END)", typ: text}
+			if g := group(c, args, p); g != "0" {
+				// DuckDB's regexp_extract has the empty text for a group that took no part in the match, the other one NULL.
+				return bound{sql: "regexp_extract_all(" + x.sql + ", " + p.sql + ", " + g + ")[1]", typ: text}
+			}
+			return bound{sql: "(CASE WHEN regexp_matches(" + x.sql + ", " + p.sql + ") THEN regexp_extract(" + x.sql + ", " + p.sql + ", 0) END)", typ: text}
 		}
 	case "regexp_extract_all":
 		return func(c *tssql.Call, args []bound) bound {
@@ -83,7 +90,11 @@ func (b *binder) regexpFunction(name string) func(*tssql.Call, []bound) bound {
 	case "regexp_split":
 		return func(c *tssql.Call, args []bound) bound {
 			x, p := operands(c, args, 2, "regexp_split(varchar, varchar)")
-			return bound{sql: "regexp_split_to_array(" + x.sql + ", " + p.sql + ")", typ: list}
+			sql := "regexp_split_to_array(" + x.sql + ", " + p.sql + ")"
+			if p.parsed == nil {
+				sql = "(CASE WHEN " + p.sql + " IS NOT NULL THEN " + sql + " END)"
+			}
+			return bound{sql: sql, typ: list}
 		}
 	case "regexp_replace":
 		return func(c *tssql.Call, args []bound) bound {
