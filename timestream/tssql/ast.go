@@ -230,6 +230,12 @@ type Typed struct {
 	Text string
 }
 
+// Parameter is @name, which stands for a value that is given later (API reference, PrepareQuery).
+type Parameter struct {
+	Pos
+	Name string
+}
+
 // Unary is NOT x or -x. Op is "NOT" or "-".
 type Unary struct {
 	Pos
@@ -405,6 +411,8 @@ func (*Subscript) expr()  {}
 func (*Field) expr()      {}
 func (*Lambda) expr()     {}
 func (*Extract) expr()    {}
+
+func (*Parameter) expr() {}
 
 func (*Column) expr()   {}
 func (*String) expr()   {}

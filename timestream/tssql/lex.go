@@ -19,13 +19,14 @@ const (
 	kInt
 	kNumber
 	kInterval
+	kParameter
 	kOp
 	// kBad is text that begins no token; the parser reports it where it stands.
 	kBad
 )
 
-// token is one lexical element. text is a name or a string without its quotes, and otherwise the source text; an
-// interval literal has its digits in text and its unit in unit.
+// token is one lexical element. text is a name or a string without its quotes, a parameter's name without the @, and otherwise the
+// source text; an interval literal has its digits in text and its unit in unit.
 type token struct {
 	kind kind
 	pos  Pos
@@ -148,6 +149,11 @@ func (l *lexer) next() token {
 	if n := wordLen(rest); n > 0 {
 		t.kind, t.text = kWord, rest[:n]
 		l.advance(n)
+		return t
+	}
+	if n := wordLen(rest[1:]); c == '@' && n > 0 {
+		t.kind, t.text = kParameter, rest[1:1+n]
+		l.advance(1 + n)
 		return t
 	}
 	for _, op := range [...]string{"<>", "!=", "<=", ">=", "||", "->", "/*"} {

@@ -209,6 +209,9 @@ func (p *parser) primary() Expr {
 		return p.postfix(p.reference())
 	case kWord:
 		return p.postfix(p.word())
+	case kParameter:
+		p.next()
+		return p.postfix(&Parameter{Pos: t.pos, Name: t.text})
 	}
 	if !t.is("(") {
 		p.fail()

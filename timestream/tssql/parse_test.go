@@ -140,6 +140,7 @@ func TestParseReadsWhatWasWritten(t *testing.T) {
 		{"SELECT NOT EXISTS (SELECT 1)", one(&Unary{Op: "NOT", X: &Exists{Query: one(&Int{Value: 1}).(*Query)}})},
 		{"SELECT a >= ALL (VALUES 1)", one(&Quantified{Op: ">=", X: col("a"), All: true, Query: &Query{Body: &Values{Rows: []Expr{&Int{Value: 1}}}}})},
 		{"SELECT a = some (SELECT 1)", one(&Quantified{Op: "=", X: col("a"), Query: one(&Int{Value: 1}).(*Query)})},
+		{"SELECT @a_1", one(&Parameter{Name: "a_1"})},
 		{"SELECT filter(a, x -> x.value > 1)", one(&Call{Name: "filter", Args: []Expr{col("a"), &Lambda{Params: []string{"x"},
 			Body: &Binary{Op: ">", L: &Column{Qualifier: "x", Name: "value"}, R: &Int{Value: 1}}}}})},
 		{"SELECT reduce(a, 0, (s, x) -> s, s -> s)", one(&Call{Name: "reduce", Args: []Expr{col("a"), &Int{Value: 0},

@@ -386,6 +386,8 @@ func (p *printer) expr(e Expr, min int) {
 			p.list(e.List)
 		}
 		p.w(")")
+	case *Parameter:
+		p.w("@", e.Name)
 	case *Quantified:
 		p.expr(e.X, precCompare+1)
 		p.w(" ", e.Op)

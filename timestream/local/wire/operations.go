@@ -71,6 +71,18 @@ func operations(db *local.DB) map[string]operation {
 			}
 			return json.Marshal(object{"Tags": list}.with("NextToken", next))
 		},
+		"PrepareQuery": call(db.PrepareQuery, func(o *timestreamquery.PrepareQueryOutput) any {
+			columns := make([]object, len(o.Columns))
+			for i, c := range o.Columns {
+				columns[i] = columnInfo(&qtypes.ColumnInfo{Name: c.Name, Type: c.Type}).with("DatabaseName", c.DatabaseName).with("TableName", c.TableName)
+				columns[i]["Aliased"] = c.Aliased
+			}
+			parameters := make([]object, len(o.Parameters))
+			for i, p := range o.Parameters {
+				parameters[i] = columnInfo(&qtypes.ColumnInfo{Name: p.Name, Type: p.Type})
+			}
+			return object{"QueryString": o.QueryString, "Columns": columns, "Parameters": parameters}
+		}),
 		"DescribeAccountSettings": call(db.DescribeAccountSettings, func(o *timestreamquery.DescribeAccountSettingsOutput) any {
 			return accountSettings(o.MaxQueryTCU, o.QueryPricingModel, o.QueryCompute)
 		}),

@@ -65,6 +65,7 @@ func coerce(x bound, t Type, at tssql.Pos) bound {
 	case x.typ.equal(t):
 		return x
 	case from == Unknown:
+		x.learn(t)
 		return bound{sql: "CAST(NULL AS " + duckType(t) + ")", typ: t, noNaN: true}
 	case t.Scalar == Timestamp && from == Varchar:
 		return castTimestamp(x, at, false)

@@ -52,6 +52,9 @@ type compiler struct {
 	// queries numbers the SELECTs and the items of FROM, so that every generated name exists once in the DuckDB text.
 	queries int
 	joins   int
+	// preparing is set while parameters have no values, which are then collected.
+	preparing  bool
+	parameters []*Parameter
 	// params numbers the parameters of lambdas in the DuckDB text.
 	params int
 }
@@ -80,7 +83,8 @@ func fail(at tssql.Pos, format string, args ...any) {
 	panic(bail{invalid(fmt.Sprintf("line %d:%d: %s", at.Line, at.Col, fmt.Sprintf(format, args...)))})
 }
 
-func compile(text string, c Catalog, now time.Time) (plan *Plan, err error) {
+// compile compiles a statement; the columns are those of a SELECT.
+func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []outColumn, err error) {
 	if !utf8.ValidString(text) {
 		return nil, invalid("The query is not valid UTF-8")
 	}
@@ -94,16 +98,16 @@ func compile(text string, c Catalog, now time.Time) (plan *Plan, err error) {
 			if !ok {
 				panic(r)
 			}
-			plan, err = nil, b.err
+			columns, err = nil, b.err
 		}
 	}()
-	co := &compiler{catalog: c, now: now.UnixNano(), plan: &Plan{}, maxSQL: sqlFloor + sqlFactor*len(text)}
+	co.catalog, co.now, co.plan, co.maxSQL = c, now.UnixNano(), &Plan{}, sqlFloor+sqlFactor*len(text)
 	switch s := statement.(type) {
 	case *tssql.Query:
 		co.plan.Metered = true
 		co.plan.Action = ActionSelectValues
 		out := co.query(s, nil, nil)
-		co.plan.SQL = out.sql
+		co.plan.SQL, columns = out.sql, out.columns
 		for _, column := range out.columns {
 			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
 		}
@@ -117,7 +121,7 @@ func compile(text string, c Catalog, now time.Time) (plan *Plan, err error) {
 	default:
 		return nil, fmt.Errorf("sqlplan: unexpected statement %T", statement)
 	}
-	return co.plan, nil
+	return columns, nil
 }
 
 func (co *compiler) uses(t Table) {

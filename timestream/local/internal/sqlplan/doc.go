@@ -30,7 +30,7 @@
 // (*binder).overloads, special and higher lead to all of them.
 //
 // Everything else (interpolate_spline_cubic, correlate_spearman, format_datetime and parse_datetime, from_base, shuffle, FILTER,
-// IGNORE NULLS, GROUPING SETS, parameters, patterns of regular expressions that are no literals) is a ValidationException with a position.
+// IGNORE NULLS, GROUPING SETS, patterns of regular expressions that are no literals) is a ValidationException with a position.
 //
 // # Where it differs from the service, knowingly
 //

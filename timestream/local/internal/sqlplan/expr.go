@@ -20,6 +20,8 @@ type bound struct {
 	k any
 	// noNaN promises that a double is never NaN.
 	noNaN bool
+	// parameter is set for one that has no value yet; it is a NULL whose type is learned from what it becomes.
+	parameter *Parameter
 }
 
 func (x bound) isConst() bool { return x.k != nil || x.typ.Scalar == Unknown }
@@ -172,6 +174,8 @@ func (b *binder) node(e tssql.Expr) bound {
 		return constant(Boolean, e.Value)
 	case *tssql.Null:
 		return bound{sql: "NULL", typ: ScalarOf(Unknown)}
+	case *tssql.Parameter:
+		return b.co.parameter(e)
 	case *tssql.Interval:
 		return interval(e.Pos, e.Count, e.Unit)
 	case *tssql.Typed:
@@ -374,7 +378,10 @@ func (b *binder) binary(e *tssql.Binary) bound {
 	return b.arithmetic(e.Pos, e.Op, b.expr(e.L), b.expr(e.R))
 }
 
-func textual(x bound) bool { return x.typ.isScalar(Varchar) || x.typ.isScalar(Unknown) }
+func textual(x bound) bool {
+	x.learn(ScalarOf(Varchar))
+	return x.typ.isScalar(Varchar) || x.typ.isScalar(Unknown)
+}
 
 // joined binds a || b || c. Keys that order series are as long as a table has columns, so the chain is bound in one step; a part
 // from its start may be a key of the group.

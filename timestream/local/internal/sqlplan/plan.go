@@ -111,5 +111,9 @@ type Read struct {
 // now is what now() and ago() count from. A mistake in the statement is a *qtypes.ValidationException with the
 // service's text.
 func Compile(text string, c Catalog, now time.Time) (*Plan, error) {
-	return compile(text, c, now)
+	var co compiler
+	if _, err := co.compile(text, c, now); err != nil {
+		return nil, err
+	}
+	return co.plan, nil
 }

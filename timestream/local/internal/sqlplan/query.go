@@ -28,6 +28,9 @@ type outColumn struct {
 	typ   Type
 	noNaN bool
 	sql   string
+	// origin is the table whose own column it is, and aliased tells that the statement names it.
+	origin  Table
+	aliased bool
 }
 
 // finished is a compiled query.

@@ -36,6 +36,9 @@ func (b *binder) same(x, y tssql.Expr) bool {
 	case *tssql.Null:
 		_, ok := y.(*tssql.Null)
 		return ok
+	case *tssql.Parameter:
+		y, ok := y.(*tssql.Parameter)
+		return ok && x.Name == y.Name
 	case *tssql.Interval:
 		y, ok := y.(*tssql.Interval)
 		return ok && x.Count == y.Count && strings.EqualFold(x.Unit, y.Unit)

@@ -17,6 +17,8 @@ type item struct {
 	// column is set for an entry that came from `*`.
 	column *column
 	name   string
+	// aliased tells that the name follows AS.
+	aliased bool
 }
 
 // selectQuery compiles one SELECT with the ORDER BY and LIMIT around it.
@@ -71,7 +73,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 		if name == "" {
 			name = fmt.Sprintf("_col%d", i)
 		}
-		out.columns[i] = outColumn{name, selected[i].typ, selected[i].noNaN, b.prefix + "c" + strconv.Itoa(i)}
+		out.columns[i] = outColumn{name: name, typ: selected[i].typ, noNaN: selected[i].noNaN, sql: b.prefix + "c" + strconv.Itoa(i), origin: b.origin(it), aliased: it.aliased}
 	}
 	having := ""
 	if s.Having != nil {
@@ -127,7 +129,7 @@ func (b *binder) items(s *tssql.Select) []item {
 			if c, ok := it.Expr.(*tssql.Column); ok && name == "" {
 				name = c.Name
 			}
-			out = append(out, item{pos: it.Pos, expr: it.Expr, name: name})
+			out = append(out, item{pos: it.Pos, expr: it.Expr, name: name, aliased: it.Alias != ""})
 			continue
 		}
 		if s.From == nil {

@@ -122,17 +122,17 @@ func (t Type) equal(u Type) bool {
 	return t.Scalar == u.Scalar
 }
 
-// wire returns the type as the Query API describes it. Element types have no name.
-func (t Type) wire() *qtypes.Type {
+// API returns the type as the Query API describes it. Element types have no name.
+func (t Type) API() *qtypes.Type {
 	switch {
 	case t.Series != nil:
-		return &qtypes.Type{TimeSeriesMeasureValueColumnInfo: &qtypes.ColumnInfo{Type: t.Series.wire()}}
+		return &qtypes.Type{TimeSeriesMeasureValueColumnInfo: &qtypes.ColumnInfo{Type: t.Series.API()}}
 	case t.Array != nil:
-		return &qtypes.Type{ArrayColumnInfo: &qtypes.ColumnInfo{Type: t.Array.wire()}}
+		return &qtypes.Type{ArrayColumnInfo: &qtypes.ColumnInfo{Type: t.Array.API()}}
 	case t.Row != nil:
 		out := &qtypes.Type{RowColumnInfo: make([]qtypes.ColumnInfo, len(t.Row))}
 		for i, f := range t.Row {
-			out.RowColumnInfo[i].Type = f.Type.wire()
+			out.RowColumnInfo[i].Type = f.Type.API()
 			if f.Name != "" {
 				name := f.Name
 				out.RowColumnInfo[i].Name = &name
@@ -148,7 +148,7 @@ func (p *Plan) ColumnInfo() []qtypes.ColumnInfo {
 	out := make([]qtypes.ColumnInfo, len(p.Columns))
 	for i, c := range p.Columns {
 		name := c.Name
-		out[i] = qtypes.ColumnInfo{Name: &name, Type: c.Type.wire()}
+		out[i] = qtypes.ColumnInfo{Name: &name, Type: c.Type.API()}
 	}
 	return out
 }
