@@ -48,14 +48,16 @@ func Healthcheck(ctx context.Context, args []string, l Listener, stderr io.Write
 		}
 		return UsageError{err}
 	}
-	t, err := clientTLS(server)
+	t, err := ClientTLS(server)
 	if err != nil {
 		return err
 	}
 	if *url == "" {
-		if *url, err = healthURL(l, server.Enabled()); err != nil {
+		base, err := l.URL(server.Enabled())
+		if err != nil {
 			return UsageError{err}
 		}
+		*url = base + "/-/healthy"
 	}
 	return ask(ctx, *url, *timeout, t)
 }
@@ -83,8 +85,9 @@ func ask(ctx context.Context, url string, timeout time.Duration, t *tls.Config) 
 	return nil
 }
 
-// clientTLS is what a client needs for a listener with this configuration.
-func clientTLS(s tlsconfig.Server) (*tls.Config, error) {
+// ClientTLS is what a client on the same machine needs for a listener with this configuration. It does not verify
+// certificates: it asks only its own host.
+func ClientTLS(s tlsconfig.Server) (*tls.Config, error) {
 	c := tlsconfig.Client{Enabled: true}
 	if s.ClientCAFile != "" {
 		c.CertFile, c.KeyFile = s.CertFile, s.KeyFile
@@ -97,8 +100,9 @@ func clientTLS(s tlsconfig.Server) (*tls.Config, error) {
 	return out, nil
 }
 
-// healthURL is where a process that listens as l says answers; an address that stands for all is asked on loopback.
-func healthURL(l Listener, secure bool) (string, error) {
+// URL is the base URL at which a process that listens as l says is reached from its own machine; an address that stands for
+// all is asked on loopback. secure tells that it speaks TLS.
+func (l Listener) URL(secure bool) (string, error) {
 	host, port, err := net.SplitHostPort(l.Address)
 	if err != nil {
 		return "", fmt.Errorf("--%s=%s: %w", l.Flag, l.Address, err)
@@ -113,5 +117,5 @@ func healthURL(l Listener, secure bool) (string, error) {
 	if secure {
 		scheme = "https"
 	}
-	return scheme + "://" + net.JoinHostPort(host, port) + "/-/healthy", nil
+	return scheme + "://" + net.JoinHostPort(host, port), nil
 }

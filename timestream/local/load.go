@@ -58,9 +58,6 @@ func (db *DB) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v := meta["format"]; v != formatVersion {
-		return fmt.Errorf("the file has format %q, this program reads %s: it was written by another version of timestream-local, so use that one; nothing was changed", v, formatVersion)
-	}
 	if meta["meters"] != metersSaved {
 		// The file is of a time when there were fewer of these tables.
 		if err := db.writer.conn.Exec(catalogueSQL); err != nil {
@@ -96,7 +93,8 @@ func (db *DB) load(ctx context.Context) error {
 	return db.dropMarks()
 }
 
-// meta reads what the file says about itself. A file of another program is refused before anything is written to it.
+// meta reads what the file says about itself. A file of another program, or of another version, is refused before anything is
+// written to it.
 func (db *DB) meta(ctx context.Context) (map[string]string, error) {
 	meta := map[string]string{}
 	ours := false
@@ -114,6 +112,9 @@ func (db *DB) meta(ctx context.Context) (map[string]string, error) {
 		meta[c[0].String(i)] = c[1].String(i)
 		return nil
 	})
+	if v := meta["format"]; err == nil && v != formatVersion {
+		return nil, fmt.Errorf("the file has format %q, this program reads %s: it was written by another version of timestream-local, so use that one; nothing was changed", v, formatVersion)
+	}
 	return meta, err
 }
 

@@ -61,8 +61,11 @@ type DB struct {
 	closeErr   error
 }
 
+// FileName is what the database's file is called in its directory; its log and what a checkpoint leaves behind begin with it.
+const FileName = "timestream.duckdb"
+
 const (
-	fileName = "timestream.duckdb"
+	fileName = FileName
 	lockName = "timestream.lock"
 	// formatVersion is the version of the tables below; a file with a higher one is refused.
 	formatVersion = "1"
@@ -148,6 +151,17 @@ func (db *DB) open(ctx context.Context) error {
 	return nil
 }
 
+// InUseError is that another process, or another DB of this one, has the data directory.
+type InUseError struct {
+	// Holder is its process number, empty when it is not known.
+	Holder string
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("another process has this directory open (process %s, by %s): one process at a time can use a data directory (--data-dir)",
+		cmp.Or(e.Holder, "of an unknown number"), lockName)
+}
+
 // lockDir makes sure that one DB has the directory. DuckDB's own lock holds between processes only, and its text names a
 // library.
 func lockDir(dir string) (*os.File, error) {
@@ -162,8 +176,7 @@ func lockDir(dir string) (*os.File, error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
-		return nil, fmt.Errorf("another process has this directory open (process %s, by %s): one process at a time can use a data directory (--data-dir)",
-			cmp.Or(strings.TrimSpace(string(holder)), "of an unknown number"), lockName)
+		return nil, &InUseError{Holder: strings.TrimSpace(string(holder))}
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)

@@ -91,37 +91,18 @@ func (db *DB) create(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := initialise(d); err != nil {
-		d.Close()
+	if err := withConn(d, func(c *duck.Conn) error {
+		return c.Exec(catalogueSQL + "INSERT INTO cat_meta VALUES ('format', '" + formatVersion + "'); CHECKPOINT")
+	}); err != nil {
 		return err
 	}
-	d.Close()
-	if err := refuseNewLog(name); err != nil {
+	if err := refuseLog(name); err != nil {
 		return err
 	}
 	if err := os.Rename(name, filepath.Join(dir, fileName)); err != nil {
 		return err
 	}
 	return syncDir(dir)
-}
-
-func refuseNewLog(name string) error {
-	if info, err := os.Stat(name + logSuffix); err == nil && info.Size() > 0 {
-		return fmt.Errorf("the new database could not be written to %s", name)
-	}
-	return nil
-}
-
-func initialise(d *duck.Database) error {
-	c, err := d.Connect()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.Exec(catalogueSQL + "INSERT INTO cat_meta VALUES ('format', '" + formatVersion + "')"); err != nil {
-		return err
-	}
-	return c.Exec("CHECKPOINT")
 }
 
 // explain adds to an error what to do about it, when it is one of the disk or of the file.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -17,8 +18,10 @@ import (
 //
 // It is the files of a data directory. Written into an empty one under their names, they are a database that Open opens.
 type Snapshot struct {
-	db  *DB
-	log int64 // the size of the log when it began
+	// db is nil for a database that is not open; lock is held then.
+	db   *DB
+	lock *os.File
+	log  int64 // the size of the log when it began
 	// Files are what has to be copied, in any order.
 	Files []SnapshotFile
 
@@ -54,25 +57,43 @@ func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s, nil
 }
 
-// open opens the database's files. It runs on the writer goroutine, so their sizes end with a commit.
+// SnapshotStopped begins a copy of a database that no process has open: of what is on disk, a crash's log included. The
+// directory is locked until Close. A directory that is in use is answered with an InUseError.
+func SnapshotStopped(dir string) (*Snapshot, error) {
+	file := filepath.Join(dir, fileName)
+	if _, err := os.Stat(file); err != nil {
+		return nil, fmt.Errorf("no database to copy: %w", err) // and none is made
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{lock: lock}
+	if err := s.open(file); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+// open opens the database's files.
 func (s *Snapshot) open(file string) error {
-	for _, name := range []string{fileName, fileName + logSuffix} {
-		f, err := os.Open(file + name[len(fileName):])
+	for _, name := range append([]string{fileName}, logNames[:]...) {
+		f, err := os.Open(filepath.Join(filepath.Dir(file), name))
 		if errors.Is(err, os.ErrNotExist) && name != fileName {
 			continue
 		}
-		if err != nil {
-			s.closeFiles()
-			return err
+		var info os.FileInfo
+		if err == nil {
+			if info, err = f.Stat(); err != nil {
+				_ = f.Close()
+			}
 		}
-		info, err := f.Stat()
 		if err != nil {
-			_ = f.Close()
 			s.closeFiles()
 			return err
 		}
 		s.Files = append(s.Files, SnapshotFile{Name: name, Size: info.Size(), snapshot: s, f: f})
-		if name != fileName {
+		if name == logNames[0] {
 			s.log = info.Size()
 		}
 	}
@@ -109,7 +130,7 @@ func (s *Snapshot) broken() error {
 		return s.err
 	case s.closed:
 		return errSnapshotClosed
-	case s.db.background.Err() != nil:
+	case s.db != nil && s.db.background.Err() != nil:
 		return errClosed
 	}
 	return nil
@@ -132,6 +153,10 @@ func (s *Snapshot) Close() {
 		return
 	}
 	s.closeFiles()
+	if s.db == nil {
+		_ = s.lock.Close()
+		return
+	}
 	// The only error is that the database is closed, and its holds with it.
 	_ = s.db.writer.between(context.Background(), func() { delete(s.db.writer.checkpoints.held, s) })
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/adminport"
+	"github.com/tributary-project/tributary/timestream/local/snapshot"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -191,6 +192,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	actors := []process.Actor{db.AwaitFailure, operation.Serve}
+	operation.Handle(snapshot.Path, snapshot.Handler(db, logger))
 	if c.localAddress == "" {
 		return actors, db.Close, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/process"
 	"github.com/tributary-project/tributary/services/ingest"
+	"github.com/tributary-project/tributary/timestream/local/snapshot"
 )
 
 // version is set by the linker.
@@ -24,6 +25,7 @@ const usage = `Usage: tributary <command> [flags]
 
 Commands:
   all          run gateway, ingest, query and the embedded store in one process (--help lists its flags)
+  snapshot     copy the embedded store's database, while it is used or while it is not (--help lists its flags)
   healthcheck  ask a 'tributary all' of the same environment for its health; exit code 0 or 1
   version      print what was built
 `
@@ -38,6 +40,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runAll(ctx, args[1:], stdout, stderr)
 	case "healthcheck":
 		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "web.listen-address", EnvPrefix: ingest.EnvPrefix, Address: gateway.DefaultConfig().ListenAddress}, stderr)
+	case "snapshot":
+		cfg := defaultConfig()
+		return snapshot.Command{
+			Name: "tributary snapshot", EnvPrefix: ingest.EnvPrefix, Prefix: embedded, Dir: cfg.local.Dir, Address: cfg.localAddress, Admin: cfg.localAdmin,
+		}.Run(ctx, args[1:], stdout, stderr)
 	case "version", "--version":
 		b := process.ReadBuild(version)
 		fmt.Fprintf(stdout, "tributary %s %s %s\n", b.Version, b.Revision, b.GoVersion)

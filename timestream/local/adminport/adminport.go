@@ -38,7 +38,7 @@ func DefaultOptions() Options { return Options{Address: "127.0.0.1:9232"} }
 // RegisterFlags registers <prefix>admin.listen-address and the listener's TLS flags, with the present values as defaults.
 func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	o.prefix = prefix + "admin."
-	fs.StringVar(&o.Address, o.prefix+"listen-address", o.Address, "Address for what operates the server: /faults, /metrics, /-/healthy, /-/ready and /debug/pprof. Nobody is asked for a password: keep it to trusted clients. Empty: the API's listener serves all of it.")
+	fs.StringVar(&o.Address, o.prefix+"listen-address", o.Address, "Address for what operates the server: /faults, /snapshot, /metrics, /-/healthy, /-/ready and /debug/pprof. Nobody is asked for a password: keep it to trusted clients. Empty: the API's listener serves all of it.")
 	o.TLS.RegisterFlags(fs, o.prefix, "admin")
 }
 
