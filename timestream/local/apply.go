@@ -36,6 +36,8 @@ type tableTx struct {
 	pending map[recordKey]*pendingRow
 	// weight is what the transaction does to the table's meter.
 	weight meter.Delta
+	// replaced are the keys whose stored records are deleted.
+	replaced [sampleKinds][]recordKey
 }
 
 type markUndo struct {
@@ -128,6 +130,12 @@ func (tx *tableTx) rollback() {
 	}
 	for _, m := range own.schema.measures[len(tx.before.measures):] {
 		delete(own.measures, m.name)
+	}
+	for _, k := range own.schema.kinds[len(tx.before.kinds):] {
+		own.live[k] = nil
+	}
+	if p := own.live[kindMulti]; p != nil {
+		p.columns = len(tx.before.attrs)
 	}
 	own.schema = tx.before
 }
@@ -492,13 +500,9 @@ func (tx *tableTx) write(w *writer) error {
 	return tx.writeHidden(w)
 }
 
-func (t *table) seriesTable() string { return "t" + strconv.FormatInt(t.id, 10) + "_series" }
-func (t *table) marksTable() string  { return "t" + strconv.FormatInt(t.id, 10) + "_marks" }
-func (t *table) sampleTable(k kind) string {
-	return "t" + strconv.FormatInt(t.id, 10) + "_" + kindInfo[k].lower
-}
-func dimColumn(i int) string  { return "d" + strconv.Itoa(i+1) }
-func attrColumn(i int) string { return "a" + strconv.Itoa(i+1) }
+func (t *table) seriesTable() string { return t.physical("series") }
+func dimColumn(i int) string         { return "d" + strconv.Itoa(i+1) }
+func attrColumn(i int) string        { return "a" + strconv.Itoa(i+1) }
 
 // writeSchema adds what is new in the schema to the catalogue and to the physical tables.
 func (tx *tableTx) writeSchema(c *duck.Conn) error {
@@ -510,17 +514,20 @@ func (tx *tableTx) writeSchema(c *duck.Conn) error {
 	}
 	for i := len(old.kinds); i < len(now.kinds); i++ {
 		k := now.kinds[i]
-		value := ""
-		if k != kindMulti {
-			value = ", v " + kindInfo[k].duck
-		}
-		fmt.Fprintf(&sql, "CREATE TABLE %s (sid BIGINT, t BIGINT, ver BIGINT%s);", t.sampleTable(k), value)
+		p := newPart(t.own.nextPart, k)
+		t.own.nextPart++
+		t.own.live[k] = p
+		sql.WriteString("CREATE TABLE " + t.partTable(p) + " (" + p.columnsSQL(nil) + ");" + t.insertPartSQL(p) + t.viewSQL(k, t.own.parts(k), nil))
 		writeColumn(&sql, t.id, "kind", i, "", kindInfo[k].lower)
 	}
 	for i := len(old.attrs); i < len(now.attrs); i++ {
 		a := now.attrs[i]
 		fmt.Fprintf(&sql, "ALTER TABLE %s ADD COLUMN %s %s;", t.sampleTable(kindMulti), attrColumn(i), kindInfo[a.kind].duck)
 		writeColumn(&sql, t.id, "attribute", i, a.name, kindInfo[a.kind].lower)
+	}
+	if len(now.attrs) > len(old.attrs) {
+		t.own.live[kindMulti].columns = len(now.attrs)
+		sql.WriteString(t.viewSQL(kindMulti, t.own.parts(kindMulti), now.attrs))
 	}
 	if sql.Len() > 0 {
 		if err := c.Exec(sql.String()); err != nil {
@@ -599,8 +606,10 @@ func (tx *tableTx) writeRows(c *duck.Conn, k kind, rows []row) error {
 	if k == kindMulti {
 		set = make([]int, len(tx.t.own.schema.attrs))
 	}
+	live := tx.t.own.live[k]
 	for n, r := range rows {
 		p := r.rec
+		live.grown(p.time)
 		app.SetInt64(0, r.sid)
 		app.SetInt64(1, p.time)
 		app.SetInt64(2, p.ver)

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
 // DuckDB appends every transaction to a log beside its file (fileName + ".wal") and touches what the file's header
@@ -28,6 +31,8 @@ type checkpoints struct {
 	held map[*Snapshot]struct{}
 	// newLog tells that the log's file is to be created, or was and its directory entry is not yet on disk.
 	newLog bool
+	// notBefore is when to try again after a statement was in the way.
+	notBefore time.Time
 	// short tells that the disk was too full for the last checkpoint that was due.
 	short bool
 }
@@ -89,12 +94,35 @@ func (w *writer) checkpointIfDue() {
 	if !w.spaceFor(size) {
 		return
 	}
+	r := w.db.rewriter
+	if !r.piece.TryLock() {
+		r.due.Store(true) // it lets the writer come round again
+		return
+	}
+	defer r.piece.Unlock()
 	start := time.Now()
+	if start.Before(c.notBefore) {
+		return
+	}
 	if err := w.checkpoint(); err != nil {
+		if blocked(err) {
+			c.notBefore = start.Add(blockedFor)
+			return
+		}
 		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", explain(c.dir, err))
 		return
 	}
 	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond))
+}
+
+// blockedFor is how long to wait for a statement that is in the way.
+const blockedFor = 100 * time.Millisecond
+
+// blocked tells that a checkpoint has to wait for the end of a statement that began before a table was created or dropped: it
+// may still read what the checkpoint would free.
+func blocked(err error) bool {
+	var de *duck.Error
+	return errors.As(err, &de) && strings.HasPrefix(de.Text, "TransactionContext Error: Cannot CHECKPOINT")
 }
 
 // checkpoint folds the log into the file.
@@ -102,7 +130,7 @@ func (w *writer) checkpoint() error {
 	// Whatever comes of it, the next transaction may find a new log.
 	w.checkpoints.newLog = true
 	err := w.conn.Exec("CHECKPOINT")
-	if err != nil {
+	if err != nil && !blocked(err) {
 		w.db.noteFatal(err)
 	}
 	return err

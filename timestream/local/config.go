@@ -79,6 +79,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 	Now        func() time.Time
 
+	rewrite rewriteConfig
 	// prefix begins the names of the flags.
 	prefix string
 }
@@ -105,6 +106,7 @@ func DefaultConfig() Config {
 		CheckpointLogSize:     64 << 20,
 		SnapshotMaxLog:        1 << 30,
 		RetentionEvery:        10 * time.Minute,
+		rewrite:               defaultRewrite(),
 	}
 }
 

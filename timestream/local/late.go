@@ -4,8 +4,9 @@ package local
 
 import (
 	"context"
-	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
@@ -44,10 +45,7 @@ func (tx *tableTx) lookUp(w *writer) error {
 		if len(keys) == 0 {
 			continue
 		}
-		if err := fillProbe(w.conn, keys); err != nil {
-			return err
-		}
-		if err := tx.fetch(w, k); err != nil {
+		if err := tx.fetch(w, k, keys); err != nil {
 			return err
 		}
 		for _, key := range keys {
@@ -57,8 +55,39 @@ func (tx *tableTx) lookUp(w *writer) error {
 	return nil
 }
 
-func (tx *tableTx) fetch(w *writer, k kind) error {
-	sql := fmt.Sprintf("SELECT v.* FROM temp.probe p JOIN %s v ON v.sid = p.sid AND v.t = p.t", tx.t.sampleTable(k))
+// fetch looks keys up in the parts that may have records of their times.
+func (tx *tableTx) fetch(w *writer, k kind, keys []recordKey) error {
+	first, last := bounds(keys)
+	filled := false
+	for _, p := range tx.t.own.parts(k) {
+		if !p.overlaps(first, last) {
+			continue
+		}
+		if !filled {
+			if err := fillProbe(w.conn, keys); err != nil {
+				return err
+			}
+			filled = true
+		}
+		if err := tx.fetchPart(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *tableTx) fetchPart(w *writer, p *part) error {
+	var values strings.Builder
+	if p.kind != kindMulti {
+		values.WriteString(", " + p.value())
+	}
+	for i := range p.columns {
+		values.WriteString(", v." + attrColumn(i))
+	}
+	sql := "SELECT p.sid, p.t, v.ver" + values.String() + " FROM temp.probe p JOIN " + tx.t.partTable(p) + " v ON " + p.keyCondition("p")
+	if p.floor > p.first {
+		sql += " WHERE p.t >= " + strconv.FormatInt(p.floor, 10)
+	}
 	rows, err := w.conn.Query(context.Background(), sql)
 	if err != nil {
 		return err
@@ -70,14 +99,19 @@ func (tx *tableTx) fetch(w *writer, k kind) error {
 			have := tx.pending[recordKey{cols[0].Int64(i), cols[1].Int64(i)}]
 			have.stored = true
 			have.ver = cols[2].Int64(i)
-			if k == kindMulti {
+			if p.kind == kindMulti {
 				have.bits, have.weight = tx.storedAttributes(w.db, cols[3:], i)
 			} else {
-				have.bits, have.weight = w.db.storedBits(&cols[3], k, i), storedWeight(&cols[3], k, i)
+				have.bits, have.weight = w.db.storedBits(&cols[3], p.kind, i), storedWeight(&cols[3], p.kind, i)
 			}
 		}
 	}
 	return rows.Err()
+}
+
+// deleteProbedSQL deletes the records of a part whose keys are in the probe.
+func (t *table) deleteProbedSQL(p *part) string {
+	return "DELETE FROM " + t.partTable(p) + " v USING temp.probe p WHERE " + p.keyCondition("p")
 }
 
 // storedBits is the value of a stored record as a mark holds it.
@@ -129,17 +163,31 @@ func (tx *tableTx) writePending(w *writer) error {
 		}
 		rows[have.kind] = append(rows[have.kind], row{key.sid, have.rec})
 	}
+	tx.replaced = replaced
 	for k := range sampleKinds {
 		if len(replaced[k]) > 0 {
-			if err := fillProbe(w.conn, replaced[k]); err != nil {
-				return err
-			}
-			if err := w.conn.Exec(fmt.Sprintf("DELETE FROM %s v USING temp.probe p WHERE v.sid = p.sid AND v.t = p.t", tx.t.sampleTable(k))); err != nil {
+			if err := tx.deleteReplaced(w, k); err != nil {
 				return err
 			}
 		}
 		if err := tx.writeRows(w.conn, k, rows[k]); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (tx *tableTx) deleteReplaced(w *writer, k kind) error {
+	keys := tx.replaced[k]
+	if err := fillProbe(w.conn, keys); err != nil {
+		return err
+	}
+	first, last := bounds(keys)
+	for _, p := range tx.t.own.parts(k) {
+		if p.overlaps(first, last) {
+			if err := w.conn.Exec(tx.t.deleteProbedSQL(p)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

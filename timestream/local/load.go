@@ -6,7 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"math"
 	"time"
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -18,9 +18,10 @@ import (
 // The catalogue's tables. Times are nanoseconds since 1970. Every Timestream table with number N has
 //
 //	tN_series    sid, m (measure name), d1, d2, … (one column per dimension, in cat_columns)
-//	tN_<kind>    sid, t, ver, v: one per kind of single-measure record that was written
-//	tN_multi     sid, t, ver, a1, a2, … (one column per attribute, in cat_columns)
-//	tN_marks     the high-water marks, between a clean end and the next start
+//	tN_<kind>_pK sid, t, ver, v: the parts of each kind of single-measure record that was written, in cat_parts
+//	tN_multi_pK  sid, t, ver, a1, a2, … (one column per attribute, in cat_columns)
+//	tN_<kind>_pK_marks  sid, t, first: the newest and the oldest time of each series in a run
+//	tN_<kind>_all, tN_multi_all  views over the parts
 const catalogueSQL = `
 CREATE TABLE IF NOT EXISTS cat_meta (k VARCHAR, v VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_databases (name VARCHAR, kms VARCHAR, created BIGINT, updated BIGINT);
@@ -29,11 +30,10 @@ CREATE TABLE IF NOT EXISTS cat_tables (id BIGINT, db VARCHAR, name VARCHAR, crea
 CREATE TABLE IF NOT EXISTS cat_tags (db VARCHAR, tbl VARCHAR, k VARCHAR, v VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_parts (table_id BIGINT, kind VARCHAR, id BIGINT, state VARCHAR, columns BIGINT, unit BIGINT,
+	n BIGINT, first BIGINT, last BIGINT, floor BIGINT);
 CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
 ` + meterSQL
-
-// marksSaved says in cat_meta that the tables of marks are there and have the columns they have here.
-const marksSaved = "saved with first times"
 
 // each calls f for every row of a query on the writer's connection.
 func (db *DB) each(ctx context.Context, sql string, f func(cols []duck.Column, i int) error) error {
@@ -58,7 +58,8 @@ func (db *DB) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if meta["meters"] != metersSaved {
+	v := meta["format"]
+	if v != formatVersion || meta["meters"] != metersSaved {
 		// The file is of a time when there were fewer of these tables.
 		if err := db.writer.conn.Exec(catalogueSQL); err != nil {
 			return err
@@ -76,13 +77,12 @@ func (db *DB) load(ctx context.Context) error {
 	if err := db.loadTags(ctx); err != nil {
 		return err
 	}
-	clean := meta["marks"] == marksSaved
-	if !clean && len(db.cat.databases) > 0 {
-		db.log.Info("the database was not closed cleanly; reading the newest record of every series")
+	if err := db.loadParts(ctx, v == formatWithoutParts); err != nil {
+		return err
 	}
 	for _, d := range db.cat.databases {
 		for _, t := range d.tables {
-			if err := db.loadTable(ctx, t, clean); err != nil {
+			if err := db.loadTable(ctx, t); err != nil {
 				return fmt.Errorf("table %s.%s: %w", t.database, t.name, err)
 			}
 		}
@@ -90,7 +90,7 @@ func (db *DB) load(ctx context.Context) error {
 	if err := db.loadMeters(ctx, meta["meters"]); err != nil {
 		return fmt.Errorf("what was metered: %w", err)
 	}
-	return db.dropMarks()
+	return nil
 }
 
 // meta reads what the file says about itself. A file of another program, or of another version, is refused before anything is
@@ -112,7 +112,7 @@ func (db *DB) meta(ctx context.Context) (map[string]string, error) {
 		meta[c[0].String(i)] = c[1].String(i)
 		return nil
 	})
-	if v := meta["format"]; err == nil && v != formatVersion {
+	if v := meta["format"]; err == nil && v != formatVersion && v != formatWithoutParts {
 		return nil, fmt.Errorf("the file has format %q, this program reads %s: it was written by another version of timestream-local, so use that one; nothing was changed", v, formatVersion)
 	}
 	return meta, err
@@ -191,7 +191,7 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 }
 
 // loadTable reads a table's series and marks.
-func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
+func (db *DB) loadTable(ctx context.Context, t *table) error {
 	own := &t.own
 	slots := map[int64]uint32{}
 	dims := len(own.schema.dims)
@@ -226,45 +226,83 @@ func (db *DB) loadTable(ctx context.Context, t *table, clean bool) error {
 	if err != nil {
 		return err
 	}
-	if clean {
-		err = db.each(ctx, "SELECT sid, t, ver, bits, known, first FROM "+t.marksTable(), func(c []duck.Column, i int) error {
-			if slot, ok := slots[c[0].Int64(i)]; ok {
-				m := &own.marks[slot]
-				m.time, m.ver, m.bits, m.known, m.first = c[1].Int64(i), c[2].Int64(i), uint64(c[3].Int64(i)), c[4].Bool(i), c[5].Int64(i)
-			}
-			return nil
-		})
-	} else {
-		err = db.scanMarks(ctx, t, slots)
-	}
+	err = db.scanMarks(ctx, t, slots)
 	t.publish()
 	t.countSeries()
 	t.spans.reset(t)
 	return err
 }
 
-// scanMarks finds every series' newest record in the samples.
+// scanMarks finds every series' newest record: the times of runs are written down, other parts are read, which are as many
+// records as come in a short while. The value of a newest record in a run is not known.
 func (db *DB) scanMarks(ctx context.Context, t *table, slots map[int64]uint32) error {
-	for _, k := range t.own.schema.kinds {
-		value := ""
-		if bitsLast(k) {
-			value = ", arg_max(v, t)"
+	find := func(sid int64) (*mark, error) {
+		slot, ok := slots[sid]
+		if !ok {
+			return nil, fmt.Errorf("samples of the unknown series %d", sid)
 		}
-		sql := fmt.Sprintf("SELECT sid, max(t), arg_max(ver, t), min(t)%s FROM %s GROUP BY sid", value, t.sampleTable(k))
-		err := db.each(ctx, sql, func(c []duck.Column, i int) error {
-			slot, ok := slots[c[0].Int64(i)]
-			if !ok {
-				return fmt.Errorf("samples of the unknown series %d", c[0].Int64(i))
+		m := &t.own.marks[slot]
+		if m.time == noTime {
+			m.first = math.MaxInt64
+		}
+		return m, nil
+	}
+	for _, k := range t.own.schema.kinds {
+		for _, p := range t.own.settled[k] {
+			if p.state != partRun {
+				continue
 			}
-			m := &t.own.marks[slot]
-			m.time, m.ver, m.first = c[1].Int64(i), c[2].Int64(i), c[3].Int64(i)
+			err := db.each(ctx, "SELECT sid, t, first FROM "+t.partMarks(p), func(c []duck.Column, i int) error {
+				// All records of a series that is not there any more have expired.
+				if _, ok := slots[c[0].Int64(i)]; !ok {
+					return nil
+				}
+				m, err := find(c[0].Int64(i))
+				if err != nil {
+					return err
+				}
+				m.time, m.first = max(m.time, c[1].Int64(i)), min(m.first, c[2].Int64(i))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		// A record that took the place of the newest one of a run is in one of these.
+		for _, p := range t.own.parts(k) {
+			if p.state == partRun {
+				continue
+			}
+			value := ""
 			if bitsLast(k) {
-				m.bits, m.known = db.storedBits(&c[4], k, i), true
+				value = ", arg_max(v, t)"
 			}
-			return nil
-		})
-		if err != nil {
-			return err
+			sql := fmt.Sprintf("SELECT sid, max(t), arg_max(ver, t), min(t), count(*)%s FROM %s GROUP BY sid", value, t.partTable(p))
+			var n int64
+			err := db.each(ctx, sql, func(c []duck.Column, i int) error {
+				m, err := find(c[0].Int64(i))
+				if err != nil {
+					return err
+				}
+				last, first := c[1].Int64(i), c[3].Int64(i)
+				n += c[4].Int64(i)
+				p.first, p.last = min(p.first, first), max(p.last, last)
+				m.first = min(m.first, first)
+				if last < m.time {
+					return nil
+				}
+				m.time, m.ver, m.known = last, c[2].Int64(i), false
+				if bitsLast(k) {
+					m.bits, m.known = db.storedBits(&c[5], k, i), true
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if p.state == partLive {
+				p.rows = n
+			}
 		}
 	}
 	return nil
@@ -272,59 +310,3 @@ func (db *DB) scanMarks(ctx context.Context, t *table, slots map[int64]uint32) e
 
 // bitsLast tells whether a mark's bits are the value itself, and so outlive the process.
 func bitsLast(k kind) bool { return k == kindDouble || k == kindBigint || k == kindBoolean }
-
-// saveMarks writes the marks down at the end, so that the next start need not scan the samples. It runs after the writer
-// has ended.
-func (db *DB) saveMarks() error {
-	w := db.writer
-	return w.inTx(func() error {
-		for _, d := range db.cat.databases {
-			for _, t := range d.tables {
-				if err := t.saveMarks(w.conn); err != nil {
-					return err
-				}
-			}
-		}
-		if err := db.saveMeters(w.conn); err != nil {
-			return err
-		}
-		return w.conn.Exec("INSERT INTO cat_meta VALUES ('marks', '" + marksSaved + "')")
-	})
-}
-
-func (t *table) saveMarks(c *duck.Conn) error {
-	if err := c.Exec("CREATE OR REPLACE TABLE " + t.marksTable() + " (sid BIGINT, t BIGINT, ver BIGINT, bits BIGINT, known BOOLEAN, first BIGINT)"); err != nil {
-		return err
-	}
-	app, err := duck.NewAppender(c, t.marksTable())
-	if err != nil {
-		return err
-	}
-	for i := range t.own.marks {
-		m := &t.own.marks[i]
-		app.SetInt64(0, m.sid)
-		app.SetInt64(1, m.time)
-		app.SetInt64(2, m.ver)
-		app.SetInt64(3, int64(m.bits))
-		app.SetBool(4, m.known && bitsLast(m.kind))
-		app.SetInt64(5, m.first)
-		if err := app.EndRow(); err != nil {
-			app.Abort()
-			return err
-		}
-	}
-	return app.Close()
-}
-
-// dropMarks forgets the saved marks, which the first write makes stale.
-func (db *DB) dropMarks() error {
-	var sql strings.Builder
-	sql.WriteString("BEGIN; DELETE FROM cat_meta WHERE k = 'marks';")
-	for _, d := range db.cat.databases {
-		for _, t := range d.tables {
-			fmt.Fprintf(&sql, "DROP TABLE IF EXISTS %s;", t.marksTable())
-		}
-	}
-	sql.WriteString("COMMIT")
-	return db.writer.conn.Exec(sql.String())
-}

@@ -32,20 +32,21 @@ import (
 // DB is an open database. Its methods may be called by many goroutines at once; their errors are the SDK's types. What a
 // WriteRecords acknowledged is on disk, and every Query that begins later sees it.
 type DB struct {
-	cfg     Config
-	log     *slog.Logger
-	now     func() time.Time
-	hash    hasher
-	duck    *duck.Database
-	lock    *os.File
-	cat     catalogue
-	account atomic.Pointer[accountSettings]
-	writer  *writer
-	meters  meters
-	queries *queries
-	metrics *metrics
-	jobs    sync.Pool
-	reqs    record.Pool
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	hash     hasher
+	duck     *duck.Database
+	lock     *os.File
+	cat      catalogue
+	account  atomic.Pointer[accountSettings]
+	writer   *writer
+	meters   meters
+	queries  *queries
+	metrics  *metrics
+	jobs     sync.Pool
+	reqs     record.Pool
+	rewriter *rewriter
 	// hiddenRecords is the number of entries in cat_hidden, or more.
 	hiddenRecords atomic.Int64
 
@@ -68,7 +69,9 @@ const (
 	fileName = FileName
 	lockName = "timestream.lock"
 	// formatVersion is the version of the tables below; a file with a higher one is refused.
-	formatVersion = "1"
+	formatVersion = "2"
+	// formatWithoutParts had one table for each kind of record; Open makes the first part of it.
+	formatWithoutParts = "1"
 	// checkpointThreshold is the size of the write-ahead log at which DuckDB folds it into the file by itself: never. See
 	// checkpoints.
 	checkpointThreshold = "1024TB"
@@ -137,17 +140,15 @@ func (db *DB) open(ctx context.Context) error {
 	db.log.Info("database open", "file", file, "took", time.Since(start).Round(time.Millisecond))
 	db.queries = newQueries(db)
 	db.metrics = newMetrics(db)
+	db.rewriter = newRewriter(db)
 	db.writer.start()
 	if db.cfg.DefaultDatabase != "" {
 		if err := db.createDefaults(ctx); err != nil {
 			return err
 		}
 	}
-	db.running.Add(1)
-	go func() {
-		defer db.running.Done()
-		db.housekeeping(db.background)
-	}()
+	db.running.Go(func() { db.housekeeping(db.background) })
+	db.running.Go(func() { db.rewriter.run(db.background) })
 	return nil
 }
 
@@ -195,10 +196,8 @@ func (db *DB) Close() error {
 		db.running.Wait()
 		db.writer.shut()
 		db.queries.close()
-		err := db.saveMarks()
-		if err != nil {
-			// The next start scans the samples instead.
-			db.log.Warn("high-water marks not saved", "err", err)
+		if err := db.writer.inTx(func() error { return db.saveMeters(db.writer.conn) }); err != nil {
+			db.log.Warn("the last minute's queries are not metered", "err", err)
 		}
 		if cerr := db.writer.checkpoint(); cerr != nil {
 			db.log.Warn("last checkpoint failed; the log will be replayed", "err", cerr)

@@ -316,7 +316,7 @@ func (db *DB) measure(ctx context.Context, t *table, found func(h int64, s meter
 			}
 		}
 		sql := fmt.Sprintf("SELECT x.t // %d, count(*), sum(s.v + %s)::BIGINT, sum(s.n + %s)::BIGINT FROM %s x JOIN (SELECT sid, %s AS v, %s AS n FROM %s) s ON s.sid = x.sid GROUP BY 1",
-			time.Hour.Nanoseconds(), value, name, t.sampleTable(k), &values, &names, t.seriesTable())
+			time.Hour.Nanoseconds(), value, name, t.sampleView(k), &values, &names, t.seriesTable())
 		err := db.each(ctx, sql, func(c []duck.Column, i int) error {
 			found(c[0].Int64(i), meter.Stored{Records: c[1].Int64(i), Size: metering.Size{Values: c[2].Int64(i), Names: c[3].Int64(i)}})
 			return nil

@@ -333,6 +333,18 @@ func (r *openResult) row() ([]byte, error) {
 	return r.text, err
 }
 
+// paging tells whether there are results of which not all pages have been handed out.
+func (q *queries) paging() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.results {
+		if !r.ended {
+			return true
+		}
+	}
+	return false
+}
+
 // closeIdle ends results that nobody has asked a page of for so long, and returns how many of them were not read to their end.
 func (q *queries) closeIdle(idle time.Duration) (unread int) {
 	q.mu.Lock()

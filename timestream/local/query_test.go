@@ -312,7 +312,19 @@ func TestDeniedActions(t *testing.T) {
 // TestReadersAndWriters checks under load that a query sees all that was acknowledged before it began, and never part of a
 // request.
 func TestReadersAndWriters(t *testing.T) {
-	db := open(t)
+	t.Run("one part", func(t *testing.T) { testReadersAndWriters(t, open(t)) })
+	// Parts are sealed, rewritten and merged all the time.
+	t.Run("many parts", func(t *testing.T) {
+		db := open(t, func(c *local.Config) { c.SmallParts(700, 300, 3, nil) })
+		testReadersAndWriters(t, db)
+		db.AwaitRewritten(t)
+		if _, runs, _ := db.Parts(t); runs == 0 {
+			t.Error("nothing was rewritten")
+		}
+	})
+}
+
+func testReadersAndWriters(t *testing.T, db *local.DB) {
 	const writers, requests = 4, 40
 	var wg sync.WaitGroup
 	errs := make(chan error, 2*writers)

@@ -123,7 +123,7 @@ func relationSQL(t *table, s *schema, oldest int64, hides string) string {
 				b.WriteString(", NULL::" + kindInfo[a.kind].duck + " AS " + attrColumn(i))
 			}
 		}
-		b.WriteString(" FROM " + t.sampleTable(k) + " x JOIN " + t.seriesTable() + " s ON s.sid = x.sid")
+		b.WriteString(" FROM " + t.sampleView(k) + " x JOIN " + t.seriesTable() + " s ON s.sid = x.sid")
 		where := " WHERE "
 		if oldest > 0 {
 			b.WriteString(where + "x.t >= " + strconv.FormatInt(oldest, 10))

@@ -265,8 +265,13 @@ func TestSeriesExpire(t *testing.T) {
 // once, and compares what is stored with a map: the first value of a key wins unless a higher version comes. Each
 // client has series of its own, so the order of its requests decides.
 func TestModel(t *testing.T) {
-	dir := t.TempDir()
-	db := reopen(t, dir)
+	t.Run("one part", func(t *testing.T) { testModel(t, t.TempDir(), func(*local.Config) {}) })
+	// Parts are sealed, rewritten and merged all the time.
+	t.Run("many parts", func(t *testing.T) { testModel(t, t.TempDir(), func(c *local.Config) { c.SmallParts(30, 20, 3, nil) }) })
+}
+
+func testModel(t *testing.T, dir string, change func(*local.Config)) {
+	db := open(t, func(c *local.Config) { c.Dir = dir }, change)
 	type stored struct {
 		value string
 		ver   int64
@@ -353,6 +358,9 @@ func TestModel(t *testing.T) {
 	check(db)
 	image := crashImage(t, dir)
 	check(reopen(t, image))
+	db.SealAll(t)
+	db.AwaitRewritten(t)
+	check(db)
 }
 
 func sameRejections(a, b string) bool {

@@ -5,6 +5,8 @@ package local
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
@@ -23,11 +25,11 @@ func (db *DB) DeleteExpired(ctx context.Context) error {
 			if t == nil {
 				continue
 			}
-			var live liveSeries
+			var e expiry
 			err := db.writer.control(ctx, func(c *duck.Conn) (err error) {
-				live, err = t.deleteExpired(c, t.props.Load().oldest(db.now()))
+				e, err = t.deleteExpired(c, t.props.Load().oldest(db.now()))
 				return err
-			}, func() { t.keep(live) })
+			}, func() { t.expired(e) })
 			if err != nil {
 				return fmt.Errorf("%s.%s: %w", d, name, err)
 			}
@@ -36,21 +38,26 @@ func (db *DB) DeleteExpired(ctx context.Context) error {
 	return nil
 }
 
-// liveSeries is a table's index without the series that have gone.
-type liveSeries struct {
+// expiry is what a table's index and parts are to be once the deletion is committed.
+type expiry struct {
+	oldest int64
+	// series and marks are those without the series that have gone; nil when none has.
 	series map[seriesKey]uint32
 	marks  []mark
+	// settled are the parts, but for the live ones.
+	settled [sampleKinds][]*part
 }
 
-// deleteExpired deletes rows and returns what the index is to be once that is committed, nothing when it stays.
-func (t *table) deleteExpired(c *duck.Conn, oldest int64) (liveSeries, error) {
+// deleteExpired deletes rows and returns what is to be once that is committed.
+func (t *table) deleteExpired(c *duck.Conn, oldest int64) (expiry, error) {
 	own := &t.own
 	if t.dropped.Load() || oldest <= 0 {
-		return liveSeries{}, nil
+		return expiry{settled: own.settled}, nil
 	}
+	e := expiry{oldest: oldest}
 	for _, k := range own.schema.kinds {
-		if err := c.Exec(fmt.Sprintf("DELETE FROM %s WHERE t < %d", t.sampleTable(k), oldest)); err != nil {
-			return liveSeries{}, err
+		if err := t.expireParts(c, k, &e); err != nil {
+			return expiry{}, err
 		}
 	}
 	// No record is newer than its series' mark, so those that are left have none. Should the retention grow again, a record
@@ -62,29 +69,72 @@ func (t *table) deleteExpired(c *duck.Conn, oldest int64) (liveSeries, error) {
 		}
 	}
 	if len(gone) == 0 {
-		return liveSeries{}, nil
+		return e, nil
 	}
 	if err := fillProbe(c, gone); err != nil {
-		return liveSeries{}, err
+		return expiry{}, err
 	}
 	if err := c.Exec(fmt.Sprintf("DELETE FROM %s s USING temp.probe p WHERE s.sid = p.sid", t.seriesTable())); err != nil {
-		return liveSeries{}, err
+		return expiry{}, err
 	}
 	n := len(own.marks) - len(gone)
-	live := liveSeries{make(map[seriesKey]uint32, n), make([]mark, 0, n)}
+	e.series, e.marks = make(map[seriesKey]uint32, n), make([]mark, 0, n)
 	for key, slot := range own.series {
 		if m := own.marks[slot]; m.time >= oldest {
-			live.series[key] = uint32(len(live.marks))
-			live.marks = append(live.marks, m)
+			e.series[key] = uint32(len(e.marks))
+			e.marks = append(e.marks, m)
 		}
 	}
-	return live, nil
+	return e, nil
 }
 
-// keep makes live the table's index, unless it is empty-handed.
-func (t *table) keep(live liveSeries) {
-	if live.series != nil {
-		t.own.series, t.own.marks = live.series, live.marks
+// expireParts deletes the expired rows of a kind: from the parts that are not sorted, where they are together, one by one. A
+// run of which all has expired is dropped; from another the rows would come out everywhere, so it gets a floor, below which
+// nobody sees any, and is rewritten when half of it is below.
+func (t *table) expireParts(c *duck.Conn, k kind, e *expiry) error {
+	own := &t.own
+	building := func(p *part) bool {
+		return own.building != nil && slices.ContainsFunc(own.building.inputs, func(in *part) bool { return in.id == p.id })
+	}
+	var sql strings.Builder
+	changed := false
+	for _, p := range own.parts(k) {
+		switch {
+		case p.first >= e.oldest:
+		case p.state != partRun:
+			fmt.Fprintf(&sql, "DELETE FROM %s WHERE t < %d;", t.partTable(p), e.oldest)
+		case p.last < e.oldest && !building(p):
+			sql.WriteString(t.dropPartSQL(p))
+			changed = true
+			continue
+		case p.floor < e.oldest:
+			raised := *p
+			raised.floor = e.oldest
+			p, changed = &raised, true
+			sql.WriteString(t.updatePartSQL(p))
+		}
+		if p.state != partLive {
+			e.settled[k] = append(e.settled[k], p)
+		}
+	}
+	if changed {
+		sql.WriteString(t.viewSQL(k, append(append([]*part(nil), e.settled[k]...), own.live[k]), own.schema.attrs))
+	}
+	if sql.Len() == 0 {
+		return nil
+	}
+	return c.Exec(sql.String())
+}
+
+// expired makes e what is there.
+func (t *table) expired(e expiry) {
+	own := &t.own
+	own.settled = e.settled
+	if own.building != nil {
+		own.building.floor = max(own.building.floor, e.oldest)
+	}
+	if e.series != nil {
+		own.series, own.marks = e.series, e.marks
 		t.countSeries()
 		t.spans.reset(t)
 	}

@@ -179,7 +179,7 @@ func (h *halves) Seen(value string, from, to int64) string {
 		if i > 0 {
 			condition += " UNION ALL "
 		}
-		condition += "SELECT sid FROM " + h.t.sampleTable(k) + " WHERE t >= " + strconv.FormatInt(from, 10)
+		condition += "SELECT sid FROM " + h.t.sampleView(k) + " WHERE t >= " + strconv.FormatInt(from, 10)
 		if to < math.MaxInt64 {
 			condition += " AND t <= " + strconv.FormatInt(to, 10)
 		}
@@ -194,7 +194,7 @@ func (h *halves) Seen(value string, from, to int64) string {
 // Samples implements sqlplan.Halves.
 func (h *halves) Samples(value string) string {
 	k, _ := h.kindOf(value)
-	s := "(SELECT sid, t, v AS " + value + " FROM " + h.t.sampleTable(k)
+	s := "(SELECT sid, t, v AS " + value + " FROM " + h.t.sampleView(k)
 	if h.oldest > 0 {
 		s += " WHERE t >= " + strconv.FormatInt(h.oldest, 10)
 	}

@@ -200,6 +200,13 @@ type tableState struct {
 	// meterRows is the number of rows of cat_cost that are the table's.
 	// summed is that number once the transaction that sums them up has ended well.
 	meterRows, summed int
+	// live is the part that new records of a kind go to, nil while there are none; settled are the other parts that readers
+	// see. The lists and what they point to are not changed, but replaced.
+	live    [sampleKinds]*part
+	settled [sampleKinds][]*part
+	// building is the run that is being made of some of them.
+	building *rewriteJob
+	nextPart int64
 	// spare is the last transaction, whose memory the next one uses.
 	spare *tableTx
 }
@@ -212,6 +219,7 @@ func newTable(id int64, database, name string, created time.Time) *table {
 		measures: map[string]int{},
 		series:   map[seriesKey]uint32{},
 		nextSid:  1,
+		nextPart: 1,
 	}
 	t.publish()
 	return t

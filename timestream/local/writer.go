@@ -69,6 +69,8 @@ type writer struct {
 	closed  bool
 	group   []*writeJob
 	tables  map[*table]*tableTx
+	// grown are the tables that the group in hand has written to.
+	grown []*table
 
 	checkpoints checkpoints
 }
@@ -180,7 +182,12 @@ func (w *writer) next(job any) any {
 		}
 	}
 	w.commit(w.group)
+	for _, t := range w.grown {
+		w.sealFull(t)
+	}
 	clear(w.group)
+	clear(w.grown)
+	w.grown = w.grown[:0]
 	return job
 }
 
@@ -295,6 +302,10 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 		}
 		tx.t.spans.update(tx)
 		tx.t.meter.Apply(w.db.now(), &tx.weight)
+		w.grown = append(w.grown, tx.t)
+		for k := range tx.replaced {
+			tx.t.noteDeleted(kind(k), tx.replaced[k])
+		}
 	}
 	return err
 }
