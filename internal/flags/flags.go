@@ -147,8 +147,12 @@ func Usage(fs *flag.FlagSet, o Options) {
 	})
 }
 
-// Setting is one flag and its value in force.
-type Setting struct{ Name, Value string }
+// Setting is one flag, its value in force, and the value it has when nobody sets it.
+type Setting struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default string `json:"default"`
+}
 
 // Settings returns every flag and its value, sorted by name, for a status page. Values of the flags in secret are
 // replaced by "(set)" when they have any.
@@ -159,11 +163,11 @@ func Settings(fs *flag.FlagSet, secret ...string) []Setting {
 	}
 	var out []Setting
 	fs.VisitAll(func(f *flag.Flag) {
-		v := f.Value.String()
+		v, byDefault := f.Value.String(), f.DefValue
 		if hide[f.Name] && v != "" {
-			v = "(set)"
+			v, byDefault = "(set)", ""
 		}
-		out = append(out, Setting{f.Name, v})
+		out = append(out, Setting{f.Name, v, byDefault})
 	})
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out

@@ -148,7 +148,7 @@ func TestSettingsHideSecrets(t *testing.T) {
 	fs.String("token", "s3cret", "")
 	fs.String("addr", ":1", "")
 	got := Settings(fs, "token")
-	if len(got) != 2 || got[0] != (Setting{"addr", ":1"}) || got[1] != (Setting{"token", "(set)"}) {
+	if len(got) != 2 || got[0] != (Setting{"addr", ":1", ":1"}) || got[1] != (Setting{"token", "(set)", ""}) {
 		t.Errorf("got %v", got)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +28,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/adminport"
 	"github.com/tributary-project/tributary/timestream/local/snapshot"
+	"github.com/tributary-project/tributary/timestream/local/status"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -204,11 +207,22 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	mux.Handle("/", wire.New(db, options))
 	operation.Handle(wire.FaultsPath, options.Faults)
 	operation.Handle(wire.FaultsPath+"/", options.Faults)
+	admin.Register(mux, "/metrics", reg, func(string) error { return db.Ready() })
+	mux.Handle("GET /{$}", status.New(status.Options{
+		Store: db, Gatherer: reg, Build: deps.Build, Settings: storeSettings(deps.Settings), Faults: options.Faults.String, Admin: operation.URL(), Logger: cfg.Logger,
+	}))
 	server, err := process.NewHTTPServer(embedded+"listen-address", c.localAddress, tls, mux, localDrain, logger)
 	if err != nil {
 		return nil, nil, errors.Join(err, operation.Close(), db.Close())
 	}
 	return append(actors, server.Serve), db.Close, nil
+}
+
+// storeSettings are the settings of the embedded store.
+func storeSettings(all []flags.Setting) []flags.Setting {
+	return slices.DeleteFunc(slices.Clone(all), func(s flags.Setting) bool {
+		return !strings.HasPrefix(s.Name, embedded) && !slices.Contains([]string{"data-dir", "default-database", "default-table", "region"}, s.Name)
+	})
 }
 
 // openTimestream makes the AWS SDK's clients. It calls nothing: Timestream may be away.

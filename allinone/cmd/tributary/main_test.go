@@ -104,3 +104,24 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
+
+// The status page of the embedded store shows its own settings and those it shares, no others.
+func TestStoreSettings(t *testing.T) {
+	cfg := defaultConfig()
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	cfg.registerFlags(fs)
+	got := map[string]bool{}
+	for _, s := range storeSettings(flags.Settings(fs)) {
+		got[s.Name] = true
+	}
+	for _, want := range []string{"data-dir", "default-database", "default-table", "region", "local.limits", "local.listen-address", "local.admin.listen-address"} {
+		if !got[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, other := range []string{"store", "web.listen-address", "timestream.endpoint", "tls-key"} {
+		if got[other] {
+			t.Errorf("%s is among them", other)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/adminport"
 	"github.com/tributary-project/tributary/timestream/local/snapshot"
+	"github.com/tributary-project/tributary/timestream/local/status"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -52,7 +53,7 @@ func defaultConfig() config {
 }
 
 func (c *config) registerFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
+	fs.StringVar(&c.address, "listen-address", c.address, "Address for the Write and Query APIs, the status page (/), /metrics, /-/healthy, /-/ready and /debug/pprof. Signatures are not checked: keep it to trusted clients.")
 	fs.StringVar(&c.local.Dir, "data-dir", c.local.Dir, "Directory of the database; created when missing. One process at a time.")
 	fs.StringVar(&c.local.DefaultDatabase, "default-database", c.local.DefaultDatabase, "Database to create at start when it is missing; empty, with --default-table, for none.")
 	fs.StringVar(&c.local.DefaultTable, "default-table", c.local.DefaultTable, "Table to create at start when it is missing, with magnetic-store writes on.")
@@ -96,7 +97,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 
 	logger, reg := logging.New(cfg.logging, stderr), admin.NewRegistry()
-	process.ReadBuild(version).Register(reg, "timestream_local")
+	build := process.ReadBuild(version)
+	build.Register(reg, "timestream_local")
 	cfg.local.Logger, cfg.local.Registerer = logger, reg
 	cfg.wire.Logger, cfg.wire.Registerer = logger, reg
 	db, err := local.Open(ctx, cfg.local)
@@ -116,6 +118,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	operation.Handle(wire.FaultsPath, cfg.wire.Faults)
 	operation.Handle(wire.FaultsPath+"/", cfg.wire.Faults)
 	operation.Handle(snapshot.Path, snapshot.Handler(db, logger))
+	mux.Handle("GET /{$}", status.New(status.Options{
+		Store: db, Gatherer: reg, Build: build, Settings: flags.Settings(fs), Faults: cfg.wire.Faults.String, Admin: operation.URL(), Logger: logger,
+	}))
 	server, err := process.NewHTTPServer("listen-address", cfg.address, tls, mux, drain, logger)
 	if err != nil {
 		return errors.Join(err, operation.Close())

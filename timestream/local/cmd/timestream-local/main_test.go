@@ -221,6 +221,7 @@ func TestAdmin(t *testing.T) {
 	s := start(t, t.TempDir(), "--default-database", "db1", "--default-table", "t-1")
 	for path, want := range map[string]string{
 		"/-/healthy": "Healthy", "/-/ready": "Ready", "/metrics": "timestream_local_records_total", "/debug/pprof/": "goroutine",
+		"/": "<code>--default-table=t-1</code>", "/?format=json": `"name": "t-1"`,
 	} {
 		if code, body := get(s.url + path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: got %d %.100s", path, code, body)

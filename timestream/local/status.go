@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Status is what is known of an open database without reading its records. Sizes are in bytes.
+type Status struct {
+	Dir string `json:"directory"`
+	// FileBytes and LogBytes are the sizes of the database file and of its write-ahead log; UsedBytes is the part of the file
+	// that holds something; FreeBytes is what the disk has left.
+	FileBytes int64 `json:"fileBytes"`
+	LogBytes  int64 `json:"logBytes"`
+	UsedBytes int64 `json:"usedBytes"`
+	FreeBytes int64 `json:"freeBytes"`
+	// MemoryLimit bounds DuckDB's buffers, MemoryBytes is what they take.
+	MemoryLimit int64 `json:"memoryLimitBytes"`
+	MemoryBytes int64 `json:"memoryBytes"`
+	// OpenResults are those whose pages are still being fetched, of at most MaxOpenResults; WaitingWrites are WriteRecords
+	// requests that wait for the writer.
+	OpenResults    int              `json:"openResults"`
+	MaxOpenResults int              `json:"maxOpenResults"`
+	WaitingWrites  int              `json:"waitingWrites"`
+	Databases      []DatabaseStatus `json:"databases"`
+}
+
+// DatabaseStatus is one database of Status, in the order of names.
+type DatabaseStatus struct {
+	Name    string        `json:"name"`
+	Created time.Time     `json:"created"`
+	Tables  []TableStatus `json:"tables"`
+}
+
+// TableStatus is one table of Status, in the order of names.
+type TableStatus struct {
+	Name           string    `json:"name"`
+	Created        time.Time `json:"created"`
+	MemoryHours    int64     `json:"memoryHours"`
+	MagneticDays   int64     `json:"magneticDays"`
+	MagneticWrites bool      `json:"magneticWrites"`
+	// Rows is DuckDB's estimate, which may count expired rows that are still on disk.
+	Rows   int64 `json:"rows"`
+	Series int64 `json:"series"`
+	// Oldest is a time before which there is no record, Newest that of the newest; nil without records.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Newest *time.Time `json:"newest,omitempty"`
+	// Bytes is the table's share of UsedBytes, by its number of values: an estimate.
+	Bytes int64 `json:"bytes"`
+}
+
+// Status tells the state of the database. It asks DuckDB for its statistics, reads no records and waits for nobody.
+func (db *DB) Status(ctx context.Context) (*Status, error) {
+	if err := db.queries.enter(); err != nil {
+		return nil, errClosed
+	}
+	defer db.queries.calls.Done()
+	s := &Status{
+		Dir:         db.cfg.Dir,
+		MemoryLimit: int64(db.cfg.MemoryLimit), OpenResults: db.queries.open(), MaxOpenResults: db.cfg.OpenResults, WaitingWrites: len(db.writer.queue),
+		Databases: []DatabaseStatus{},
+	}
+	if abs, err := filepath.Abs(s.Dir); err == nil {
+		s.Dir = abs
+	}
+	if err := s.measureDisk(); err != nil {
+		return nil, err
+	}
+	parts, err := db.physical(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	total := 0.0
+	for _, p := range parts {
+		total += p.values
+	}
+	for _, name := range db.Databases() {
+		d := db.cat.database(name)
+		names, err := db.Tables(name)
+		if d == nil || err != nil {
+			continue // deleted meanwhile
+		}
+		ds := DatabaseStatus{Name: name, Created: d.created, Tables: []TableStatus{}}
+		for _, n := range names {
+			if t, _ := db.cat.table(name, n); t != nil {
+				ts := db.tableStatus(t, parts)
+				if total > 0 {
+					ts.Bytes = int64(float64(s.UsedBytes) * t.share(parts) / total)
+				}
+				ds.Tables = append(ds.Tables, ts)
+			}
+		}
+		s.Databases = append(s.Databases, ds)
+	}
+	return s, nil
+}
+
+// measureDisk asks the file system.
+func (s *Status) measureDisk() error {
+	for suffix, size := range map[string]*int64{"": &s.FileBytes, ".wal": &s.LogBytes} {
+		// There is no log right after a checkpoint.
+		if info, err := os.Stat(filepath.Join(s.Dir, fileName+suffix)); err == nil {
+			*size = info.Size()
+		} else if !os.IsNotExist(err) {
+			return err
+		}
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.Dir, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", s.Dir, err)
+	}
+	s.FreeBytes = int64(fs.Bavail) * fs.Bsize //nolint:unconvert // Bsize has another type elsewhere
+	return nil
+}
+
+// physicalTable is what DuckDB estimates of one of its tables.
+type physicalTable struct {
+	rows int64
+	// values is rows times columns.
+	values float64
+}
+
+// physical asks DuckDB for its statistics: those of the file and of memory go into s.
+func (db *DB) physical(ctx context.Context, s *Status) (map[string]physicalTable, error) {
+	conn, err := db.duck.Connect()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	rows, err := conn.Query(ctx, `SELECT '', used_blocks * block_size, (SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory()) FROM pragma_database_size()
+		UNION ALL SELECT table_name, estimated_size, column_count FROM duckdb_tables() WHERE NOT internal AND NOT temporary`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	parts := map[string]physicalTable{}
+	for rows.Next() {
+		c := rows.Columns()
+		for i := range rows.Size() {
+			name, a, b := c[0].String(i), c[1].Int64(i), c[2].Int64(i)
+			if name == "" {
+				s.UsedBytes, s.MemoryBytes = a, b
+				continue
+			}
+			parts[name] = physicalTable{rows: a, values: float64(a) * float64(b)}
+		}
+	}
+	return parts, rows.Err()
+}
+
+func (db *DB) tableStatus(t *table, parts map[string]physicalTable) TableStatus {
+	p := t.props.Load()
+	s := TableStatus{Name: t.name, Created: t.created, MemoryHours: p.memoryHours, MagneticDays: p.magneticDays, MagneticWrites: p.magneticWrites, Series: t.series.Load()}
+	for _, k := range t.schema.Load().kinds {
+		s.Rows += parts[t.sampleTable(k)].rows
+	}
+	if first, last, ok := t.spans.bounds(); ok {
+		oldest, newest := time.Unix(0, max(first, p.oldest(db.now()))).UTC(), time.Unix(0, last).UTC()
+		if !newest.Before(oldest) { // or all records are expired
+			s.Oldest, s.Newest = &oldest, &newest
+		}
+	}
+	return s
+}
+
+// share is the number of values in a table's physical tables.
+func (t *table) share(parts map[string]physicalTable) float64 {
+	prefix, _, _ := strings.Cut(t.seriesTable(), "_")
+	n := 0.0
+	for name, p := range parts {
+		if own, _, _ := strings.Cut(name, "_"); own == prefix {
+			n += p.values
+		}
+	}
+	return n
+}
+
+// bounds are a time before which no series has a record, and that of the newest one.
+func (s *spans) bounds() (first, last int64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	first, last = math.MaxInt64, math.MinInt64
+	for i := range s.list {
+		first, last = min(first, s.list[i].first), max(last, s.list[i].last)
+	}
+	return first, last, first <= last
+}
