@@ -5,6 +5,7 @@ package sqlplan
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
@@ -217,36 +218,18 @@ func (b *binder) bin(c *tssql.Call, t, length bound) bound {
 
 // dateTrunc is date_trunc(unit, timestamp). Weeks begin on Monday.
 func (b *binder) dateTrunc(c *tssql.Call, unit, t bound) bound {
-	name, ok := unit.k.(string)
-	if !ok {
-		fail(c.Pos, "date_trunc: the unit must be a literal")
+	return b.eachUnit(unit, Timestamp, func(unit string) bound { return truncated(c.Pos, unit, t) })
+}
+
+func truncated(at tssql.Pos, unit string, t bound) bound {
+	width, months := unitOf(at, unit, Timestamp)
+	if months > 0 {
+		return bound{sql: "epoch_ns(date_trunc('" + strings.ToLower(unit) + "', make_timestamp(" + floorQuotient(t.sql, 1000) + ")))", typ: t.typ}
 	}
-	width, offset, calendar := int64(0), int64(0), ""
-	switch name {
-	case "nanosecond":
-		return t
-	case "microsecond":
-		width = 1e3
-	case "millisecond":
-		width = 1e6
-	case "second":
-		width = nsSecond
-	case "minute":
-		width = nsMinute
-	case "hour":
-		width = nsHour
-	case "day":
-		width = nsDay
-	case "week":
+	offset := int64(0)
+	if width == nsWeek {
 		// 1970-01-01 was a Thursday.
-		width, offset = nsWeek, 3*nsDay
-	case "month", "quarter", "year":
-		calendar = name
-	default:
-		fail(c.Pos, "'%s' is not a valid Timestamp field", name)
-	}
-	if calendar != "" {
-		return bound{sql: "epoch_ns(date_trunc('" + calendar + "', make_timestamp(" + floorQuotient(t.sql, 1000) + ")))", typ: t.typ}
+		offset = 3 * nsDay
 	}
 	if v, ok := t.k.(int64); ok {
 		return constant(Timestamp, floorDiv(v+offset, width)*width-offset)

@@ -151,7 +151,7 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT max(1, 0)", "line 1:15: second argument of max_n/min_n must be positive"},
 		{"SELECT corr('a', 1) FROM db.m", "line 1:8: Unexpected parameters (varchar, integer) for function corr. Expected: corr(double, double)"},
 		{"SELECT extract(fortnight FROM now())", "line 1:8: Invalid EXTRACT field: fortnight"},
-		{"SELECT hour(current_date)", "line 1:8: Unexpected parameters (date) for function hour. Expected: hour(timestamp), hour(date), hour(interval day to second)"},
+		{"SELECT hour(current_date)", "line 1:8: Unexpected parameters (date) for function hour. Expected: hour(timestamp), hour(time), hour(interval day to second)"},
 		{"SELECT date_add('eon', 1, now())", "line 1:17: 'eon' is not a valid Timestamp field"},
 		{"SELECT date_format(now(), '%D')", "line 1:27: %D not supported in date format string"},
 		{"SELECT regexp_extract('a', '(a)', 2)", "line 1:35: Pattern has 1 groups. Cannot access group 2"},

@@ -381,7 +381,6 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 	within('D', "1", "366")
 	within('w', "1", "53")
 	within('e', "1", "7")
-	within('d', "1", "31")
 	year := func(f byte) string {
 		if width[f] != 2 {
 			return number(f)
@@ -393,8 +392,6 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 	month := either("1", 'M')
 	if has('M') && width['M'] > 2 {
 		month = "(list_position(['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'], lower(left(" + m + "." + group['M'] + ", 3))))"
-	} else {
-		within('M', "1", "12")
 	}
 	y := "1970"
 	switch {
@@ -423,7 +420,9 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 	case has('D'):
 		days = "(" + date(y, "1", "1") + " + " + number('D') + " - 1)"
 	default:
-		days = date(y, month, either("1", 'd'))
+		d := either("1", 'd')
+		days = date(y, month, d)
+		bounds = append(bounds, isDay(y, month, d))
 	}
 	hour := either("0", 'H')
 	if has('k') {
@@ -463,6 +462,11 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 	return bound{sql: "(CASE WHEN regexp_full_match(" + x.sql + ", " + quote(re) + ") THEN " + sql + " WHEN " + x.sql + " IS NOT NULL THEN " + invalid + " END)", typ: ScalarOf(Timestamp)}
 }
 
+// isDay prints whether a month has a day; make_date would end the query with a text of DuckDB's.
+func isDay(y, m, d string) string {
+	return "(CASE WHEN " + m + " BETWEEN 1 AND 12 THEN " + d + " BETWEEN 1 AND date_part('day', last_day(make_date(" + y + ", " + m + ", 1))) ELSE FALSE END)"
+}
+
 // isoPattern reads what Joda's parsers of ISO 8601 read: a date by month, week or day of the year, the time of day to the second and its
 // fraction, an offset.
 const isoPattern = `(?:([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?|([0-9]{4})-W([0-9]{1,2})(?:-([1-7]))?|([0-9]{4})-([0-9]{3}))`
@@ -499,7 +503,8 @@ func (b *binder) fromISO8601(c *tssql.Call, args []bound) bound {
 		return "CAST(make_date(" + y + ", " + m + ", " + d + ") - DATE '1970-01-01' AS BIGINT)"
 	}
 	fourth := days(number("wy", "1970"), "1", "4")
-	day := "CASE WHEN " + p + ".y <> '' THEN " + days(number("y", "1970"), number("m", "1"), number("d", "1")) +
+	y, m, d := number("y", "1970"), number("m", "1"), number("d", "1")
+	day := "CASE WHEN " + p + ".y <> '' THEN CASE WHEN " + isDay(y, m, d) + " THEN " + days(y, m, d) + " END" +
 		" WHEN " + p + ".wy <> '' THEN " + fourth + " - (" + fourth + " + 3) % 7 + (" + number("w", "1") + " - 1) * 7 + " + number("e", "1") + " - 1" +
 		" ELSE " + days(number("oy", "1970"), "1", "1") + " + " + number("o", "1") + " - 1 END"
 	out := "CAST(" + day + " AS INTEGER)"

@@ -129,16 +129,68 @@ func (b *binder) timeField(at tssql.Pos, name string, x bound, xAt tssql.Pos) bo
 			return date(x.sql)
 		}
 	}
-	fail(at, "Unexpected parameters (%s) for function %s. Expected: %[2]s(timestamp), %[2]s(date), %[2]s(interval day to second)", x.typ, strings.ToLower(name))
+	name = strings.ToLower(name)
+	expected := []string{name + "(timestamp)", name + "(date)"}
+	switch {
+	case clock:
+		expected = []string{name + "(timestamp)", name + "(time)", name + "(interval day to second)"}
+	case field == "day":
+		expected = append(expected, name+"(interval day to second)")
+	case field == "year" || field == "month":
+		expected = append(expected, name+"(interval year to month)")
+	}
+	fail(at, "Unexpected parameters (%s) for function %s. Expected: %s", x.typ, name, strings.Join(expected, ", "))
 	return bound{}
 }
 
-// unitOf reads the literal unit of date_add and date_diff: its length, or its months.
-func unitOf(c *tssql.Call, unit bound) (ns, months int64) {
-	s, ok := unit.k.(string)
-	if !ok {
-		fail(c.Pos, "%s: the unit must be a literal", strings.ToLower(c.Name))
+// eachUnit prints f for the unit of a function of t; one that is not a literal is told apart while the query runs.
+func (b *binder) eachUnit(unit bound, t Scalar, f func(unit string) bound) bound {
+	if s, ok := unit.k.(string); ok {
+		return f(s)
 	}
+	units := []string{"day", "week", "month", "quarter", "year"}
+	clock := []string{"nanosecond", "microsecond", "millisecond", "second", "minute", "hour"}
+	switch t {
+	case TimeOfDay:
+		units = clock
+	case Timestamp:
+		units = append(clock, units...)
+	}
+	unit = coerce(unit, ScalarOf(Varchar), tssql.Pos{})
+	var out bound
+	var cases strings.Builder
+	for _, u := range units {
+		out = f(u)
+		cases.WriteString(" WHEN '" + u + "' THEN " + out.sql)
+	}
+	refused := b.raiseSQL("concat('''', " + unit.sql + ", ''' is not a valid " + unitsOf(t) + " field')")
+	return bound{sql: "(CASE lower(" + unit.sql + ")" + cases.String() + " ELSE CASE WHEN " + unit.sql + " IS NOT NULL THEN " + refused + " END END)", typ: out.typ}
+}
+
+// unitsOf names a type as errors about its units do.
+func unitsOf(t Scalar) string {
+	switch t {
+	case Date:
+		return "DATE"
+	case TimeOfDay:
+		return "Time"
+	}
+	return "Timestamp"
+}
+
+// unitOf reads a unit of a type: its length, or its months.
+func unitOf(at tssql.Pos, s string, t Scalar) (ns, months int64) {
+	ns, months = unitLength(s)
+	switch {
+	case ns == 0 && months == 0:
+		fail(at, "'%s' is not a valid Timestamp field", s)
+	case t == Date && ns%nsDay != 0, t == TimeOfDay && (months > 0 || ns >= nsDay):
+		fail(at, "'%s' is not a valid %s field", s, unitsOf(t))
+	}
+	return ns, months
+}
+
+func unitLength(s string) (ns, months int64) {
 	switch strings.ToLower(s) {
 	case "nanosecond":
 		return 1, 0
@@ -163,7 +215,6 @@ func unitOf(c *tssql.Call, unit bound) (ns, months int64) {
 	case "year":
 		return 0, 12
 	}
-	fail(c.Args[0].Position(), "'%s' is not a valid Timestamp field", s)
 	return 0, 0
 }
 
@@ -188,24 +239,20 @@ func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
 	if !ok {
 		mismatch(c, args, expected)
 	}
-	ns, months := unitOf(c, args[0])
 	n := coerce(args[1], ScalarOf(Bigint), c.Pos)
-	refuse := func(what string) { fail(c.Args[0].Position(), "'%s' is not a valid %s field", args[0].k, what) }
-	switch {
-	case x.typ.isScalar(TimeOfDay):
-		if months > 0 || ns >= nsDay {
-			refuse("Time")
+	t := x.typ.Scalar
+	return b.eachUnit(args[0], t, func(unit string) bound {
+		ns, months := unitOf(c.Args[0].Position(), unit, t)
+		switch {
+		case t == TimeOfDay:
+			return bound{sql: floorRemainder("("+x.sql+" + "+b.scale("*", constant(DayTime, ns), n).sql+")", strconv.FormatInt(nsDay, 10)), typ: x.typ}
+		case months > 0:
+			return b.shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
+		case t == Date:
+			return b.notNegative(bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ})
 		}
-		return bound{sql: floorRemainder("("+x.sql+" + "+b.scale("*", constant(DayTime, ns), n).sql+")", strconv.FormatInt(nsDay, 10)), typ: x.typ}
-	case months > 0:
-		return b.shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
-	case x.typ.isScalar(Date):
-		if ns%nsDay != 0 {
-			refuse("DATE")
-		}
-		return bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ}
-	}
-	return b.shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
+		return b.shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
+	})
 }
 
 // dateDiff counts the whole units from one time to another.
@@ -214,25 +261,21 @@ func (b *binder) dateDiff(c *tssql.Call, args []bound) bound {
 	if len(args) != 3 || !textual(args[0]) {
 		mismatch(c, args, expected)
 	}
-	ns, months := unitOf(c, args[0])
-	difference := func(from, to bound) bound {
-		return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
-	}
+	t := Timestamp
 	if args[1].typ.isScalar(TimeOfDay) && args[2].typ.isScalar(TimeOfDay) {
-		if months > 0 || ns >= nsDay {
-			fail(c.Args[0].Position(), "'%s' is not a valid Time field", args[0].k)
-		}
-		return difference(args[1], args[2])
-	}
-	if !coercible(args[1].typ, ScalarOf(Timestamp)) || !coercible(args[2].typ, ScalarOf(Timestamp)) {
+		t = TimeOfDay
+	} else if !coercible(args[1].typ, ScalarOf(t)) || !coercible(args[2].typ, ScalarOf(t)) {
 		mismatch(c, args, expected)
 	}
-	from, to := coerce(args[1], ScalarOf(Timestamp), c.Args[1].Position()), coerce(args[2], ScalarOf(Timestamp), c.Args[2].Position())
-	if months == 0 {
-		return difference(from, to)
-	}
-	at := func(x bound) string { return "make_timestamp(" + floorQuotient(x.sql, 1000) + ")" }
-	return bound{sql: "(date_sub('month', " + at(from) + ", " + at(to) + ") // " + strconv.FormatInt(months, 10) + ")", typ: ScalarOf(Bigint)}
+	from, to := coerce(args[1], ScalarOf(t), c.Args[1].Position()), coerce(args[2], ScalarOf(t), c.Args[2].Position())
+	return b.eachUnit(args[0], t, func(unit string) bound {
+		ns, months := unitOf(c.Args[0].Position(), unit, t)
+		if months == 0 {
+			return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
+		}
+		at := func(x bound) string { return "make_timestamp(" + floorQuotient(x.sql, 1000) + ")" }
+		return bound{sql: "(date_sub('month', " + at(from) + ", " + at(to) + ") // " + strconv.FormatInt(months, 10) + ")", typ: ScalarOf(Bigint)}
+	})
 }
 
 // durationUnits are the units of parse_duration and of interval literals that are lengths.
