@@ -50,6 +50,8 @@ type Config struct {
 	Threads int
 	// Limits chooses the reading of the record size.
 	Limits Limits
+	// Quotas chooses whether the service's quotas of an account hold.
+	Quotas Quotas
 	// PastGrace and FutureGrace widen the ingestion window (Developer Guide, ts-limits: 15 minutes into the future; the
 	// windows that the service prints in rejections are 40 minutes wider than the retention).
 	PastGrace, FutureGrace time.Duration
@@ -97,6 +99,7 @@ func DefaultConfig() Config {
 		MemoryLimit:           256 << 20,
 		Threads:               max(1, min(runtime.GOMAXPROCS(0)/4, 8)),
 		Limits:                LimitsStrict,
+		Quotas:                QuotasOff,
 		PastGrace:             25 * time.Minute,
 		FutureGrace:           15 * time.Minute,
 		WriteQueue:            4096,
@@ -129,6 +132,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&c.MemoryLimit, prefix+"memory-limit", "Memory for DuckDB's buffers; larger queries spill to the data directory.")
 	fs.IntVar(&c.Threads, prefix+"threads", c.Threads, "Threads that DuckDB uses for one statement. More than one pays off with many cores.")
 	fs.Var((*limitsFlag)(&c.Limits), prefix+"limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
+	fs.Var((*quotasFlag)(&c.Quotas), prefix+"quotas", "Whether an account's quotas hold: off, or service (the rates of calls of the control plane, 500 databases, 50000 tables, 250 active magnetic store partitions of a database).")
 	fs.DurationVar(&c.PastGrace, prefix+"window.past-grace", c.PastGrace, "How much older than the retention a record may be.")
 	fs.DurationVar(&c.FutureGrace, prefix+"window.future-grace", c.FutureGrace, "How far in the future a record may be.")
 	fs.Var((*listFlag)(&c.AllowActions), prefix+"allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")
@@ -177,6 +181,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Limits != LimitsStrict && c.Limits != LimitsObserved {
 		bad("%s=%q: want %s or %s", c.flag("limits"), c.Limits, LimitsStrict, LimitsObserved)
+	}
+	if c.Quotas != QuotasOff && c.Quotas != QuotasService {
+		bad("%s=%q: want %s or %s", c.flag("quotas"), c.Quotas, QuotasOff, QuotasService)
 	}
 	if c.PastGrace < 0 || c.FutureGrace < 0 {
 		bad("%s=%v, %s=%v: must not be negative", c.flag("window.past-grace"), c.PastGrace, c.flag("window.future-grace"), c.FutureGrace)

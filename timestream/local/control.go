@@ -46,11 +46,15 @@ func listSize(maxResults *int32) (int, error) {
 	return int(*maxResults), nil
 }
 
-func (db *DB) allowWrite(action string) error {
-	if db.Allowed(action) {
-		return nil
+// allowWrite tells whether an operation of the Write API may be called.
+func (db *DB) allowWrite(operation string) error {
+	if !db.Allowed(operation) {
+		return &wtypes.AccessDeniedException{Message: db.cfg.denied(operation)}
 	}
-	return &wtypes.AccessDeniedException{Message: db.cfg.denied(action)}
+	if !db.quotas.call(operation, db.now()) {
+		return writeThrottled()
+	}
+	return nil
 }
 
 // change runs a change of the catalogue through the writer. Errors that are not the API's are logged and become
@@ -102,6 +106,9 @@ func (db *DB) createDatabase(ctx context.Context, name, kms string, tags map[str
 	err := db.change(ctx, func(c *duck.Conn) error {
 		if db.cat.databases[name] != nil {
 			return &wtypes.ConflictException{Message: text(textExists)}
+		}
+		if err := db.quotas.room(len(db.cat.databases), db.quotas.databases, "databases"); err != nil {
+			return err
 		}
 		return c.Exec(fmt.Sprintf("INSERT INTO cat_databases VALUES (%s, %s, %d, %d);", literal(name), literal(kms), now.UnixNano(), now.UnixNano()) + insertTags(name, "", tags))
 	}, func() { db.cat.databases[name] = d })
@@ -180,7 +187,10 @@ func (db *DB) DeleteDatabase(ctx context.Context, in *timestreamwrite.DeleteData
 			return writeInvalid("The database %s still has %d tables. All tables must be deleted before the database.", name, len(d.tables))
 		}
 		return c.Exec("DELETE FROM cat_databases WHERE name = " + literal(name) + ";" + deleteTags(name, ""))
-	}, func() { delete(db.cat.databases, name) })
+	}, func() {
+		delete(db.cat.databases, name)
+		db.quotas.forget(name)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +257,13 @@ func (db *DB) createTable(ctx context.Context, dbName, name string, p properties
 		}
 		if d.tables[name] != nil {
 			return &wtypes.ConflictException{Message: text(textExists)}
+		}
+		tables := 0
+		for _, d := range db.cat.databases {
+			tables += len(d.tables)
+		}
+		if err := db.quotas.room(tables, db.quotas.tables, "tables"); err != nil {
+			return err
 		}
 		t = newTable(db.cat.nextID+1, dbName, name, now)
 		t.props.Store(&p)

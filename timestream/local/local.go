@@ -40,6 +40,7 @@ type DB struct {
 	lock     *os.File
 	cat      catalogue
 	account  atomic.Pointer[accountSettings]
+	quotas   *quotas
 	writer   *writer
 	meters   meters
 	queries  *queries
@@ -86,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	db := &DB{cfg: cfg, log: cfg.Logger, now: cfg.Now, hash: newHasher()}
+	db := &DB{cfg: cfg, log: cfg.Logger, now: cfg.Now, hash: newHasher(), quotas: newQuotas(cfg.Quotas == QuotasService)}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

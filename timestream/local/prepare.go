@@ -30,7 +30,7 @@ func (db *DB) PrepareQuery(_ context.Context, in *timestreamquery.PrepareQueryIn
 	if err != nil {
 		return nil, db.queryError(err)
 	}
-	if err := db.allowQuery(p.Action); err != nil {
+	if err := db.grant(p.Action); err != nil {
 		return nil, err
 	}
 	out := &timestreamquery.PrepareQueryOutput{QueryString: in.QueryString, Columns: []qtypes.SelectColumn{}, Parameters: []qtypes.ParameterMapping{}}

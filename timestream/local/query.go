@@ -69,11 +69,23 @@ type clientToken struct {
 	at     time.Time
 }
 
-func (db *DB) allowQuery(action string) error {
+// grant tells whether a statement's IAM action is granted.
+func (db *DB) grant(action string) error {
 	if db.Allowed(action) {
 		return nil
 	}
 	return &qtypes.AccessDeniedException{Message: db.cfg.denied(action)}
+}
+
+// allowQuery tells whether an operation of the Query API may be called.
+func (db *DB) allowQuery(operation string) error {
+	if err := db.grant(operation); err != nil {
+		return err
+	}
+	if !db.quotas.call(operation, db.now()) {
+		return &qtypes.ThrottlingException{Message: text(textRateExceeded)}
+	}
+	return nil
 }
 
 func newQueries(db *DB) *queries {
@@ -212,7 +224,7 @@ func (q *queries) compile(statement string) (*sqlplan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.db.allowQuery(plan.Action); err != nil {
+	if err := q.db.grant(plan.Action); err != nil {
 		return nil, err
 	}
 	return plan, nil

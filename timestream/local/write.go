@@ -59,6 +59,9 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 	if err := s.prep.prepare(req); err != nil {
 		return wtypes.RecordsIngested{}, err
 	}
+	if err := db.quotas.magnetic(t, s.prep.recs, db.now()); err != nil {
+		return wtypes.RecordsIngested{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return wtypes.RecordsIngested{}, err
 	}
