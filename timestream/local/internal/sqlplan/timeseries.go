@@ -87,9 +87,10 @@ func (b *binder) integral(c *tssql.Call, args []bound) bound {
 	}
 	sql := b.doubles(args[0], func(points string) string {
 		sum := "list_sum(" + b.pairs(points, func(p, q string) string {
-			return "(" + p + ".v + " + q + ".v) / 2 * (CAST(" + p + ".t - " + q + ".t AS DOUBLE) / CAST(" + unit.sql + " AS DOUBLE))"
+			return "(" + p + ".v + " + q + ".v) / 2 * CAST(" + p + ".t - " + q + ".t AS DOUBLE)"
 		}) + ")"
-		return "(CASE WHEN " + points + " IS NOT NULL THEN coalesce(" + sum + ", CAST(0 AS DOUBLE)) END)"
+		// Divided once, by nanoseconds: whole lengths stay exact until then.
+		return "(CASE WHEN " + points + " IS NOT NULL THEN coalesce(" + sum + ", CAST(0 AS DOUBLE)) / CAST(" + unit.sql + " AS DOUBLE) END)"
 	})
 	return bound{sql: sql, typ: ScalarOf(Double)}
 }
