@@ -24,6 +24,20 @@ run: bin/tributary
 .PHONY: build
 build: bin/gateway bin/ingest bin/query bin/timestream-local bin/tributary
 
+# On Linux what has DuckDB in it needs nothing but the C library: the linker takes the archives of C++, which it does where it finds
+# no shared library before them.
+ifeq ($(shell uname -s),Linux)
+CXXLIB      := bin/lib/libstdc++.a
+CXX_LDFLAGS := -extldflags "-static-libgcc -L$(CURDIR)/bin/lib"
+define needs-libc-only
+	@needs=$$(readelf -d $@ | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p') && [ -n "$$needs" ] && \
+		! grep -vE '^(lib(c|m|dl|pthread|resolv|rt)\.so|ld-linux)' <<<"$$needs" || { echo "$@ needs more than the C library"; exit 1; }
+endef
+$(CXXLIB):
+	@mkdir -p bin/lib
+	ln -sf "$$($(CXX) -print-file-name=libstdc++.a)" $@
+endif
+
 .PHONY: FORCE
 FORCE:
 bin/gateway: FORCE
@@ -32,10 +46,12 @@ bin/ingest: FORCE
 	cd services/ingest && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/ ./cmd/ingest
 bin/query: FORCE
 	cd services/query && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/ ./cmd/query
-bin/timestream-local: FORCE
-	cd timestream/local && go build -ldflags '$(LDFLAGS)' -o ../../bin/ ./cmd/timestream-local
-bin/tributary: FORCE
-	cd allinone && go build -ldflags '$(LDFLAGS)' -o ../bin/ ./cmd/tributary
+bin/timestream-local: FORCE $(CXXLIB)
+	cd timestream/local && go build -ldflags '$(LDFLAGS) $(CXX_LDFLAGS)' -o ../../bin/ ./cmd/timestream-local
+	$(needs-libc-only)
+bin/tributary: FORCE $(CXXLIB)
+	cd allinone && go build -ldflags '$(LDFLAGS) $(CXX_LDFLAGS)' -o ../bin/ ./cmd/tributary
+	$(needs-libc-only)
 
 ## test: all tests of all modules, end-to-end tests included, with the race detector where it is affordable
 .PHONY: test

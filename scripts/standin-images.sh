@@ -102,7 +102,7 @@ standin() {
 		case $tag in
 		golang:*) golang "$tag" ;;
 		gcr.io/distroless/static-debian12:*) distroless "$tag" tzdata ;;
-		gcr.io/distroless/cc-debian12:*) distroless "$tag" tzdata libc6 libgcc-s1 libstdc++6 libgomp1 ;;
+		gcr.io/distroless/base-nossl-debian12:*) distroless "$tag" tzdata libc6 ;;
 		prom/prometheus:*) prometheus "$tag" ;;
 		*) die "no stand-in is known for $tag" ;;
 		esac

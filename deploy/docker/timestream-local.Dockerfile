@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # timestream-local. From the root of the repository: docker build -f deploy/docker/timestream-local.Dockerfile .
-# The one image with cgo: DuckDB comes as a static library that needs libstdc++, which distroless/cc has.
+# The one image with cgo: DuckDB comes as a static library. The archives of C++ are linked in, too, so that the binary needs the C
+# library alone (`make bin/timestream-local` does the same).
 FROM golang:1.26-bookworm AS build
 ENV CGO_ENABLED=1 GOWORK=off
 # For those who reach modules through a proxy of their own.
@@ -16,10 +17,11 @@ COPY internal /src/internal
 COPY timestream /src/timestream
 ARG VERSION=dev
 # A fresh named volume takes owner and mode from the directory in the image.
-RUN go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/timestream-local ./cmd/timestream-local \
+RUN mkdir /cxx && ln -s "$(g++ -print-file-name=libstdc++.a)" /cxx/ \
+ && go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION} -extldflags '-static-libgcc -L/cxx'" -o /out/timestream-local ./cmd/timestream-local \
  && mkdir /out/data
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/base-nossl-debian12:nonroot
 COPY --from=build /out/timestream-local /usr/bin/timestream-local
 COPY --from=build --chown=65532:65532 /out/data /var/lib/timestream-local
 USER 65532:65532
