@@ -290,13 +290,13 @@ func (i *Injector) SetRule(id, text string) error {
 
 // Remove ends the rule with an id and tells whether there was one.
 func (i *Injector) Remove(id string) bool {
-	found := false
-	_ = i.update("removed", func(old []*rule) ([]*rule, error) { //nolint:errcheck // fewer rules are never wrong
+	return i.update("removed", func(old []*rule) ([]*rule, error) {
 		rules := slices.DeleteFunc(slices.Clone(old), func(r *rule) bool { return r.id == id })
-		found = len(rules) < len(old)
+		if len(rules) == len(old) {
+			return nil, fmt.Errorf("there is no rule %q", id)
+		}
 		return rules, nil
-	})
-	return found
+	}) == nil
 }
 
 // update replaces the rules. Those that are new get what they lack and start.

@@ -63,6 +63,9 @@ func TestPlans(t *testing.T) {
 func FuzzSet(f *testing.F) {
 	f.Add("throttle=0")
 	f.Add("throttle=0.05,error=3x,latency=20ms..80ms,write.lost-answer=0.02,reject=0.01,seed=7")
+	f.Add("seed=7;id=a,table=d.*|e.f,*.throttle=0..80%..0,over=2m,after=1s,for=30s,calls=9;write.rate=5..50/s,burst=3,over=1m\nquery.empty-page=1")
+	f.Add(`error=1,text="a, b; \" c",latency=p50:20ms/p99:400ms/1s,latency-after=1%:pareto:1ms/1.5`)
+	f.Add("reject-share=0.1,reason=window,hide=30s,Describe*.latency=normal:1s/100ms,CreateTable.ConflictException=3x")
 	f.Fuzz(func(t *testing.T, text string) {
 		var i, again Injector
 		if i.Set(text) != nil {
