@@ -17,7 +17,7 @@ import (
 
 // QueryEmptyPage is QueryPage that answers a page without rows, and a token for those that would have been on it, as the service
 // does at times between the pages of a result (API reference, Query: a client has to go on until there is no token). After
-// maxEmptyPages of them in a row the rows come.
+// maxEmptyPages of them in a row the rows come. A result that does not fit begins with an empty page of its own.
 func (db *DB) QueryEmptyPage(ctx context.Context, in *timestreamquery.QueryInput) (*Page, error) {
 	return db.queryPage(ctx, in, true)
 }

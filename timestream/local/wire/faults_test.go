@@ -33,13 +33,21 @@ type faulty struct {
 	write  *timestreamwrite.Client
 	query  *timestreamquery.Client
 	time   string
+	url    string
+	http   *http.Client
 }
 
-func newFaulty(t *testing.T) *faulty {
+func newFaulty(t *testing.T, change ...func(*local.Config)) *faulty {
 	f := &faulty{T: t, faults: &faults.Injector{}, reg: prometheus.NewRegistry(), time: strconv.FormatInt(time.Now().UnixMilli(), 10)}
-	srv := serve(t, func(c *local.Config) { c.Registerer = f.reg }, wire.Options{Faults: f.faults, Registerer: f.reg})
+	srv := serve(t, func(c *local.Config) {
+		c.Registerer = f.reg
+		for _, apply := range change {
+			apply(c)
+		}
+	}, wire.Options{Faults: f.faults, Registerer: f.reg})
 	cfg := awsConfig(t, srv.URL)
 	f.write, f.query = timestreamwrite.NewFromConfig(cfg), timestreamquery.NewFromConfig(cfg)
+	f.url, f.http = srv.URL, srv.Client()
 	return f
 }
 
@@ -53,13 +61,18 @@ func (f *faulty) set(plan string) {
 
 // records writes n records of a series each, host=<name>-<i>; a second time the same ones.
 func (f *faulty) records(name string, n int) (*timestreamwrite.WriteRecordsOutput, error) {
+	return f.write.WriteRecords(f.Context(), f.input(name, n))
+}
+
+// input is the request of records.
+func (f *faulty) input(name string, n int) *timestreamwrite.WriteRecordsInput {
 	in := &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String(database), TableName: aws.String(table)}
 	for i := range n {
 		r := record("m", "1", "host", name+"-"+strconv.Itoa(i), "test", name)
 		r.Time = &f.time
 		in.Records = append(in.Records, r)
 	}
-	return f.write.WriteRecords(f.Context(), in)
+	return in
 }
 
 // hosts returns which of them are stored.
