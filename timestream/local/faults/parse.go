@@ -43,7 +43,7 @@ const (
 	maxTables    = 100
 	// maxHide is how long the store hides a record at most.
 	maxHide = 24 * time.Hour
-	idRule  = "an id has 1 to 64 letters, digits, _, - and ."
+	idRule  = "an id is 1 to 64 of letters, digits and _.- only"
 )
 
 var (

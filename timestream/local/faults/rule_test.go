@@ -68,7 +68,7 @@ func TestRules(t *testing.T) {
 		{give: "for=30s", bad: "says nothing that fails"}, {give: "id=x", bad: "says nothing that fails"},
 		{give: "error=1,for=0s", bad: "want a duration such as 30s"}, {give: "error=1,after=-1s", bad: "want a duration"},
 		{give: "error=1,calls=0", bad: "want a number from 1"},
-		{give: "error=1,id=a b", bad: "an id has"}, {give: "error=1,table=a/b", bad: "want database.table"},
+		{give: "error=1,id=a b", bad: "an id is"}, {give: "error=1,table=a/b", bad: "want database.table"},
 		{give: "id=a,error=1;id=a,cut=1", bad: `there is a rule "a" already`},
 		{give: "write.rate=-1", bad: "want calls a second"}, {give: "write.rate=1e10", bad: "want calls a second"},
 		{give: "hide=25h", bad: "want a duration up to 24h0m0s"}, {give: "reject-share=3x", bad: "want a share of the records"},

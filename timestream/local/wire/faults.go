@@ -89,13 +89,13 @@ func (h *handler) decide(name string, body []byte) faults.Decision {
 	if !h.opts.Faults.Active() {
 		return faults.Decision{}
 	}
-	d := h.opts.Faults.Decide(faults.Call{Operation: name, Tables: func() []string { return h.tables(name, body) }})
+	d := h.opts.Faults.Decide(faults.Call{Operation: name, Tables: func() []string { return h.tables(body) }})
 	d.Count(func(k faults.Kind) { h.faults.WithLabelValues(faults.Short(name), k.String()).Inc() })
 	return d
 }
 
 // tables are the tables that a call is about, as database.table, or the database alone.
-func (h *handler) tables(name string, body []byte) []string {
+func (h *handler) tables(body []byte) []string {
 	var in struct{ DatabaseName, TableName, QueryString, ResourceARN string }
 	if json.Unmarshal(body, &in) != nil {
 		return nil

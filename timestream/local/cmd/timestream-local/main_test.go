@@ -292,6 +292,41 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestAdminPort: with a listener of its own, /faults is there and no longer beside the API, which says so.
+func TestAdminPort(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	_ = ln.Close()
+	s := start(t, t.TempDir(), "--admin.listen-address="+address)
+	if code, text := get(s.url + "/faults"); code != http.StatusNotFound || !strings.Contains(text, "http://"+address) {
+		t.Errorf("beside the API: %d %s", code, text)
+	}
+	for path, want := range map[string]string{"/faults": "", "/metrics": "timestream_local_fault_rules 0", "/-/healthy": "Healthy", "/-/ready": "Ready", "/debug/pprof/": "goroutine"} {
+		if code, body := get("http://" + address + path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d %.100s", path, code, body)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+address+"/faults/none-listed", strings.NewReader("ListDatabases.access-denied=1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	var denied *wtypes.AccessDeniedException
+	if _, err := timestreamwrite.NewFromConfig(s.config()).ListDatabases(t.Context(), &timestreamwrite.ListDatabasesInput{}); !errors.As(err, &denied) {
+		t.Errorf("got %v", err)
+	}
+	if _, metrics := get(s.url + "/metrics"); !strings.Contains(metrics, `timestream_local_fault_rule_hits_total{kind="access-denied",operation="ListDatabases",rule="none-listed"} 1`) {
+		t.Error("the hit is not in the metrics")
+	}
+}
+
 func TestFlags(t *testing.T) {
 	cfg := defaultConfig()
 	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
