@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // Limits chooses how the size of a record is read, which the Developer Guide leaves open (ts-limits: "Maximum record
@@ -73,6 +74,8 @@ type Config struct {
 	// VisibilityDelay is how long a record that was stored is not seen by queries, MagneticVisibilityDelay the same for those that
 	// went to the magnetic store, for which the longer one counts. They are on disk meanwhile. At most MaxVisibilityDelay.
 	VisibilityDelay, MagneticVisibilityDelay time.Duration
+	// Cost is how it is counted what the workload would cost.
+	Cost CostConfig
 	// RetentionEvery is how often expired rows are deleted; they are invisible at once.
 	RetentionEvery time.Duration
 
@@ -100,6 +103,7 @@ func DefaultConfig() Config {
 		Threads:               max(1, min(runtime.GOMAXPROCS(0)/4, 8)),
 		Limits:                LimitsStrict,
 		Quotas:                QuotasOff,
+		Cost:                  CostConfig{Prices: metering.ListPrices()},
 		PastGrace:             25 * time.Minute,
 		FutureGrace:           15 * time.Minute,
 		WriteQueue:            4096,
@@ -144,6 +148,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&c.SnapshotMaxLog, prefix+"snapshot.max-log", "How much the write-ahead log may grow while a snapshot is copied; a snapshot that takes longer fails.")
 	fs.DurationVar(&c.VisibilityDelay, prefix+"visibility-delay", c.VisibilityDelay, "How long a record that was stored is not seen by queries, as the service's reads are eventually consistent; it is on disk meanwhile. At most 24h.")
 	fs.DurationVar(&c.MagneticVisibilityDelay, prefix+"magnetic-visibility-delay", c.MagneticVisibilityDelay, "How long a record in the magnetic store is not seen by queries (the service: up to 6h); it is on disk meanwhile. At most 24h.")
+	c.Cost.RegisterFlags(fs, prefix)
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
 
@@ -205,6 +210,7 @@ func (c *Config) Validate() error {
 	if d := max(c.VisibilityDelay, c.MagneticVisibilityDelay); min(c.VisibilityDelay, c.MagneticVisibilityDelay) < 0 || d > MaxVisibilityDelay {
 		bad("%s=%v, %s=%v: want 0 to %v", c.flag("visibility-delay"), c.VisibilityDelay, c.flag("magnetic-visibility-delay"), c.MagneticVisibilityDelay, MaxVisibilityDelay)
 	}
+	errs = append(errs, c.Cost.validate(c.flag))
 	return errors.Join(errs...)
 }
 

@@ -104,6 +104,9 @@ func (db *DB) createDatabase(ctx context.Context, name, kms string, tags map[str
 	now := db.now()
 	d := &database{name: name, kmsKey: kms, created: now, updated: now, tables: map[string]*table{}, tags: tags}
 	err := db.change(ctx, func(c *duck.Conn) error {
+		if name == systemDatabase {
+			return writeInvalid(textSystem)
+		}
 		if db.cat.databases[name] != nil {
 			return &wtypes.ConflictException{Message: text(textExists)}
 		}
@@ -474,8 +477,14 @@ func (db *DB) namedTable(database, name *string) (*table, error) {
 	return t, nil
 }
 
-func noDatabase(name string) error { return notFound("The database %s does not exist.", name) }
-func noTable(name string) error    { return notFound("The table %s does not exist.", name) }
+func noDatabase(name string) error {
+	if name == systemDatabase {
+		return writeInvalid(textSystem)
+	}
+	return notFound("The database %s does not exist.", name)
+}
+
+func noTable(name string) error { return notFound("The table %s does not exist.", name) }
 
 func str(s *string) string {
 	if s == nil {

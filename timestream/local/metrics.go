@@ -56,7 +56,7 @@ func newMetrics(db *DB) *metrics {
 		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
 	hidden := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "hidden_records",
 		Help: "Records that are stored and not seen yet, or were so until a short while ago (" + db.cfg.flag("visibility-delay") + ", " + db.cfg.flag("magnetic-visibility-delay") + ")."}, func() float64 { return float64(db.hiddenRecords.Load()) })
-	m.collectors = []prometheus.Collector{series, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting}
+	m.collectors = []prometheus.Collector{series, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

@@ -41,7 +41,7 @@ type openResult struct {
 	cancel  context.CancelFunc
 	text    []byte
 	maxRows int
-	metered int64
+	charge  *charge
 
 	// mu is held while a page is made.
 	mu   sync.Mutex
@@ -92,21 +92,7 @@ func parseToken(token string) (id string, seq int, ok bool) {
 }
 
 func (r *openResult) status(progress float64) qtypes.QueryStatus {
-	s := qtypes.QueryStatus{ProgressPercentage: progress}
-	if r.plan.Metered {
-		// What DuckDB scanned is not known; what it returned is.
-		s.CumulativeBytesScanned = r.metered
-		s.CumulativeBytesMetered = meteredBytes(r.plan, r.metered)
-	}
-	return s
-}
-
-// meteredBytes is what a query that returned so many bytes is charged for.
-func meteredBytes(plan *sqlplan.Plan, returned int64) int64 {
-	if !plan.Metered {
-		return 0
-	}
-	return max(minMeteredBytes, returned)
+	return qtypes.QueryStatus{ProgressPercentage: progress, CumulativeBytesScanned: r.charge.scanned, CumulativeBytesMetered: r.charge.metered}
 }
 
 // keep takes a result in among the open ones.
@@ -180,7 +166,9 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 			r.maxRows = maxRows
 		}
 		detach := context.AfterFunc(ctx, r.cancel)
+		end := r.charge.begin()
 		rows, last, err := r.following(empty)
+		end()
 		if !detach() || err != nil {
 			// A page half made cannot be made again.
 			if q.drop(r) {
@@ -292,7 +280,6 @@ func (r *openResult) fill() (page []byte, last bool, err error) {
 			return nil, false, err
 		}
 		if row == nil {
-			r.metered += int64(len(page))
 			r.close()
 			return page, true, nil
 		}
@@ -301,7 +288,6 @@ func (r *openResult) fill() (page []byte, last bool, err error) {
 		}
 		if r.inPage >= limit || len(page)+len(row)+1 > timestream.MaxPageBytes {
 			r.carry = append([]byte(nil), row...)
-			r.metered += int64(len(page))
 			return page, false, nil
 		}
 		add(row)

@@ -29,8 +29,6 @@ type QueryOption = func(*timestreamquery.Options)
 const (
 	// clientTokenLife is how long a ClientToken stands for the same request (API reference, Query).
 	clientTokenLife = 5 * time.Minute
-	// minMeteredBytes is what a query is charged for at least (captured answers; 10 MB).
-	minMeteredBytes = 10_000_000
 	maxRemembered   = 10_000
 )
 
@@ -198,9 +196,11 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 	if err != nil {
 		return nil, err
 	}
-	p, err := q.run(ctx, plan, params, maxRows(in), empty)
+	c := q.db.charge(plan)
+	defer c.begin()()
+	p, err := q.run(ctx, plan, c, params, maxRows(in), empty)
 	if outOfMemory(err) && q.evict() {
-		p, err = q.run(ctx, plan, params, maxRows(in), empty)
+		p, err = q.run(ctx, plan, c, params, maxRows(in), empty)
 	}
 	return p, err
 }
@@ -297,8 +297,8 @@ func (q *queries) checkClientToken(token string, params uint64) error {
 }
 
 // run starts a plan and makes the first answer.
-func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, params uint64, maxRows int, empty bool) (*Page, error) {
-	r := &openResult{id: newQueryID(), params: params, plan: plan, maxRows: maxRows, cancel: func() {}}
+func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, c *charge, params uint64, maxRows int, empty bool) (*Page, error) {
+	r := &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows, cancel: func() {}}
 	kept := false
 	defer func() {
 		if !kept {

@@ -21,7 +21,12 @@ var _ sqlplan.Catalog = view{}
 
 func (v view) Databases() []string { return v.db.Databases() }
 
-func (v view) Tables(database string) ([]string, error) { return v.db.Tables(database) }
+func (v view) Tables(database string) ([]string, error) {
+	if v.db.isCost(database, costTable) {
+		return []string{costTable}, nil
+	}
+	return v.db.Tables(database)
+}
 
 // Tables returns the names of a database's tables in order; the error is sqlplan.ErrNoDatabase.
 func (db *DB) Tables(database string) ([]string, error) {
@@ -53,6 +58,9 @@ func (v view) table(database, name string) (*table, error) {
 // Relation returns the flat relation that SQL sees: one branch per kind of record, joined with the series. A column that
 // no record has filled does not exist (Developer Guide, data-modeling).
 func (v view) Relation(database, name string) (*sqlplan.Relation, error) {
+	if v.db.isCost(database, name) {
+		return v.db.costRelation(v.now), nil
+	}
 	t, err := v.table(database, name)
 	if err != nil {
 		return nil, err
@@ -138,6 +146,9 @@ func relationSQL(t *table, s *schema, oldest int64, hides string) string {
 }
 
 func (v view) Measures(database, name string) ([]sqlplan.Measure, error) {
+	if v.db.isCost(database, name) {
+		return nil, nil
+	}
 	t, err := v.table(database, name)
 	if err != nil {
 		return nil, err

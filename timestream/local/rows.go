@@ -17,7 +17,7 @@ import (
 // QueryRows is Query for those in the same process who read many rows: it runs a statement and calls row for each row of the
 // result, in order, with numbers and texts straight from the database, without pages. kinds are those of the columns. What row
 // is given is valid until it returns; an error of row ends the statement and is returned as it is. Other errors are those of
-// Query, but that no row is too large. The bytes metered count points with 16 bytes each, and count also after an error.
+// Query, but that no row is too large. The bytes metered count also after an error.
 //
 // row may take as long as it likes: neither a lock nor one of the places for statements that run (Config.QueryConcurrency)
 // is held meanwhile, so it may wait for other statements. Close waits until row has returned.
@@ -32,8 +32,8 @@ func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Ki
 	err := s.query(ctx, statement, kinds)
 	db.metrics.queryTime.Observe(s.took.Seconds())
 	var stats result.Stats
-	if s.plan != nil && s.rows != nil {
-		stats.MeteredBytes = meteredBytes(s.plan, s.rows.Bytes())
+	if s.charge != nil {
+		stats.MeteredBytes = s.charge.metered
 	}
 	switch {
 	case err == nil:
@@ -50,9 +50,11 @@ type stream struct {
 	q    *queries
 	row  func(result.Row) error
 	plan *sqlplan.Plan
-	rows *sqlplan.Rows
-	conn *duck.Conn
-	res  *duck.Rows
+	// charge is what the statement is charged for, nil before it is known.
+	charge *charge
+	rows   *sqlplan.Rows
+	conn   *duck.Conn
+	res    *duck.Rows
 	// rest is what was taken from the database and not handed out yet.
 	rest *spool
 	// took is how long the database worked, refused what row returned.
@@ -98,6 +100,10 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 			if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
 				return err
 			}
+			if s.charge == nil {
+				s.charge = s.q.db.charge(s.plan)
+			}
+			defer s.charge.begin()()
 			if s.conn, err = s.q.db.duck.Connect(); err != nil {
 				return err
 			}
@@ -135,6 +141,7 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 		err := s.rest.reset()
 		if err == nil {
 			err = s.working(life, func() (err error) {
+				defer s.charge.begin()()
 				more, err = s.take()
 				return err
 			})

@@ -27,6 +27,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/client"
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/adminport"
+	"github.com/tributary-project/tributary/timestream/local/cost"
 	"github.com/tributary-project/tributary/timestream/local/snapshot"
 	"github.com/tributary-project/tributary/timestream/local/status"
 	"github.com/tributary-project/tributary/timestream/local/wire"
@@ -196,6 +197,7 @@ func (c *config) openLocal(ctx context.Context, deps *allinone.Deps, logger *slo
 	}
 	actors := []process.Actor{db.AwaitFailure, operation.Serve}
 	operation.Handle(snapshot.Path, snapshot.Handler(db, logger))
+	operation.Handle(cost.Path, cost.Handler(db))
 	if c.localAddress == "" {
 		return actors, db.Close, nil
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tributary-project/tributary/internal/tlsconfig"
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/adminport"
+	"github.com/tributary-project/tributary/timestream/local/cost"
 	"github.com/tributary-project/tributary/timestream/local/snapshot"
 	"github.com/tributary-project/tributary/timestream/local/status"
 	"github.com/tributary-project/tributary/timestream/local/wire"
@@ -70,6 +71,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if len(args) > 0 && args[0] == "healthcheck" {
 		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stderr)
 	}
+	if len(args) > 0 && args[0] == "cost" {
+		return cost.Command(ctx, args[1:], envPrefix, stdout)
+	}
 	if len(args) > 0 && args[0] == "snapshot" {
 		return snapshot.Command{
 			Name: "timestream-local snapshot", EnvPrefix: envPrefix, Dir: cfg.local.Dir, Address: cfg.address, Admin: cfg.admin,
@@ -81,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := flags.Parse(fs, args, flags.Options{
 		Prefix:    envPrefix,
 		LowerCase: []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
-		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck` asks a server that runs with the same environment for its health and exits 0 or 1.\n`timestream-local snapshot --to FILE` copies the database while it is used, or while it is not (--help lists its flags).",
+		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck` asks a server that runs with the same environment for its health and exits 0 or 1.\n`timestream-local snapshot --to FILE` copies the database while it is used, or while it is not (--help lists its flags).\n`timestream-local cost` prints what the workload of one that runs would cost on Amazon Timestream.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -115,6 +119,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	operation.Handle(cost.Path, cost.Handler(db))
 	operation.Handle(wire.FaultsPath, cfg.wire.Faults)
 	operation.Handle(wire.FaultsPath+"/", cfg.wire.Faults)
 	operation.Handle(snapshot.Path, snapshot.Handler(db, logger))

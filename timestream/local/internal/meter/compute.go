@@ -15,25 +15,26 @@ const (
 	unitsPerBlock      = 4
 	statementsPerBlock = 7
 	leastBilled        = 30 * time.Second
-	// maxBlocks is the default of MaxQueryTCU, 200.
-	maxBlocks = 50
 )
 
 // Compute estimates the compute units that statements occupy together. The zero value is ready.
 type Compute struct {
 	mu      sync.Mutex
 	running int
+	// most is the number of blocks that there may be.
+	most int
 	// starts are when the blocks that are paid for at present began, in order.
 	starts []time.Time
 	at     time.Time
 	paid   time.Duration // of one unit
 }
 
-// Begin notes that a statement begins to run.
-func (c *Compute) Begin(now time.Time) {
+// Begin notes that a statement begins to run, in an account that may have so many units (MaxQueryTCU).
+func (c *Compute) Begin(now time.Time, maxUnits int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.advance(now)
+	c.most = maxUnits / unitsPerBlock
 	c.running++
 	for len(c.starts) < c.needed() {
 		c.starts = append(c.starts, c.at)
@@ -73,7 +74,7 @@ func (c *Compute) Reset(now time.Time, paid time.Duration) {
 }
 
 func (c *Compute) needed() int {
-	return min((c.running+statementsPerBlock-1)/statementsPerBlock, maxBlocks)
+	return min((c.running+statementsPerBlock-1)/statementsPerBlock, c.most)
 }
 
 // advance ends the blocks that nobody has needed since at and whose half minute is over.

@@ -21,8 +21,7 @@ type Rows struct {
 	// text holds the scalars that have no text in DuckDB, one after the other.
 	text []byte
 	// perm sorts the points of one series.
-	perm  []int32
-	bytes int64
+	perm []int32
 }
 
 // NewRows returns a maker of rows whose columns are of these kinds. It is an error when they are not those of the plan.
@@ -48,9 +47,6 @@ func (p *Plan) NewRows(kinds []result.Kind) (*Rows, error) {
 	return &Rows{plan: p, kinds: kinds, row: make(result.Row, len(kinds))}, nil
 }
 
-// Bytes is about how much the rows held so far: 16 bytes for a point, and the texts.
-func (r *Rows) Bytes() int64 { return r.bytes }
-
 // Row returns row i of a chunk's columns. It is valid until the next call, and no longer than the chunk.
 func (r *Rows) Row(columns []duck.Column, i int) (result.Row, error) {
 	if len(columns) != len(r.row) {
@@ -69,13 +65,11 @@ func (r *Rows) Row(columns []duck.Column, i int) (result.Row, error) {
 			err = r.series(cell, column, i, r.kinds[k])
 		case t.Scalar == Varchar:
 			cell.Text = column.Bytes(i)
-			r.bytes += int64(len(cell.Text))
 		default:
 			from := len(r.text)
 			if r.text, err = r.scalar(t, column, i); err == nil {
 				// What was appended before keeps its memory when the buffer moves.
 				cell.Text = r.text[from:len(r.text):len(r.text)]
-				r.bytes += int64(len(cell.Text))
 			}
 		}
 		if err != nil {
@@ -129,7 +123,6 @@ func (r *Rows) series(cell *result.Cell, column *duck.Column, i int, kind result
 	}
 	times := fields[0].Int64s(from, n)
 	perm := r.order(times)
-	r.bytes += 16 * int64(n)
 	if kind == result.Doubles {
 		values := fields[1].Float64s(from, n)
 		points := slices.Grow(cell.Points[:0], n)[:n]
@@ -153,7 +146,6 @@ func (r *Rows) series(cell *result.Cell, column *duck.Column, i int, kind result
 			at = int(perm[k])
 		}
 		texts[k] = result.TextPoint{T: floorDiv(times[at], nsMilli), Text: fields[1].Bytes(from + at)}
-		r.bytes += int64(len(texts[k].Text))
 	}
 	return nil
 }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cost
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+
+	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/process"
+)
+
+// Command asks the server of --url and prints what it says.
+func Command(ctx context.Context, args []string, envPrefix string, stdout io.Writer) error {
+	fs := flag.NewFlagSet("cost", flag.ContinueOnError)
+	fs.SetOutput(stdout) // help was asked for
+	url := fs.String("url", "http://127.0.0.1:9231", "The server's API.")
+	region := fs.String("region", "us-east-1", "AWS Region to say in the request.")
+	if err := flags.Parse(fs, args, flags.Options{
+		Prefix: envPrefix,
+		About:  "Prints what the workload of a running timestream-local would cost on Amazon Timestream, by table.\nMore is in its table \"timestream_local\".\"cost\"; DELETE /cost on the admin listener begins to count anew.",
+	}); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return process.UsageError{Err: err}
+	}
+	client := timestreamquery.New(timestreamquery.Options{
+		Region: *region, BaseEndpoint: url, HTTPClient: &http.Client{},
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "any"}, nil // signatures are not checked
+		}),
+	})
+	rows, err := Ask(ctx, client)
+	if err != nil {
+		return err
+	}
+	return Print(stdout, rows)
+}
+
+// Path is where a process serves Handler.
+const Path = "/cost"
+
+// resetter begins to count anew. *local.DB satisfies it.
+type resetter interface {
+	ResetCost(ctx context.Context) error
+}
+
+// Handler serves DELETE, which begins to count anew, and GET, which answers what Print prints.
+func Handler(db interface {
+	querier
+	resetter
+}) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("DELETE "+Path, func(w http.ResponseWriter, r *http.Request) {
+		if err := db.ResetCost(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET "+Path, func(w http.ResponseWriter, r *http.Request) {
+		rows, err := Ask(r.Context(), db)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_ = Print(w, rows) // the client has gone
+	})
+	return mux
+}
