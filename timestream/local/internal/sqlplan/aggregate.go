@@ -198,8 +198,10 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		of := func(name string) string { return name + "(" + n[0] + ", " + n[1] + ")" + b.over }
 		x := of(name)
 		if name == "corr" {
-			// DuckDB divides by the product of the deviations, which is off by the last digit where one of a line should be 1.
-			x = "(" + of("regr_sxy") + " / sqrt(" + of("regr_sxx") + ") / sqrt(" + of("regr_syy") + "))"
+			// DuckDB divides by the product of the deviations, which is off by the last digit where a line should have 1. The root of
+			// the product is not, but may be out of range.
+			squares := "(" + of("regr_sxx") + " * " + of("regr_syy") + ")"
+			x = "(" + of("regr_sxy") + " / (CASE WHEN " + squares + " BETWEEN 1e-300 AND 1e300 THEN sqrt(" + squares + ") ELSE sqrt(" + of("regr_sxx") + ") * sqrt(" + of("regr_syy") + ") END))"
 		}
 		// Points without an extent have none of these: NULL in Trino, NaN or an infinity in DuckDB.
 		return bound{sql: "(CASE WHEN isfinite(" + x + ") THEN " + x + " END)", typ: ScalarOf(Double), noNaN: true}
