@@ -4,6 +4,7 @@ package sqlplan
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -258,6 +259,13 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 			out.sql = "strftime(make_timestamp_ns(" + x.sql + "), '%Y-%m-%d %H:%M:%S.%n')"
 		case Date:
 			out.sql = "strftime(DATE '1970-01-01' + " + x.sql + ", '%Y-%m-%d')"
+		case TimeOfDay:
+			out.sql = clockText(x.sql)
+		case DayTime:
+			day := strconv.FormatInt(nsDay, 10)
+			out.sql = "((CASE WHEN " + x.sql + " < 0 THEN '-' ELSE '' END) || CAST(abs(" + x.sql + " // " + day + ") AS VARCHAR) || ' ' || " + clockText("abs("+x.sql+" % "+day+")") + ")"
+		case YearMonth:
+			out.sql = "((CASE WHEN " + x.sql + " < 0 THEN '-' ELSE '' END) || CAST(abs(" + x.sql + ") // 12 AS VARCHAR) || '-' || CAST(abs(" + x.sql + ") % 12 AS VARCHAR))"
 		}
 	case from == Varchar:
 		return castText(x, t, at, try)
@@ -271,6 +279,8 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 		if from == Double {
 			// Trino rounds half away from zero, DuckDB's cast half to even.
 			cast = castWord(try) + "(round(" + x.sql + ") AS " + duckType(t) + ")"
+		} else if !try {
+			cast = "(CASE WHEN " + x.sql + " NOT BETWEEN " + strconv.Itoa(math.MinInt32) + " AND " + strconv.Itoa(math.MaxInt32) + " THEN error('Out of range for integer: ' || CAST(" + x.sql + " AS VARCHAR)) ELSE " + cast + " END)"
 		}
 		out.sql = cast
 	case rank(x.typ) > 0 && to == Boolean, from == Boolean && rank(t) > 0:
@@ -295,23 +305,45 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 	return out
 }
 
-// castText converts a varchar. Java's parsers, which the service uses, are stricter than DuckDB's.
+// clockText prints a time of day, or a part of a day, as `01:02:03.000000000`.
+func clockText(sql string) string {
+	return "strftime(make_timestamp_ns(" + sql + "), '%H:%M:%S.%n')"
+}
+
+// javaDouble is what Java's Double.parseDouble takes, without white space and hexadecimal numbers.
+const javaDouble = `[+-]?(NaN|Infinity|([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?[fFdD]?)`
+
+// castText converts a varchar. Java's parsers, which the service uses, are stricter than DuckDB's; the texts of errors are Trino's.
 func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 	s, isConst := x.k.(string)
-	bad := "error('Cannot cast value to " + strings.ToUpper(t.String()) + "')"
+	before, after := "Cannot cast '", "' to "+strings.ToUpper(t.String())
+	switch t.Scalar {
+	case Integer:
+		after = "' to INT"
+	case Date, TimeOfDay, Timestamp:
+		before, after = "Value cannot be cast to "+t.String()+": ", ""
+	}
+	bad := "error(" + quote(before) + " || " + x.sql + " || " + quote(after) + ")"
 	if try {
 		bad = "NULL"
 	}
+	// tried is a conversion that gives NULL where there is none.
+	tried := func(sql string) string {
+		return "(CASE WHEN " + x.sql + " IS NOT NULL THEN coalesce(" + sql + ", " + bad + ") END)"
+	}
 	refuse := func() bound {
 		if !try {
-			fail(at, "Cannot cast '%s' to %s", s, t)
+			fail(at, "%s%s%s", before, s, after)
 		}
 		return coerce(bound{sql: "NULL", typ: ScalarOf(Unknown)}, t, at)
 	}
 	out := bound{typ: t}
 	switch t.Scalar {
 	case Timestamp:
-		return castTimestamp(x, at, try)
+		if isConst || try {
+			return castTimestamp(x, at, try)
+		}
+		out.sql = tried("epoch_ns(TRY_CAST(" + x.sql + " AS TIMESTAMP_NS))")
 	case Integer, Bigint:
 		bits := 64
 		if t.Scalar == Integer {
@@ -324,17 +356,20 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 			}
 			return constant(t.Scalar, v)
 		}
-		out.sql = "(CASE WHEN " + x.sql + " IS NULL THEN NULL WHEN regexp_full_match(" + x.sql + ", '[+-]?[0-9]+') THEN " +
-			castWord(try) + "(" + x.sql + " AS " + duckType(t) + ") ELSE " + bad + " END)"
+		out.sql = tried("CASE WHEN regexp_full_match(" + x.sql + ", '[+-]?[0-9]+') THEN TRY_CAST(" + x.sql + " AS " + duckType(t) + ") END")
 	case Double:
 		if isConst {
-			v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+			digits := strings.TrimSpace(s)
+			if ok, err := regexp.MatchString("^"+javaDouble+"$", digits); !ok || err != nil {
+				return refuse()
+			}
+			v, err := strconv.ParseFloat(strings.TrimRight(digits, "fFdD"), 64)
 			if err != nil && !math.IsInf(v, 0) {
 				return refuse()
 			}
 			return constant(Double, v)
 		}
-		out.sql = castWord(try) + "(" + x.sql + " AS DOUBLE)"
+		out.sql = tried("CASE WHEN regexp_full_match(" + x.sql + `, '\s*` + javaDouble + `\s*') THEN TRY_CAST(rtrim(trim(` + x.sql + ", " + quote(" \t\n\f\r") + "), 'fFdD') AS DOUBLE) END")
 	case Boolean:
 		if isConst {
 			switch strings.ToLower(s) {
@@ -355,7 +390,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 			}
 			return constant(Date, day)
 		}
-		out.sql = "CAST(" + castWord(try) + "(" + x.sql + " AS DATE) - DATE '1970-01-01' AS INTEGER)"
+		out.sql = tried("CAST(TRY_CAST(" + x.sql + " AS DATE) - DATE '1970-01-01' AS INTEGER)")
 	case TimeOfDay:
 		if isConst {
 			ns, ok := parseTimeOfDay(strings.TrimSpace(s))
@@ -364,6 +399,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 			}
 			return constant(TimeOfDay, ns)
 		}
+		out.sql = tried("epoch_ns(TRY_CAST('1970-01-01 ' || " + x.sql + " AS TIMESTAMP_NS))")
 	}
 	if out.sql == "" {
 		fail(at, "Cannot cast %s to %s", x.typ, t)
