@@ -82,7 +82,7 @@ func syncDir(dir string) error {
 func (w *writer) checkpointIfDue() {
 	c := &w.checkpoints
 	size := c.logSize()
-	if size < c.limit {
+	if size < c.limit || w.db.usable.Err() != nil {
 		return
 	}
 	if len(c.held) > 0 {

@@ -144,6 +144,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.QueryConcurrency, prefix+"query.concurrency", c.QueryConcurrency, "Statements that run at one time; others wait.")
 	fs.IntVar(&c.OpenResults, prefix+"query.open-results", c.OpenResults, "Results of several pages that are open at one time; more are throttled. Those of services in the same process do not count.")
 	fs.DurationVar(&c.ResultIdle, prefix+"query.result-idle", c.ResultIdle, "How long a result of several pages waits for the request of the next page (the service: 1h).")
+	fs.Int64Var(&c.rewrite.sealRows, prefix+"rewrite.part-records", c.rewrite.sealRows, "Records after which a part of a table is closed, sorted and encoded in the background.")
 	fs.Var(&c.CheckpointLogSize, prefix+"checkpoint.log-size", "Size of the write-ahead log at which it is folded into the database file. It is read again after a crash.")
 	fs.Var(&c.SnapshotMaxLog, prefix+"snapshot.max-log", "How much the write-ahead log may grow while a snapshot is copied; a snapshot that takes longer fails.")
 	fs.DurationVar(&c.VisibilityDelay, prefix+"visibility-delay", c.VisibilityDelay, "How long a record that was stored is not seen by queries, as the service's reads are eventually consistent; it is on disk meanwhile. At most 24h.")
@@ -200,6 +201,9 @@ func (c *Config) Validate() error {
 	}
 	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
 		bad("%s=%d, %s=%d, %s=%d: want at least 1", c.flag("write-queue"), c.WriteQueue, c.flag("query.concurrency"), c.QueryConcurrency, c.flag("query.open-results"), c.OpenResults)
+	}
+	if c.rewrite.sealRows < 100 {
+		bad("%s=%d: want at least 100", c.flag("rewrite.part-records"), c.rewrite.sealRows)
 	}
 	if c.CheckpointLogSize < 64<<10 || c.SnapshotMaxLog < 1<<20 {
 		bad("%s=%v, %s=%v: want at least 64KiB and 1MiB", c.flag("checkpoint.log-size"), &c.CheckpointLogSize, c.flag("snapshot.max-log"), &c.SnapshotMaxLog)

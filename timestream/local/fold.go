@@ -93,14 +93,18 @@ func refuseLog(file string) error {
 	return nil
 }
 
-var sampleTable = regexp.MustCompile(`^t\d+_(double|bigint|varchar|boolean|multi)$`)
+var (
+	// samplesName is what the relations are called that SQL sees the records by. Before there were parts they were tables.
+	samplesName    = regexp.MustCompile(`^t\d+_(double|bigint|varchar|boolean|multi)_all$`)
+	oldSamplesName = regexp.MustCompile(`^t\d+_(double|bigint|varchar|boolean|multi)$`)
+)
 
-// readAll reads every value of every table.
+// readAll reads every value of every table, and counts.
 func (db *DB) readAll(ctx context.Context) (Contents, error) {
 	var out Contents
 	var tables []string
 	columns := map[string][]string{}
-	err := db.each(ctx, "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY table_oid, column_index", func(c []duck.Column, i int) error {
+	err := db.each(ctx, "SELECT c.table_name, column_name FROM duckdb_columns() c JOIN duckdb_tables() t USING (table_oid) WHERE NOT c.internal ORDER BY table_oid, column_index", func(c []duck.Column, i int) error {
 		name := c[0].String(i)
 		if columns[name] == nil {
 			tables = append(tables, name)
@@ -111,21 +115,41 @@ func (db *DB) readAll(ctx context.Context) (Contents, error) {
 	if err != nil {
 		return out, err
 	}
+	rows := map[string]int64{}
 	for _, name := range tables {
 		err := db.each(ctx, "SELECT count(*), bit_xor(hash("+strings.Join(columns[name], ", ")+")) FROM "+name, func(c []duck.Column, i int) error {
-			n := c[0].Int64(i)
-			switch {
-			case name == "cat_databases":
-				out.Databases = int(n)
-			case name == "cat_tables":
-				out.Tables = int(n)
-			case sampleTable.MatchString(name):
-				out.Records += n
-			}
+			rows[name] = c[0].Int64(i)
 			return nil
 		})
 		if err != nil {
 			return out, fmt.Errorf("table %s: %w", name, err)
+		}
+	}
+	out.Databases, out.Tables = int(rows["cat_databases"]), int(rows["cat_tables"])
+	if columns["cat_parts"] == nil {
+		for name, n := range rows {
+			if oldSamplesName.MatchString(name) {
+				out.Records += n
+			}
+		}
+		return out, nil
+	}
+	var views []string
+	if err := db.each(ctx, "SELECT view_name FROM duckdb_views() WHERE NOT internal", func(c []duck.Column, i int) error {
+		views = append(views, c[0].String(i))
+		return nil
+	}); err != nil {
+		return out, err
+	}
+	for _, name := range views {
+		if !samplesName.MatchString(name) {
+			continue
+		}
+		if err := db.each(ctx, "SELECT count(*) FROM "+name, func(c []duck.Column, i int) error {
+			out.Records += c[0].Int64(i)
+			return nil
+		}); err != nil {
+			return out, fmt.Errorf("view %s: %w", name, err)
 		}
 	}
 	return out, nil

@@ -197,11 +197,13 @@ func (db *DB) Close() error {
 		db.running.Wait()
 		db.writer.shut()
 		db.queries.close()
-		if err := db.writer.inTx(func() error { return db.saveMeters(db.writer.conn) }); err != nil {
-			db.log.Warn("the last minute's queries are not metered", "err", err)
-		}
-		if cerr := db.writer.checkpoint(); cerr != nil {
-			db.log.Warn("last checkpoint failed; the log will be replayed", "err", cerr)
+		if db.usable.Err() == nil { // or nothing can be written any more
+			if err := db.writer.inTx(func() error { return db.saveMeters(db.writer.conn) }); err != nil {
+				db.log.Warn("the last minute's queries are not metered", "err", err)
+			}
+			if cerr := db.writer.checkpoint(); cerr != nil {
+				db.log.Warn("last checkpoint failed; the log will be replayed", "err", cerr)
+			}
 		}
 		db.metrics.unregister()
 		db.release()

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,13 +15,11 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
@@ -52,11 +49,59 @@ type server struct {
 	cmd    *exec.Cmd
 	url    string
 	stderr bytes.Buffer
+	// ended is closed when the process is gone; err is how.
+	ended chan struct{}
+	err   error
 }
 
+// start runs the process and waits until it is ready.
 func start(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{}
+	s := launch(t, dir, args...)
+	if !s.ready() {
+		<-s.ended
+		t.Fatalf("not ready: %s", &s.stderr)
+	}
+	return s
+}
+
+// ready waits until the process serves, and tells whether it does; after half a minute it is killed.
+func (s *server) ready() bool {
+	late := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer late.Stop()
+	for {
+		if code, _ := get(s.url + "/-/ready"); code == http.StatusOK {
+			return true
+		}
+		select {
+		case <-s.ended:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// kill ends the process as a crash would.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+}
+
+// stop ends the process in order.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if <-s.ended; s.err != nil {
+		t.Errorf("%v: %s", s.err, &s.stderr)
+	}
+}
+
+// launch runs the process.
+func launch(t *testing.T, dir string, args ...string) *server {
+	t.Helper()
+	s := &server{ended: make(chan struct{})}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -70,20 +115,31 @@ func start(t *testing.T, dir string, args ...string) *server {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-		}
-	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if code, _ := get(s.url + "/-/ready"); code == http.StatusOK {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %s", &s.stderr)
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.ended)
+	}()
+	t.Cleanup(s.kill)
+	return s
+}
+
+// fails waits for the process to end by itself, with exit code 1, and returns what it wrote to standard error.
+func (s *server) fails(t *testing.T) string {
+	t.Helper()
+	late := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer late.Stop()
+	<-s.ended
+	var exit *exec.ExitError
+	if !errors.As(s.err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want exit code 1: %s", s.err, &s.stderr)
+	}
+	text := s.stderr.String()
+	for _, bad := range []string{"goroutine ", "SIGABRT", "terminate called", "duckdb::"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("it shows its inside: %s", text)
 		}
 	}
+	return text
 }
 
 func get(url string) (int, string) {
@@ -113,108 +169,6 @@ func batch(writer, n int, start time.Time) *timestreamwrite.WriteRecordsInput {
 		in.Records = append(in.Records, wtypes.Record{MeasureValue: aws.String(strconv.Itoa(n)), Dimensions: []wtypes.Dimension{{Name: aws.String("i"), Value: aws.String(strconv.Itoa(i))}}})
 	}
 	return in
-}
-
-// TestKill kills the process under load, again and again, and finds every acknowledged record after each start; then it
-// writes all of them once more, which must change nothing.
-func TestKill(t *testing.T) {
-	dir := t.TempDir()
-	const writers = 4
-	began := time.Now().Add(-time.Hour)
-	var acked [writers]int
-	for round := range 3 {
-		s := start(t, dir)
-		w := timestreamwrite.NewFromConfig(s.config())
-		if round > 0 {
-			check(t, s, acked[:])
-		}
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		total := 0
-		enough := make(chan struct{})
-		for i := range writers {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				for {
-					// The request that was in flight at the kill, stored or not, is sent again: the numbers have no hole.
-					if _, err := w.WriteRecords(context.Background(), batch(i, acked[i], began)); err != nil {
-						return
-					}
-					acked[i]++
-					mu.Lock()
-					if total++; total == 150 {
-						close(enough)
-					}
-					mu.Unlock()
-				}
-			}()
-		}
-		<-enough
-		if err := s.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		_ = s.cmd.Wait()
-		wg.Wait()
-	}
-	s := start(t, dir)
-	check(t, s, acked[:])
-	w := timestreamwrite.NewFromConfig(s.config())
-	for i := range writers {
-		for n := range acked[i] {
-			if _, err := w.WriteRecords(context.Background(), batch(i, n, began)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	check(t, s, acked[:])
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, &s.stderr)
-	}
-}
-
-// check counts each writer's records: at least those that were acknowledged, at most one request more, and whole requests.
-func check(t *testing.T, s *server, acked []int) {
-	t.Helper()
-	q := timestreamquery.NewFromConfig(s.config())
-	for i := range acked {
-		out, err := q.Query(context.Background(), &timestreamquery.QueryInput{QueryString: aws.String(fmt.Sprintf(
-			"SELECT count(*), max(measure_value::double) FROM PrometheusDatabase.PrometheusMetricsTable WHERE writer = '%d'", i))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, _ := strconv.Atoi(*out.Rows[0].Data[0].ScalarValue)
-		if n < acked[i]*50 || n > (acked[i]+1)*50 || n%50 != 0 {
-			t.Errorf("writer %d: %d records, acknowledged were %d", i, n, acked[i]*50)
-		}
-	}
-}
-
-// TestFullDisk fills what the process may write, kills it, and finds every acknowledged record once there is space again.
-func TestFullDisk(t *testing.T) {
-	t.Setenv(fileLimit, strconv.Itoa(1<<20))
-	dir := t.TempDir()
-	s := start(t, dir)
-	began := time.Now().Add(-time.Hour)
-	w := timestreamwrite.NewFromConfig(s.config())
-	acked, failed := []int{0}, 0
-	for failed < 3 {
-		if _, err := w.WriteRecords(t.Context(), batch(0, acked[0], began)); err != nil {
-			failed++
-		} else if acked[0]++; acked[0] == 10_000 {
-			t.Fatal("no write failed")
-		}
-	}
-	if acked[0] == 0 {
-		t.Fatalf("no write succeeded: %s", &s.stderr)
-	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-	t.Setenv(fileLimit, "")
-	check(t, start(t, dir), acked)
 }
 
 func TestAdmin(t *testing.T) {
