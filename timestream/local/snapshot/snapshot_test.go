@@ -201,7 +201,13 @@ func TestNotWhole(t *testing.T) {
 		}
 	}
 	flipped := bytes.Clone(content)
-	flipped[512+3*4096+1000] ^= 0xff
+	info, err := os.Stat(filepath.Join(dir, local.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(3*4096 + 1000); at < info.Size(); at += 65536 { // every block: some are free
+		flipped[512+at] ^= 0xff
+	}
 	for _, tt := range []struct {
 		name string
 		h    http.Handler

@@ -113,7 +113,7 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	load := killLoad{time.Now().Add(-time.Hour).Truncate(time.Millisecond)}
 	dir := t.TempDir()
-	flags := []string{"--checkpoint.log-size=64KiB", "--retention-interval=100ms", "--rewrite.part-records=1000", "--log.level=error"}
+	flags := []string{"--checkpoint.log-size=64KiB", "--retention-interval=100ms", "--rewrite.part-records=300", "--log.level=error"}
 
 	s := start(t, dir, flags...)
 	if _, err := timestreamwrite.NewFromConfig(s.config()).CreateTable(t.Context(), &timestreamwrite.CreateTableInput{
