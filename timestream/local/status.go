@@ -74,13 +74,13 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 	if err := s.measureDisk(); err != nil {
 		return nil, err
 	}
-	parts, err := db.physical(ctx, s)
+	sizes, err := db.physical(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	total := 0.0
-	for _, p := range parts {
-		total += p.values
+	for _, size := range sizes {
+		total += size.values
 	}
 	for _, name := range db.Databases() {
 		d := db.cat.database(name)
@@ -91,9 +91,10 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 		ds := DatabaseStatus{Name: name, Created: d.created, Tables: []TableStatus{}}
 		for _, n := range names {
 			if t, _ := db.cat.table(name, n); t != nil {
-				ts := db.tableStatus(t, parts)
+				size := sizes[strings.TrimSuffix(t.physical(""), "_")]
+				ts := db.tableStatus(t, size)
 				if total > 0 {
-					ts.Bytes = int64(float64(s.UsedBytes) * t.share(parts) / total)
+					ts.Bytes = int64(float64(s.UsedBytes) * size.values / total)
 				}
 				ds.Tables = append(ds.Tables, ts)
 			}
@@ -121,27 +122,30 @@ func (s *Status) measureDisk() error {
 	return nil
 }
 
-// physicalTable is what DuckDB estimates of one of its tables.
-type physicalTable struct {
-	rows int64
-	// values is rows times columns.
+// physicalSize is what DuckDB estimates of the physical tables of one table.
+type physicalSize struct {
+	// rows are records, values is rows times columns of all that is kept for the table.
+	rows   int64
 	values float64
 }
 
-// physical asks DuckDB for its statistics: those of the file and of memory go into s.
-func (db *DB) physical(ctx context.Context, s *Status) (map[string]physicalTable, error) {
+// physical asks DuckDB for its statistics: sizes by the beginning of the physical tables' names. Those of the file and of memory go into s.
+// A run that is being built has records that are in other parts, too.
+func (db *DB) physical(ctx context.Context, s *Status) (map[string]physicalSize, error) {
 	conn, err := db.duck.Connect()
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	rows, err := conn.Query(ctx, `SELECT '', used_blocks * block_size, (SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory()) FROM pragma_database_size()
-		UNION ALL SELECT table_name, estimated_size, column_count FROM duckdb_tables() WHERE NOT internal AND NOT temporary`)
+	rows, err := conn.Query(ctx, `SELECT '', used_blocks * block_size, (SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory()), false FROM pragma_database_size()
+		UNION ALL SELECT d.table_name, d.estimated_size, d.column_count, coalesce(p.state <> '`+string(partBuilding)+`', false)
+		FROM duckdb_tables() d LEFT JOIN cat_parts p ON d.table_name = 't' || p.table_id || '_' || p.kind || CASE p.id WHEN 0 THEN '' ELSE '_p' || p.id END
+		WHERE NOT d.internal AND NOT d.temporary`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	parts := map[string]physicalTable{}
+	sizes := map[string]physicalSize{}
 	for rows.Next() {
 		c := rows.Columns()
 		for i := range rows.Size() {
@@ -150,18 +154,21 @@ func (db *DB) physical(ctx context.Context, s *Status) (map[string]physicalTable
 				s.UsedBytes, s.MemoryBytes = a, b
 				continue
 			}
-			parts[name] = physicalTable{rows: a, values: float64(a) * float64(b)}
+			name, _, _ = strings.Cut(name, "_")
+			size := sizes[name]
+			size.values += float64(a) * float64(b)
+			if c[3].Bool(i) {
+				size.rows += a
+			}
+			sizes[name] = size
 		}
 	}
-	return parts, rows.Err()
+	return sizes, rows.Err()
 }
 
-func (db *DB) tableStatus(t *table, parts map[string]physicalTable) TableStatus {
+func (db *DB) tableStatus(t *table, size physicalSize) TableStatus {
 	p := t.props.Load()
-	s := TableStatus{Name: t.name, Created: t.created, MemoryHours: p.memoryHours, MagneticDays: p.magneticDays, MagneticWrites: p.magneticWrites, Series: t.series.Load()}
-	for _, k := range t.schema.Load().kinds {
-		s.Rows += parts[t.sampleTable(k)].rows
-	}
+	s := TableStatus{Name: t.name, Created: t.created, MemoryHours: p.memoryHours, MagneticDays: p.magneticDays, MagneticWrites: p.magneticWrites, Rows: size.rows, Series: t.series.Load()}
 	if first, last, ok := t.spans.bounds(); ok {
 		oldest, newest := time.Unix(0, max(first, p.oldest(db.now()))).UTC(), time.Unix(0, last).UTC()
 		if !newest.Before(oldest) { // or all records are expired
@@ -169,18 +176,6 @@ func (db *DB) tableStatus(t *table, parts map[string]physicalTable) TableStatus 
 		}
 	}
 	return s
-}
-
-// share is the number of values in a table's physical tables.
-func (t *table) share(parts map[string]physicalTable) float64 {
-	prefix, _, _ := strings.Cut(t.seriesTable(), "_")
-	n := 0.0
-	for name, p := range parts {
-		if own, _, _ := strings.Cut(name, "_"); own == prefix {
-			n += p.values
-		}
-	}
-	return n
 }
 
 // bounds are a time before which no series has a record, and that of the newest one.

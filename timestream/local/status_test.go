@@ -58,6 +58,10 @@ func TestStatus(t *testing.T) {
 	if tab.Bytes > s.UsedBytes || s.UsedBytes > s.FileBytes {
 		t.Errorf("table %d of %d of %d bytes", tab.Bytes, s.UsedBytes, s.FileBytes)
 	}
+	db.SealAll(t) // the same records in other parts
+	if s, err = db.Status(t.Context()); err != nil || s.Databases[0].Tables[0].Rows != 6 {
+		t.Errorf("sealed: got %+v, %v", s, err)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
