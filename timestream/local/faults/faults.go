@@ -47,6 +47,8 @@ const (
 	Quota
 	// Execution answers QueryExecutionException to a query.
 	Execution
+	// Reset resets the connection before anything was done, as when the other machine went away.
+	Reset
 	// Stuck does nothing and never answers: the connection stays open until the caller has had enough.
 	Stuck
 	// Reject refuses one of the records of a WriteRecords call, chosen at random; the others are stored.
@@ -64,6 +66,8 @@ const (
 	LostAnswer
 	// CutAfter does what the call asks, and then ends the connection.
 	CutAfter
+	// ResetAfter does what the call asks, and then resets the connection.
+	ResetAfter
 	// Truncate does what the call asks, and ends the connection in the middle of the answer.
 	Truncate
 	// StuckAfter does what the call asks, and never answers.
@@ -77,8 +81,8 @@ const (
 
 // names are what the kinds are called in a rule.
 var names = [kinds]string{
-	"cut", "throttle", "rate", "error", "unavailable", "invalid-endpoint", "validation", "access-denied", "not-found", "conflict", "quota", "execution", "stuck",
-	"reject", "reject-share", "late", "hide", "empty-page", "lost-answer", "cut-after", "truncate", "stuck-after", "latency", "latency-after",
+	"cut", "throttle", "rate", "error", "unavailable", "invalid-endpoint", "validation", "access-denied", "not-found", "conflict", "quota", "execution", "reset", "stuck",
+	"reject", "reject-share", "late", "hide", "empty-page", "lost-answer", "cut-after", "reset-after", "truncate", "stuck-after", "latency", "latency-after",
 }
 
 // String returns the name of a kind in a rule.
@@ -172,9 +176,10 @@ type Decision struct {
 	EmptyPage bool
 	// Lost tells to drop the answer; LostCut, to end the connection for that rather than to answer with an error.
 	Lost, LostCut bool
-	// CutAfter, Truncate and StuckAfter are what happens to the answer of a call that was carried out, DelayAfter how late it is.
-	CutAfter, Truncate, StuckAfter bool
-	DelayAfter                     time.Duration
+	// CutAfter, ResetAfter, Truncate and StuckAfter are what happens to the answer of a call that was carried out, DelayAfter how
+	// late it is.
+	CutAfter, ResetAfter, Truncate, StuckAfter bool
+	DelayAfter                                 time.Duration
 }
 
 // Reasons that a rule has short names for. Any other text is a reason, too.
@@ -198,7 +203,7 @@ func (d *Decision) Count(f func(Kind)) {
 		k  Kind
 	}{
 		{d.Delay > 0, Latency}, {d.Replaced, d.Instead}, {d.Reject, Reject}, {d.RejectShare > 0, RejectShare}, {d.Late, Late}, {d.Hide > 0, Hide},
-		{d.EmptyPage, EmptyPage}, {d.Lost, LostAnswer}, {d.CutAfter, CutAfter}, {d.Truncate, Truncate}, {d.StuckAfter, StuckAfter}, {d.DelayAfter > 0, LatencyAfter},
+		{d.EmptyPage, EmptyPage}, {d.Lost, LostAnswer}, {d.CutAfter, CutAfter}, {d.ResetAfter, ResetAfter}, {d.Truncate, Truncate}, {d.StuckAfter, StuckAfter}, {d.DelayAfter > 0, LatencyAfter},
 	} {
 		if h.is {
 			f(h.k)

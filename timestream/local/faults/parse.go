@@ -15,7 +15,7 @@ import (
 // Syntax describes the text of a plan, for help and errors.
 const Syntax = "Rules, separated by ; or line ends, each a list of kind=value separated by commas. Kinds: throttle, rate (calls a second on a table, more are throttled), " +
 	"error (500), unavailable (503 without a body), invalid-endpoint, validation, access-denied, not-found, conflict, quota, execution, or the class of an error; " +
-	"cut (connection ended, nothing done), stuck (never answered, nothing done), lost-answer (done, but the connection is ended or the answer is 500), cut-after, truncate (half an answer), stuck-after; " +
+	"cut (connection ended, nothing done), reset, stuck (never answered, nothing done), lost-answer (done, but the connection is ended or the answer is 500), cut-after, reset-after, truncate (half an answer), stuck-after; " +
 	"for writes also reject (one record, at random), reject-share (each record), late (counted as magnetic store) and hide=30s (seen by queries later); for queries empty-page. " +
 	"The value is a probability such as 0.05 or 5%, 0..0.8..0 with over=2m for one that changes, or 3x for the next three calls of each operation. " +
 	"latency=20ms, 20ms..80ms, p50:20ms/p99:400ms, normal:20ms/5ms, pareto:20ms/1.5 or 1%:5s delays calls, latency-after their answers. " +
@@ -401,8 +401,8 @@ func (r *rule) text1(always bool) string {
 
 // printed is the order of the kinds in a text.
 var printed = [...]Kind{
-	Cut, Throttle, Rate, Error, Unavailable, InvalidEndpoint, Validation, AccessDenied, NotFound, Conflict, Quota, Execution, Stuck,
-	Reject, RejectShare, Late, Hide, EmptyPage, LostAnswer, CutAfter, Truncate, StuckAfter, Latency, LatencyAfter,
+	Cut, Throttle, Rate, Error, Unavailable, InvalidEndpoint, Validation, AccessDenied, NotFound, Conflict, Quota, Execution, Reset, Stuck,
+	Reject, RejectShare, Late, Hide, EmptyPage, LostAnswer, CutAfter, ResetAfter, Truncate, StuckAfter, Latency, LatencyAfter,
 }
 
 // appendKind adds what the rule says about a kind.

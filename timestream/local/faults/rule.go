@@ -228,7 +228,8 @@ func (r *rule) fill(operation string, tables func() []string, now time.Time, way
 	case query:
 		d.EmptyPage = happens(EmptyPage)
 	}
-	d.Lost, d.CutAfter, d.Truncate, d.StuckAfter = happens(LostAnswer), happens(CutAfter), happens(Truncate), happens(StuckAfter)
+	d.Lost, d.CutAfter, d.ResetAfter = happens(LostAnswer), happens(CutAfter), happens(ResetAfter)
+	d.Truncate, d.StuckAfter = happens(Truncate), happens(StuckAfter)
 	d.DelayAfter = late(LatencyAfter, drawn.spreadAfter)
 }
 
@@ -237,7 +238,8 @@ func (d *Decision) merge(before *Decision) {
 	d.Delay += before.Delay
 	d.DelayAfter += before.DelayAfter
 	d.Late, d.EmptyPage = d.Late || before.Late, d.EmptyPage || before.EmptyPage
-	d.CutAfter, d.Truncate, d.StuckAfter = d.CutAfter || before.CutAfter, d.Truncate || before.Truncate, d.StuckAfter || before.StuckAfter
+	d.CutAfter, d.ResetAfter = d.CutAfter || before.CutAfter, d.ResetAfter || before.ResetAfter
+	d.Truncate, d.StuckAfter = d.Truncate || before.Truncate, d.StuckAfter || before.StuckAfter
 	d.Hide = max(d.Hide, before.Hide)
 	if before.Lost {
 		d.Lost, d.LostCut = true, before.LostCut

@@ -5,9 +5,11 @@ package wire
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -23,9 +25,10 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 )
 
-// Classes, for the metrics, of calls that are not answered: the connection was ended, or the caller went away.
+// Classes, for the metrics, of calls that are not answered: the connection was ended, or reset, or the caller went away.
 const (
 	classCut      = "cut"
+	classReset    = "reset"
 	classCanceled = "canceled"
 )
 
@@ -58,15 +61,17 @@ func (h *handler) onDemand(w http.ResponseWriter, r *http.Request, name string, 
 		return classCanceled
 	}
 	if fault.Replaced {
-		return h.instead(w, r, &fault)
+		return h.instead(w, r, fault)
 	}
-	out, err := do(&fault)
+	out, err := do(fault)
 	if fault.DelayAfter > 0 && !sleep(r.Context(), fault.DelayAfter) {
 		return classCanceled
 	}
 	switch {
 	case fault.StuckAfter:
 		return stuck(r)
+	case fault.ResetAfter:
+		return classReset
 	case fault.CutAfter, fault.Lost && fault.LostCut:
 		return classCut
 	case fault.Lost:
@@ -85,13 +90,13 @@ func (h *handler) onDemand(w http.ResponseWriter, r *http.Request, name string, 
 }
 
 // decide decides about a call and counts the faults.
-func (h *handler) decide(name string, body []byte) faults.Decision {
+func (h *handler) decide(name string, body []byte) *faults.Decision {
 	if !h.opts.Faults.Active() {
-		return faults.Decision{}
+		return h.calm
 	}
 	d := h.opts.Faults.Decide(faults.Call{Operation: name, Tables: func() []string { return h.tables(body) }})
 	d.Count(func(k faults.Kind) { h.faults.WithLabelValues(faults.Short(name), k.String()).Inc() })
-	return d
+	return &d
 }
 
 // tables are the tables that a call is about, as database.table, or the database alone.
@@ -126,6 +131,23 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// reset takes the connection from net/http and makes its end a reset, as when a machine goes away. What can only be ended (HTTP/2)
+// is left to the caller.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	raw := conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		raw = secure.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) //nolint:errcheck // it ends in another way then
+	}
+	_ = raw.Close() //nolint:errcheck // nothing is to be done about it
+}
+
 // stuck waits until the caller has had enough.
 func stuck(r *http.Request) string {
 	if sleep(r.Context(), maxStuck) {
@@ -139,6 +161,8 @@ func (h *handler) instead(w http.ResponseWriter, r *http.Request, d *faults.Deci
 	switch d.Instead {
 	case faults.Cut:
 		return classCut
+	case faults.Reset:
+		return classReset
 	case faults.Stuck:
 		return stuck(r)
 	case faults.Unavailable:

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,8 @@ func TestSDKRetries(t *testing.T) {
 		{"unavailable=2x", 3, false},
 		{"cut=2x", 3, false},
 		{"cut-after=2x", 3, false},
+		{"reset=2x", 3, false},
+		{"reset-after=2x", 3, false},
 		{"lost-answer=2x", 3, false},
 		{"invalid-endpoint=1x", 1, true},
 		{"validation=1x", 1, true},
@@ -226,7 +229,7 @@ func TestConnections(t *testing.T) {
 		stored bool
 		waits  bool
 	}{
-		{kind: "cut"}, {kind: "cut-after", stored: true}, {kind: "truncate", want: io.ErrUnexpectedEOF, stored: true},
+		{kind: "cut"}, {kind: "cut-after", stored: true}, {kind: "reset", want: syscall.ECONNRESET}, {kind: "reset-after", want: syscall.ECONNRESET, stored: true}, {kind: "truncate", want: io.ErrUnexpectedEOF, stored: true},
 		{kind: "stuck", want: context.DeadlineExceeded, waits: true}, {kind: "stuck-after", want: context.DeadlineExceeded, stored: true, waits: true},
 	} {
 		t.Run(c.kind, func(t *testing.T) {

@@ -115,7 +115,7 @@ func New(db *local.DB, o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{db: db, opts: o, log: o.Logger, gate: make(chan struct{}, o.MaxInFlight), operations: operations(db), emptyPage: queryBy(db.QueryEmptyPage)}
+	h := &handler{db: db, opts: o, log: o.Logger, gate: make(chan struct{}, o.MaxInFlight), operations: operations(db), emptyPage: queryBy(db.QueryEmptyPage), calm: &faults.Decision{}}
 	h.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "timestream_local", Name: "requests_total",
 		Help: "Requests by operation and by error class, which is empty for success."}, []string{"operation", "error"})
 	h.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "timestream_local", Name: "request_duration_seconds",
@@ -141,10 +141,12 @@ type handler struct {
 	gate       chan struct{}
 	operations map[string]operation
 	emptyPage  operation
-	buffers    sync.Pool
-	requests   *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	faults     *prometheus.CounterVec
+	// calm is the decision about every call while there are no rules.
+	calm     *faults.Decision
+	buffers  sync.Pool
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	faults   *prometheus.CounterVec
 }
 
 // operation handles a body and returns the answer's JSON.
@@ -182,7 +184,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	class := h.guarded(w, r, name, op)
 	h.requests.WithLabelValues(name, class).Inc()
 	h.duration.WithLabelValues(name).Observe(time.Since(start).Seconds())
-	if class == classCut {
+	switch class {
+	case classReset:
+		reset(w)
+		fallthrough
+	case classCut:
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}
 }
