@@ -22,10 +22,22 @@ type timeToken struct {
 	text  string
 }
 
+// appendText adds a text, which is one with a text before it: characters may come byte by byte.
+func appendText(tokens []timeToken, text string) []timeToken {
+	if last := len(tokens) - 1; last >= 0 && tokens[last].field == 0 {
+		tokens[last].text += text
+		return tokens
+	}
+	return append(tokens, timeToken{text: text})
+}
+
+// maxFieldWidth bounds how often a letter may stand in a pattern: each is a digit of the text.
+const maxFieldWidth = 64
+
 // mysqlFormat reads the specifiers of date_format and date_parse, which are MySQL's as Trino has them; what Trino does not take comes back
 // as bad.
 func mysqlFormat(s string) (tokens []timeToken, bad string) {
-	text := func(t string) { tokens = append(tokens, timeToken{text: t}) }
+	text := func(t string) { tokens = appendText(tokens, t) }
 	field := func(f byte, width int) { tokens = append(tokens, timeToken{field: f, width: width}) }
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' || i+1 == len(s) {
@@ -128,7 +140,7 @@ func jodaFormat(s string) (tokens []timeToken, bad string) {
 			if t == "" {
 				t = "'"
 			}
-			tokens = append(tokens, timeToken{text: t})
+			tokens = appendText(tokens, t)
 			continue
 		case letter:
 			for n = 1; i+n < len(s) && s[i+n] == c; n++ {
@@ -139,12 +151,12 @@ func jodaFormat(s string) (tokens []timeToken, bad string) {
 			case 'L':
 				c = 'M'
 			}
-			if !strings.ContainsRune("yxMwdDeEaHkKhmsSzZGC", rune(c)) {
+			if !strings.ContainsRune("yxMwdDeEaHkKhmsSzZGC", rune(c)) || n > maxFieldWidth {
 				return nil, "Illegal pattern component: " + s[i:i+n]
 			}
 			tokens = append(tokens, timeToken{field: c, width: n})
 		default:
-			tokens = append(tokens, timeToken{text: s[i : i+1]})
+			tokens = appendText(tokens, s[i:i+1])
 		}
 		i += n
 	}
@@ -335,6 +347,10 @@ func timePattern(tokens []timeToken) (pattern, bad string) {
 // readTime reads a text by the pattern of a format. What is not in the format is that of 1970-01-01, as in Joda, but for the year of a
 // month or a day, which is 2000.
 func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bound {
+	return bound{sql: b.let(x, func(x string) string { return b.timeOf(x, re, tokens, pivot) }), typ: ScalarOf(Timestamp)}
+}
+
+func (b *binder) timeOf(x, re string, tokens []timeToken, pivot int) string {
 	// group finds the text of a field: the last token of it counts, as a later one overwrites in Joda.
 	var names []string
 	group := map[byte]string{}
@@ -350,9 +366,9 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 			names = append(names, "'"+name+"x'")
 		}
 	}
-	invalid := b.raiseSQL("'Invalid format: \"' || " + x.sql + " || '\"'")
+	invalid := b.raiseSQL("'Invalid format: \"' || " + x + " || '\"'")
 	if names == nil {
-		return bound{sql: "(CASE WHEN regexp_full_match(" + x.sql + ", " + quote(re) + ") THEN CAST(0 AS BIGINT) WHEN " + x.sql + " IS NOT NULL THEN " + invalid + " END)", typ: ScalarOf(Timestamp)}
+		return "(CASE WHEN regexp_full_match(" + x + ", " + quote(re) + ") THEN CAST(0 AS BIGINT) WHEN " + x + " IS NOT NULL THEN " + invalid + " END)"
 	}
 	m := b.co.param()
 	has := func(f byte) bool { return group[f] != "" }
@@ -458,8 +474,8 @@ func (b *binder) readTime(x bound, re string, tokens []timeToken, pivot int) bou
 		ns = "(CASE WHEN " + strings.Join(bounds, " AND ") + " THEN " + ns + " ELSE " + invalid + " END)"
 	}
 	list := "[" + strings.Join(names, ", ") + "]"
-	sql := "list_transform([regexp_extract(" + x.sql + ", " + quote("^(?:"+re+")$") + ", " + list + ")], lambda " + m + ": " + ns + ")[1]"
-	return bound{sql: "(CASE WHEN regexp_full_match(" + x.sql + ", " + quote(re) + ") THEN " + sql + " WHEN " + x.sql + " IS NOT NULL THEN " + invalid + " END)", typ: ScalarOf(Timestamp)}
+	sql := "list_transform([regexp_extract(" + x + ", " + quote("^(?:"+re+")$") + ", " + list + ")], lambda " + m + ": " + ns + ")[1]"
+	return "(CASE WHEN regexp_full_match(" + x + ", " + quote(re) + ") THEN " + sql + " WHEN " + x + " IS NOT NULL THEN " + invalid + " END)"
 }
 
 // isDay prints whether a month has a day; make_date would end the query with a text of DuckDB's.
@@ -489,7 +505,16 @@ func (b *binder) fromISO8601(c *tssql.Call, args []bound) bound {
 			return constant(Timestamp, ns)
 		}
 	}
+	typ := Timestamp
+	if date {
+		typ = Date
+	}
 	x := coerce(args[0], ScalarOf(Varchar), c.Pos)
+	return bound{sql: b.let(x, func(x string) string { return b.isoTime(x, date) }), typ: ScalarOf(typ)}
+}
+
+// isoTime prints the nanoseconds, or the days, of a text.
+func (b *binder) isoTime(x string, date bool) string {
 	pattern, names := isoPattern, "['y', 'm', 'd', 'wy', 'w', 'e', 'oy', 'o'"
 	if !date {
 		pattern += isoClock
@@ -508,16 +533,14 @@ func (b *binder) fromISO8601(c *tssql.Call, args []bound) bound {
 		" WHEN " + p + ".wy <> '' THEN " + fourth + " - (" + fourth + " + 3) % 7 + (" + number("w", "1") + " - 1) * 7 + " + number("e", "1") + " - 1" +
 		" ELSE " + days(number("oy", "1970"), "1", "1") + " + " + number("o", "1") + " - 1 END"
 	out := "CAST(" + day + " AS INTEGER)"
-	typ := Date
 	if !date {
-		typ = Timestamp
 		zone := "replace(replace(" + p + ".z, ':', ''), 'Z', '')"
 		offset := "(CASE WHEN " + zone + " = '' THEN 0 ELSE (CAST(substring(" + zone + ", 2, 2) AS BIGINT) * 60 + CAST(substring(" + zone + " || '00', 4, 2) AS BIGINT)) * " +
 			"CASE WHEN left(" + zone + ", 1) = '-' THEN -60 ELSE 60 END END)"
 		out = "(CASE WHEN " + number("hh", "0") + " < 24 AND " + number("mm", "0") + " < 60 AND " + number("ss", "0") + " < 60 THEN (" + day + ") * 86400 + " + number("hh", "0") + " * 3600 + " +
 			number("mm", "0") + " * 60 + " + number("ss", "0") + " - " + offset + " END) * 1000000000 + CAST(rpad(" + p + ".f, 9, '0') AS BIGINT)"
 	}
-	invalid := b.raiseSQL("'Invalid format: \"' || " + x.sql + " || '\"'")
-	sql := "list_transform([regexp_extract(" + x.sql + ", " + quote("^(?:"+pattern+")$") + ", " + names + "])], lambda " + p + ": " + out + ")[1]"
-	return bound{sql: "(CASE WHEN regexp_full_match(" + x.sql + ", " + quote(pattern) + ") THEN coalesce(" + sql + ", " + invalid + ") WHEN " + x.sql + " IS NOT NULL THEN " + invalid + " END)", typ: ScalarOf(typ)}
+	invalid := b.raiseSQL("'Invalid format: \"' || " + x + " || '\"'")
+	sql := "list_transform([regexp_extract(" + x + ", " + quote("^(?:"+pattern+")$") + ", " + names + "])], lambda " + p + ": " + out + ")[1]"
+	return "(CASE WHEN regexp_full_match(" + x + ", " + quote(pattern) + ") THEN coalesce(" + sql + ", " + invalid + ") WHEN " + x + " IS NOT NULL THEN " + invalid + " END)"
 }

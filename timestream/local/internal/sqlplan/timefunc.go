@@ -240,8 +240,15 @@ func (b *binder) dateAdd(c *tssql.Call, args []bound) bound {
 		mismatch(c, args, expected)
 	}
 	n := coerce(args[1], ScalarOf(Bigint), c.Pos)
+	if args[0].k == nil {
+		return bound{sql: b.let(x, func(sql string) string { return b.addUnits(c, args[0], n, bound{sql: sql, typ: x.typ}).sql }), typ: x.typ}
+	}
+	return b.addUnits(c, args[0], n, x)
+}
+
+func (b *binder) addUnits(c *tssql.Call, unit, n, x bound) bound {
 	t := x.typ.Scalar
-	return b.eachUnit(args[0], t, func(unit string) bound {
+	return b.eachUnit(unit, t, func(unit string) bound {
 		ns, months := unitOf(c.Args[0].Position(), unit, t)
 		switch {
 		case t == TimeOfDay:
