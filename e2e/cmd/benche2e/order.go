@@ -15,6 +15,7 @@ import (
 
 	"github.com/tributary-project/tributary/e2e/internal/load"
 	"github.com/tributary-project/tributary/e2e/internal/standin"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // ordering is how well the records of requests were put together, for one way in which requests are filled.
@@ -155,9 +156,6 @@ type search struct {
 	sent    [][]int  // the calls as they were
 }
 
-// valueBytes is what the value of a sample is metered at.
-const valueBytes = 8
-
 func newSearch(calls [][]standin.Record) *search {
 	s := &search{}
 	ids, nameIDs := map[string]int{}, map[string]int{}
@@ -183,7 +181,7 @@ func newSearch(calls [][]standin.Record) *search {
 				}
 				rec, values[n] = append(rec, id), id
 			}
-			have("the time", *r.Time, valueBytes)
+			have("the time", *r.Time, metering.TimeBytes)
 			have("the metric", *r.MeasureName, len(*r.MeasureName))
 			for _, d := range r.Dimensions {
 				have(d.Name, d.Value, len(d.Name)+len(d.Value))
@@ -202,7 +200,7 @@ func (s *search) cost(calls [][]int) int {
 	count := make([]int, len(s.size))
 	for _, call := range calls {
 		for _, i := range call {
-			sum += valueBytes
+			sum += metering.NumberBytes
 			for _, p := range s.records[i] {
 				sum += s.size[p]
 				count[p]++

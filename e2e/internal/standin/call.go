@@ -5,6 +5,8 @@ package standin
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // Dimension is one of a record.
@@ -41,10 +43,7 @@ func Decode(body []byte) (*Call, error) {
 	return c, nil
 }
 
-// fixedBytes is what a time counts, and a value that is no text (Timestream Developer Guide, "Metering and pricing", writes).
-const fixedBytes = 8
-
-// Metered is the size of the call as Timestream meters it (same page): time, names and values of dimensions, name and value
+// Metered is the size of the call as Timestream meters it (package metering): time, names and values of dimensions, name and value
 // of measures; what is common counts once.
 func (c *Call) Metered() int {
 	sum := c.CommonAttributes.metered(c.CommonAttributes.MeasureValueType)
@@ -67,26 +66,15 @@ func (r *Record) metered(valueType string) int {
 		sum += len(*r.MeasureName)
 	}
 	if r.Time != nil {
-		sum += fixedBytes
+		sum += metering.TimeBytes
 	}
 	if r.MeasureValue != nil {
-		sum += valueBytes(valueType, *r.MeasureValue)
+		sum += metering.ValueBytes(valueType, *r.MeasureValue)
 	}
 	for _, v := range r.MeasureValues {
-		sum += len(v.Name) + valueBytes(v.Type, v.Value)
+		sum += len(v.Name) + metering.ValueBytes(v.Type, v.Value)
 	}
 	return sum
-}
-
-func valueBytes(valueType, value string) int {
-	switch valueType {
-	case "VARCHAR":
-		return len(value)
-	case "BOOLEAN":
-		return 1
-	default:
-		return fixedBytes
-	}
 }
 
 // Flat returns the records with what is common merged into each, as Timestream stores them.

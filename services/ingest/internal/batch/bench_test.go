@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream/metering"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
@@ -96,7 +97,7 @@ func BenchmarkBuild(b *testing.B) {
 				bytes := builder.Plan(batch)
 				builder.Body(db, table, batch)
 				total += bytes
-				units += (bytes + WriteUnit - 1) / WriteUnit
+				units += int(metering.Units(int64(bytes)))
 			}
 		}
 		report()

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
+	"github.com/tributary-project/tributary/timestream/metering"
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
@@ -36,15 +37,6 @@ type Builder struct {
 	strings []string
 }
 
-// Sizes that Timestream meters, from its Developer Guide, "Metering and pricing", writes.
-const (
-	timeBytes  = 8
-	valueBytes = 8
-)
-
-// WriteUnit is what writes are counted in, per request (same page).
-const WriteUnit = 1024
-
 // Plan decides what the records of items share. There must be 1 to timestream.MaxRecordsPerWrite items. It returns the size of
 // the request as Timestream meters it.
 func (b *Builder) Plan(items []Item) (meteredBytes int) {
@@ -69,19 +61,19 @@ func (b *Builder) Plan(items []Item) (meteredBytes int) {
 		meteredBytes += len(first.id.measure)
 	}
 	if b.oneTime {
-		meteredBytes += timeBytes
+		meteredBytes += metering.TimeBytes
 	}
 	for i := range items {
 		it := &items[i]
 		meteredBytes += it.id.bytes - b.commonBytes
 		if !b.oneTime {
-			meteredBytes += timeBytes
+			meteredBytes += metering.TimeBytes
 		}
 		if !oneMeasure {
 			meteredBytes += len(it.id.measure)
 		}
 		if !it.id.multi {
-			meteredBytes += valueBytes
+			meteredBytes += metering.NumberBytes
 			continue
 		}
 		for _, a := range it.attributes() {
@@ -89,7 +81,7 @@ func (b *Builder) Plan(items []Item) (meteredBytes int) {
 			if a.Type == promschema.Varchar {
 				meteredBytes += len(a.Value)
 			} else {
-				meteredBytes += valueBytes
+				meteredBytes += metering.NumberBytes
 			}
 		}
 	}

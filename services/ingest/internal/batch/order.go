@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // Order says by which labels items are sorted, so that the records of a batch share what is dearest to send with each. Which
@@ -86,7 +88,7 @@ const (
 	// maxTried is how many labels it tries at each place.
 	maxTried = 24
 	// callBytes is what a call costs more than its bytes: half a write unit, by rounding up.
-	callBytes = WriteUnit / 2
+	callBytes = metering.WriteUnit / 2
 	// worthwhile is by how much a new order has to be better, since every series' place is computed anew.
 	worthwhile = 0.97
 )

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
 	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // meteredOf is what our order and split of a request cost, in bytes as Timestream meters them, and the number of calls.
@@ -130,7 +131,7 @@ func newSearch(items []Item) *search {
 	}
 	for i := range items {
 		it := &items[i]
-		rec := record{time: it.TimeMs, item: it, alone: valueBytes}
+		rec := record{time: it.TimeMs, item: it, alone: metering.NumberBytes}
 		rec.pairs = append(rec.pairs, id("measure "+it.id.measure, len(it.id.measure)))
 		for _, p := range it.id.pairs {
 			d := p.Value().Dimension
@@ -162,9 +163,9 @@ func (s *search) cost(batch []int) int {
 		}
 	}
 	if len(times) == 1 {
-		return sum + timeBytes
+		return sum + metering.TimeBytes
 	}
-	return sum + timeBytes*len(batch)
+	return sum + metering.TimeBytes*len(batch)
 }
 
 func (s *search) total(batches [][]int) int {

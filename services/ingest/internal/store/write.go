@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributary-project/tributary/services/ingest/internal/batch"
 	"github.com/tributary-project/tributary/services/ingest/internal/send"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // write sends one batch, which belongs to the jobs that its items name as their owners, all of one table. When Timestream
@@ -69,7 +70,7 @@ func (s *Store) call(ctx context.Context, t *table, items []batch.Item) send.Res
 	res := s.sender.Write(ctx, len(items), call)
 	if res.Failure == nil && res.Invalid == "" {
 		s.metered.Add(float64(bytes))
-		s.units.Add(float64((bytes + batch.WriteUnit - 1) / batch.WriteUnit))
+		s.units.Add(float64(metering.Units(int64(bytes))))
 	}
 	return res
 }
