@@ -65,6 +65,11 @@ type Config struct {
 	// pages are still being fetched (those that QueryRows hands out do not count), and ResultIdle how long one waits for the next.
 	QueryConcurrency, OpenResults int
 	ResultIdle                    time.Duration
+	// CallTime is how long a call waits for a page before it is answered without rows, and QueryTime how long a statement may work, over all
+	// its pages. Statements of services in the same process have no such bounds.
+	CallTime, QueryTime time.Duration
+	// MaxResultBytes bounds the rows of a result, as they are sent.
+	MaxResultBytes flags.Bytes
 	// CheckpointLogSize is the size of the write-ahead log in bytes at which it is folded into the file. What is in the log
 	// is in memory uncompressed as well, and is read again after a crash.
 	CheckpointLogSize flags.Bytes
@@ -110,6 +115,9 @@ func DefaultConfig() Config {
 		QueryConcurrency:      16,
 		OpenResults:           64,
 		ResultIdle:            5 * time.Minute,
+		CallTime:              time.Minute,
+		QueryTime:             time.Hour,
+		MaxResultBytes:        5 << 30,
 		CheckpointLogSize:     64 << 20,
 		SnapshotMaxLog:        1 << 30,
 		RetentionEvery:        10 * time.Minute,
@@ -149,6 +157,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&c.SnapshotMaxLog, prefix+"snapshot.max-log", "How much the write-ahead log may grow while a snapshot is copied; a snapshot that takes longer fails.")
 	fs.DurationVar(&c.VisibilityDelay, prefix+"visibility-delay", c.VisibilityDelay, "How long a record that was stored is not seen by queries, as the service's reads are eventually consistent; it is on disk meanwhile. At most 24h.")
 	fs.DurationVar(&c.MagneticVisibilityDelay, prefix+"magnetic-visibility-delay", c.MagneticVisibilityDelay, "How long a record in the magnetic store is not seen by queries (the service: up to 6h); it is on disk meanwhile. At most 24h.")
+	fs.DurationVar(&c.CallTime, prefix+"query.call-timeout", c.CallTime, "How long a call of Query waits for a page; then it is answered by one without rows, and the statement goes on.")
+	fs.DurationVar(&c.QueryTime, prefix+"query.timeout", c.QueryTime, "How long a statement may work, over all its pages.")
+	fs.Var(&c.MaxResultBytes, prefix+"query.max-result-size", "Largest result of a statement, over all its pages.")
 	c.Cost.RegisterFlags(fs, prefix)
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
@@ -207,6 +218,12 @@ func (c *Config) Validate() error {
 	}
 	if c.CheckpointLogSize < 64<<10 || c.SnapshotMaxLog < 1<<20 {
 		bad("%s=%v, %s=%v: want at least 64KiB and 1MiB", c.flag("checkpoint.log-size"), &c.CheckpointLogSize, c.flag("snapshot.max-log"), &c.SnapshotMaxLog)
+	}
+	if c.CallTime <= 0 || c.QueryTime <= 0 {
+		bad("%s=%v, %s=%v: must be positive", c.flag("query.call-timeout"), c.CallTime, c.flag("query.timeout"), c.QueryTime)
+	}
+	if c.MaxResultBytes < 1 {
+		bad("%s=%v: want at least 1B", c.flag("query.max-result-size"), &c.MaxResultBytes)
 	}
 	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
 		bad("%s=%v, %s=%v: must be positive", c.flag("query.result-idle"), c.ResultIdle, c.flag("retention-interval"), c.RetentionEvery)

@@ -5,10 +5,13 @@ package local_test
 import (
 	"context"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
@@ -86,5 +89,119 @@ func TestTagsAndSettingsOutliveTheProcess(t *testing.T) {
 	}
 	if got := list(d.Database.Arn); len(got) != 0 {
 		t.Errorf("a database made anew has %v", got)
+	}
+}
+
+// heavy is a statement that takes more than a few milliseconds over many records.
+const heavy = "SELECT count(*) FROM (SELECT a.time AS x, b.time AS y FROM \"" + database + "\"." + table + " a CROSS JOIN \"" + database + "\"." + table + " b) WHERE x < y"
+
+// TestCallsEndInTime: a call does not wait for a page longer than it may; the next goes on waiting for the same one.
+func TestCallsEndInTime(t *testing.T) {
+	db := open(t, func(c *local.Config) { c.CallTime = time.Millisecond })
+	many(t, db, 3000)
+	out, err := query(db, heavy, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.NextToken == nil || len(out.Rows) != 0 || len(out.ColumnInfo) != 1 || out.QueryStatus.ProgressPercentage == 100 {
+		t.Fatalf("got %+v", out)
+	}
+	id := *out.QueryId
+	for out.NextToken != nil {
+		if len(out.Rows) != 0 {
+			t.Fatalf("got %+v with a token", out.Rows)
+		}
+		token := out.NextToken
+		if out, err = query(db, heavy, 0, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(out.Rows) != 1 || *out.Rows[0].Data[0].ScalarValue != "4498500" || *out.QueryId != id || out.QueryStatus.ProgressPercentage != 100 {
+		t.Errorf("got %+v", out)
+	}
+	// A statement that nobody waits for ends when it is cancelled, and its place is free again.
+	for range local.DefaultConfig().QueryConcurrency + 1 {
+		if out, err = query(db, heavy, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.CancelQuery(context.Background(), &timestreamquery.CancelQueryInput{QueryId: out.QueryId}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = query(db, heavy, 0, out.NextToken)
+		wantError[*qtypes.ConflictException](t, err, "cancelled")
+	}
+}
+
+func TestStatementsEndInTime(t *testing.T) {
+	db := open(t, func(c *local.Config) { c.QueryTime = time.Millisecond })
+	many(t, db, 3000)
+	_, err := query(db, heavy, 0, nil)
+	wantError[*qtypes.QueryExecutionException](t, err, "The query ran longer than 1ms (--query.timeout).")
+}
+
+func TestResultSize(t *testing.T) {
+	db := open(t, func(c *local.Config) { c.MaxResultBytes = 50_000 })
+	many(t, db, 2000)
+	sql := "SELECT measure_value::double " + from
+	if _, err := query(db, sql+" LIMIT 1000", 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	first, err := query(db, sql, 500, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token := first.NextToken; ; {
+		out, err := query(db, sql, 500, token)
+		if err != nil {
+			wantError[*qtypes.QueryExecutionException](t, err, "The result of the query exceeds the limit of 50000 bytes.")
+			break
+		}
+		if token = out.NextToken; token == nil {
+			t.Fatal("there was no error")
+		}
+	}
+}
+
+func TestMetadataSize(t *testing.T) {
+	db := open(t)
+	columns := func(n int) string { return "SELECT 1" + strings.Repeat(", 1", n-1) }
+	// {"Type":{"ScalarType":"INTEGER"},"Name":"_col1234"}, is 52 bytes.
+	if _, err := query(db, columns(1900), 0, nil); err != nil {
+		t.Error(err)
+	}
+	_, err := query(db, columns(2100), 0, nil)
+	wantError[*qtypes.ValidationException](t, err, "exceeds the limit of 102400")
+}
+
+func TestClientTokens(t *testing.T) {
+	now := clock
+	db := open(t, func(c *local.Config) { c.Now = func() time.Time { return now } })
+	token := aws.String(strings.Repeat("t", 64))
+	ask := func(sql string, maxRows *int32) error {
+		_, err := db.Query(context.Background(), &timestreamquery.QueryInput{QueryString: &sql, ClientToken: token, MaxRows: maxRows})
+		return err
+	}
+	for _, step := range []struct {
+		after   time.Duration
+		sql     string
+		maxRows *int32
+		want    string
+	}{
+		{0, "SELECT 1", nil, ""},
+		{time.Minute, "SELECT 1", nil, ""},
+		{time.Minute, "SELECT 2", nil, "The ClientToken was used before with other parameters."},
+		{time.Minute, "SELECT 1", aws.Int32(10), "The ClientToken was used before with other parameters."},
+		{2 * time.Minute, "SELECT 1", nil, "The ClientToken was used before, more than 5m0s ago."},
+		{3*time.Hour + 55*time.Minute - time.Nanosecond, "SELECT 1", nil, "The ClientToken was used before, more than 5m0s ago."},
+		{time.Nanosecond, "SELECT 2", nil, ""},
+		{time.Second, "SELECT 2", nil, ""},
+	} {
+		now = now.Add(step.after)
+		err := ask(step.sql, step.maxRows)
+		if step.want == "" && err != nil {
+			t.Errorf("%v: %v", now.Sub(clock), err)
+		} else if step.want != "" {
+			wantError[*qtypes.ValidationException](t, err, step.want)
+		}
 	}
 }

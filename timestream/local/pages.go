@@ -42,8 +42,19 @@ type openResult struct {
 	text    []byte
 	maxRows int
 	charge  *charge
+	// output is what was handed out or is about to be; maxBytes bounds it.
+	output   output
+	maxBytes int64
 
-	// mu is held while a page is made.
+	// making is the page that is being made, if any, beside the calls; until it is ready, rows and all that fill uses are its. worked is how long
+	// pages have taken.
+	making *making
+	worked time.Duration
+	// life guards working, ending and, at the end, conn and rows.
+	life            sync.Mutex
+	working, ending bool
+
+	// mu is held while a call waits for a page.
 	mu   sync.Mutex
 	page Page
 	// seq is the number of the page that the current token stands for, uses how often it was used.
@@ -64,6 +75,38 @@ type openResult struct {
 	used  time.Time
 	busy  bool
 	ended bool
+}
+
+// output is the size of a result.
+type output struct{ rows, bytes int64 }
+
+// maxMetadataBytes bounds what describes the columns of a result (Developer Guide, ts-limits).
+const maxMetadataBytes = 100 << 10
+
+// metadataBytes is the size of that as JSON, which is what we take the limit to be about.
+func metadataBytes(columns []qtypes.ColumnInfo) int {
+	n := 0
+	for i := range columns {
+		n += columnBytes(&columns[i])
+	}
+	return n
+}
+
+func columnBytes(c *qtypes.ColumnInfo) int {
+	n := len(`{"Type":{}},`)
+	if c.Name != nil {
+		n += len(`"Name":"",`) + len(*c.Name)
+	}
+	switch t := c.Type; {
+	case t.ScalarType != "":
+		return n + len(`"ScalarType":""`) + len(t.ScalarType)
+	case t.TimeSeriesMeasureValueColumnInfo != nil:
+		return n + len(`"TimeSeriesMeasureValueColumnInfo":`) + columnBytes(t.TimeSeriesMeasureValueColumnInfo)
+	case t.ArrayColumnInfo != nil:
+		return n + len(`"ArrayColumnInfo":`) + columnBytes(t.ArrayColumnInfo)
+	default:
+		return n + len(`"RowColumnInfo":[]`) + metadataBytes(t.RowColumnInfo)
+	}
 }
 
 // Page is one answer of Query, with the rows as they go over the wire.
@@ -137,7 +180,7 @@ func (q *queries) tooManyOpen() error {
 
 // next answers a call with a NextToken. The same token gives the same page again, up to five times; the token of that page
 // takes its place.
-func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int, empty bool) (*Page, error) {
+func (q *queries) next(ctx context.Context, token string, params uint64, maxRows int, empty bool, p *place) (*Page, error) {
 	id, seq, ok := parseToken(token)
 	if !ok {
 		return nil, queryInvalid(textBadToken)
@@ -155,21 +198,21 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 			return nil, queryInvalid(textBadToken)
 		}
 		r.uses++
-		p := r.page
-		return &p, nil
+		again := r.page
+		return &again, nil
 	}
-	if seq == r.seq+1 {
-		if r.page.NextToken == "" {
-			return nil, queryInvalid(textBadToken)
-		}
-		if maxRows > 0 {
-			r.maxRows = maxRows
-		}
-		detach := context.AfterFunc(ctx, r.cancel)
-		end := r.charge.begin()
-		rows, last, err := r.following(empty)
-		end()
-		if !detach() || err != nil {
+	first := seq == r.seq // the rows that wait for the first token
+	if !first && r.page.NextToken == "" {
+		return nil, queryInvalid(textBadToken)
+	}
+	if maxRows > 0 && r.making == nil {
+		r.maxRows = maxRows
+	}
+	switch {
+	case !first || r.making != nil:
+		rows, last, err := q.await(ctx, r, p, func() ([]byte, bool, error) { return r.following(empty) })
+		late := errors.Is(err, lateError{})
+		if ctx.Err() != nil || err != nil && !late {
 			// A page half made cannot be made again.
 			if q.drop(r) {
 				return nil, &qtypes.ConflictException{Message: text(textQueryCanceled)}
@@ -178,7 +221,7 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 		}
 		r.seq, r.issued = seq, q.db.now()
 		r.page.Rows, r.done = rows, last
-	} else if r.skips(empty) { // the rows wait for the next token
+	case r.skips(empty):
 		r.held = &heldPage{r.page.Rows, r.done}
 		r.page.Rows, r.done = nil, false
 	}
@@ -192,8 +235,8 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 		r.page.NextToken = r.token()
 		r.seq--
 	}
-	p := r.page
-	return &p, nil
+	answer := r.page
+	return &answer, nil
 }
 
 // take locks an open result for a call.
@@ -235,19 +278,6 @@ func (q *queries) drop(r *openResult) bool {
 	return cancelled
 }
 
-// close frees the statement; the page that was handed out stays.
-func (r *openResult) close() {
-	r.cancel()
-	if r.rows != nil {
-		r.rows.Close()
-		r.rows = nil
-	}
-	if r.conn != nil {
-		r.conn.Close()
-		r.conn = nil
-	}
-}
-
 // fill makes a page: rows up to the limits, and whether they were the last. The row that no longer fits is carried to the
 // next page.
 func (r *openResult) fill() (page []byte, last bool, err error) {
@@ -285,6 +315,10 @@ func (r *openResult) fill() (page []byte, last bool, err error) {
 		}
 		if len(row) > timestream.MaxPageBytes {
 			return nil, false, &qtypes.QueryExecutionException{Message: text(textRowTooLarge)}
+		}
+		r.output.rows++
+		if r.output.bytes += int64(len(row)); r.output.bytes > r.maxBytes {
+			return nil, false, &qtypes.QueryExecutionException{Message: text("The result of the query exceeds the limit of %d bytes.", r.maxBytes)}
 		}
 		if r.inPage >= limit || len(page)+len(row)+1 > timestream.MaxPageBytes {
 			r.carry = append([]byte(nil), row...)
@@ -337,7 +371,7 @@ func (q *queries) closeIdle(idle time.Duration) (unread int) {
 	defer q.mu.Unlock()
 	for id, r := range q.results {
 		if !r.busy && time.Since(r.used) > idle {
-			if r.conn != nil {
+			if r.open() {
 				unread++
 			}
 			delete(q.results, id)

@@ -26,11 +26,8 @@ import (
 // QueryOption is the type of the options that the SDK's client methods take; a DB ignores them.
 type QueryOption = func(*timestreamquery.Options)
 
-const (
-	// clientTokenLife is how long a ClientToken stands for the same request (API reference, Query).
-	clientTokenLife = 5 * time.Minute
-	maxRemembered   = 10_000
-)
+// maxRemembered bounds the ids of queries that were cancelled.
+const maxRemembered = 10_000
 
 // idPattern is that of a query's id (API reference, CancelQuery).
 var idPattern = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
@@ -49,9 +46,9 @@ type queries struct {
 	mu sync.Mutex
 	// results by query id.
 	results map[string]*openResult
-	// cancelled remembers query ids, and clientTokens what each stood for.
+	// cancelled remembers query ids.
 	cancelled    map[string]time.Time
-	clientTokens map[string]clientToken
+	clientTokens clientTokens
 	closed       bool
 	// holding is how many statements of QueryRows may hold memory, frees how many no longer do; then memory is closed and another put
 	// in its place.
@@ -60,11 +57,6 @@ type queries struct {
 	memory  chan struct{}
 	// calls counts those that may still touch the database.
 	calls sync.WaitGroup
-}
-
-type clientToken struct {
-	params uint64
-	at     time.Time
 }
 
 // grant tells whether a statement's IAM action is granted.
@@ -88,14 +80,13 @@ func (db *DB) allowQuery(operation string) error {
 
 func newQueries(db *DB) *queries {
 	return &queries{
-		db:           db,
-		gate:         make(chan struct{}, db.cfg.QueryConcurrency),
-		seed:         maphash.MakeSeed(),
-		results:      map[string]*openResult{},
-		cancelled:    map[string]time.Time{},
-		clientTokens: map[string]clientToken{},
-		memory:       make(chan struct{}),
-		scarce:       make(chan struct{}, 1),
+		db:        db,
+		gate:      make(chan struct{}, db.cfg.QueryConcurrency),
+		seed:      maphash.MakeSeed(),
+		results:   map[string]*openResult{},
+		cancelled: map[string]time.Time{},
+		memory:    make(chan struct{}),
+		scarce:    make(chan struct{}, 1),
 	}
 }
 
@@ -184,12 +175,13 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 	if err := q.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer q.release()
+	var own place
+	defer func() { q.leave(&own) }()
 	params := maphash.String(q.seed, *in.QueryString)
 	if token := str(in.NextToken); token != "" {
-		return q.next(ctx, token, params, maxRows(in), empty)
+		return q.next(ctx, token, params, maxRows(in), empty, &own)
 	}
-	if err := q.checkClientToken(str(in.ClientToken), params); err != nil {
+	if err := q.checkClientToken(str(in.ClientToken), params^uint64(maxRows(in))); err != nil {
 		return nil, err
 	}
 	plan, err := q.compile(*in.QueryString)
@@ -197,10 +189,9 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 		return nil, err
 	}
 	c := q.db.charge(plan)
-	defer c.begin()()
-	p, err := q.run(ctx, plan, c, params, maxRows(in), empty)
+	p, err := q.run(ctx, plan, c, params, maxRows(in), empty, &own)
 	if outOfMemory(err) && q.evict() {
-		p, err = q.run(ctx, plan, c, params, maxRows(in), empty)
+		p, err = q.run(ctx, plan, c, params, maxRows(in), empty, &own)
 	}
 	return p, err
 }
@@ -226,6 +217,9 @@ func (q *queries) compile(statement string) (*sqlplan.Plan, error) {
 	}
 	if err := q.db.grant(plan.Action); err != nil {
 		return nil, err
+	}
+	if n := metadataBytes(plan.ColumnInfo()); n > maxMetadataBytes {
+		return nil, queryInvalid("The metadata of the result has %d bytes, which exceeds the limit of %d.", n, maxMetadataBytes)
 	}
 	return plan, nil
 }
@@ -273,59 +267,35 @@ func maxRows(in *timestreamquery.QueryInput) int {
 	return 0
 }
 
-// checkClientToken remembers what a token stood for. The SDKs send one of their own with every call and repeat it when
-// they retry: the statement then runs again, which for a read is the same.
-func (q *queries) checkClientToken(token string, params uint64) error {
-	if token == "" {
-		return nil
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := q.db.now()
-	if have, ok := q.clientTokens[token]; ok && now.Sub(have.at) < clientTokenLife && have.params != params {
-		return queryInvalid("The ClientToken was used before with other parameters.")
-	}
-	if len(q.clientTokens) >= maxRemembered {
-		for t, c := range q.clientTokens {
-			if now.Sub(c.at) >= clientTokenLife || len(q.clientTokens) >= maxRemembered {
-				delete(q.clientTokens, t)
-			}
-		}
-	}
-	q.clientTokens[token] = clientToken{params, now}
-	return nil
-}
-
 // run starts a plan and makes the first answer.
-func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, c *charge, params uint64, maxRows int, empty bool) (*Page, error) {
-	r := &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows, cancel: func() {}}
+func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, c *charge, params uint64, maxRows int, empty bool, own *place) (*Page, error) {
+	r := &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows, maxBytes: int64(q.db.cfg.MaxResultBytes), cancel: func() {}}
 	kept := false
 	defer func() {
 		if !kept {
 			r.close()
 		}
 	}()
-	if plan.SQL != "" {
-		var err error
-		if r.conn, err = q.db.duck.Connect(); err != nil {
-			return nil, err
+	// The statement outlives the call when there are more pages, so its context is its own; while the call lasts, the caller's end is its end.
+	life, cancel := context.WithCancel(q.db.background)
+	r.cancel = cancel
+	rows, last, err := q.await(ctx, r, own, func() (page []byte, last bool, err error) {
+		if plan.SQL != "" {
+			if r.conn, err = q.db.duck.Connect(); err != nil {
+				return nil, false, err
+			}
+			if r.rows, err = r.conn.Read(life, plan.SQL); err != nil {
+				return nil, false, err
+			}
 		}
-		// The statement outlives the call when there are more pages, so its context is its own; while the call lasts, the
-		// caller's end is its end.
-		var life context.Context
-		life, r.cancel = context.WithCancel(q.db.background)
-		detach := context.AfterFunc(ctx, r.cancel)
-		defer detach()
-		if r.rows, err = r.conn.Read(life, plan.SQL); err != nil {
-			return nil, errors.Join(ctx.Err(), err)
-		}
-	}
-	rows, last, err := r.fill()
-	if err != nil {
+		return r.fill()
+	})
+	late := errors.Is(err, lateError{})
+	if err != nil && !late {
 		return nil, errors.Join(ctx.Err(), err)
 	}
 	r.page = Page{QueryID: r.id, Columns: plan.ColumnInfo(), Rows: rows}
-	if last && (maxRows == 0 || r.inPage < maxRows) && !r.skips(empty) {
+	if !late && last && (maxRows == 0 || r.inPage < maxRows) && !r.skips(empty) {
 		r.page.Status = r.status(100)
 		return &r.page, nil
 	}
