@@ -29,6 +29,7 @@
 package spec
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
@@ -168,12 +169,11 @@ func LoadTables(files fs.FS) (map[string]Table, error) {
 }
 
 func read(files fs.FS, name string, into any) error {
-	f, err := files.Open(name)
+	text, err := fs.ReadFile(files, name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	d := yaml.NewDecoder(f)
+	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

@@ -336,7 +336,7 @@ func (b *binder) sequence(c *tssql.Call, args []bound) bound {
 		}
 	case fits(Timestamp) && (len(args) == 2 || args[2].typ.isScalar(DayTime) || args[2].typ.isScalar(YearMonth)):
 		t = ScalarOf(Timestamp)
-		step = constant(DayTime, int64(nsDay))
+		step = constant(DayTime, nsDay)
 		if len(args) == 3 {
 			step = args[2]
 		}

@@ -111,13 +111,7 @@ func (b *binder) overloads(name string) []overload {
 	}
 	double := func(sql string) []overload { return []overload{{[]Scalar{Double}, Double, sql, false}} }
 	bigints := func(sql string) []overload { return []overload{{[]Scalar{Bigint, Bigint}, Bigint, sql, true}} }
-	texts := func(out Scalar, sql string, n int) []overload {
-		in := make([]Scalar, n)
-		for i := range in {
-			in[i] = Varchar
-		}
-		return []overload{{in, out, sql, true}}
-	}
+	text := func(out Scalar, sql string) []overload { return []overload{{[]Scalar{Varchar}, out, sql, true}} }
 	is := func(sql string) []overload { return []overload{{[]Scalar{Double}, Boolean, sql, true}} }
 	switch name {
 	case "abs":
@@ -180,13 +174,13 @@ func (b *binder) overloads(name string) []overload {
 	case "bitwise_not":
 		return []overload{{[]Scalar{Bigint}, Bigint, "(~ $1)", true}}
 	case "lower":
-		return texts(Varchar, "lower($1)", 1)
+		return text(Varchar, "lower($1)")
 	case "upper":
-		return texts(Varchar, "upper($1)", 1)
+		return text(Varchar, "upper($1)")
 	case "length":
-		return texts(Bigint, "length($1)", 1)
+		return text(Bigint, "length($1)")
 	case "trim", "ltrim", "rtrim":
-		return texts(Varchar, name+"($1, "+quote(whiteSpace)+")", 1)
+		return text(Varchar, name+"($1, "+quote(whiteSpace)+")")
 	case "to_milliseconds":
 		const sql = "($1 // 1000000)"
 		return []overload{{[]Scalar{DayTime}, Bigint, sql, true}, {[]Scalar{Timestamp}, Bigint, sql, true}}

@@ -416,7 +416,7 @@ func (b *binder) timeOf(x, re string, tokens []timeToken, pivot int) string {
 	case has('M') || has('d'):
 		y = "2000"
 	}
-	days := ""
+	var days string
 	date := func(y, m, d string) string {
 		return "CAST(make_date(" + y + ", " + m + ", " + d + ") - DATE '1970-01-01' AS BIGINT)"
 	}
