@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -79,13 +80,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			Name: "timestream-local snapshot", EnvPrefix: envPrefix, Dir: cfg.local.Dir, Address: cfg.address, Admin: cfg.admin,
 		}.Run(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && (args[0] == "version" || args[0] == "--version") {
+		b := process.ReadBuild(version)
+		_, err := fmt.Fprintf(stdout, "timestream-local %s %s %s\n", b.Version, b.Revision, b.GoVersion)
+		return err
+	}
 	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
 	cfg.registerFlags(fs)
 	if err := flags.Parse(fs, args, flags.Options{
 		Prefix:    envPrefix,
 		LowerCase: []string{"default-database", "default-table", "region", "enable-logging", "log.level", "log.format"}, // as the awslabs connector has them
-		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck` asks a server that runs with the same environment for its health and exits 0 or 1.\n`timestream-local snapshot --to FILE` copies the database while it is used, or while it is not (--help lists its flags).\n`timestream-local cost` prints what the workload of one that runs would cost on Amazon Timestream.",
+		About:     "Amazon Timestream for LiveAnalytics on one machine, over DuckDB.\n`timestream-local healthcheck` asks a server that runs with the same environment for its health and exits 0 or 1.\n`timestream-local snapshot --to FILE` copies the database while it is used, or while it is not (--help lists its flags).\n`timestream-local version` prints what was built.\n`timestream-local cost` prints what the workload of one that runs would cost on Amazon Timestream.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

@@ -298,6 +298,10 @@ func TestFlags(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "--data-dir=./data") || !strings.Contains(out.String(), "127.0.0.1:9231") {
 		t.Errorf("got %v, %s", err, &out)
 	}
+	out.Reset()
+	if err := run(t.Context(), []string{"version"}, &out, io.Discard); err != nil || !strings.HasPrefix(out.String(), "timestream-local ") {
+		t.Errorf("version: got %v, %s", err, &out)
+	}
 	t.Setenv("log_level", "loud") // the awslabs connector's name
 	if err := run(t.Context(), []string{"--data-dir", t.TempDir()}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "--log.level") {
 		t.Errorf("got %v", err)
