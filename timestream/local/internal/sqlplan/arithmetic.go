@@ -191,8 +191,10 @@ func (b *binder) scale(op string, i, n bound) bound {
 	}
 	if v, ok := n.k.(int64); ok {
 		n = constant(i.typ.Scalar, v)
-	} else {
-		n.sql, n.typ = "CAST("+n.sql+" AS "+duckType(i.typ)+")", i.typ
+	} else if n = coerce(n, ScalarOf(Bigint), tssql.Pos{}); i.typ.isScalar(YearMonth) {
+		// Months are narrower than what they are multiplied or divided by.
+		x := b.whole(op, coerce(bound{sql: i.sql, typ: ScalarOf(Integer)}, ScalarOf(Bigint), tssql.Pos{}), n)
+		return bound{sql: "CAST(" + x.sql + " AS INTEGER)", typ: i.typ}
 	}
 	return b.whole(op, i, n)
 }

@@ -390,7 +390,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 			}
 			return constant(Date, day)
 		}
-		out.sql = tried("CAST(TRY_CAST(" + x.sql + " AS DATE) - DATE '1970-01-01' AS INTEGER)")
+		out.sql = tried("CASE WHEN regexp_full_match(" + x.sql + `, '\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}\s*') THEN CAST(TRY_CAST(` + x.sql + " AS DATE) - DATE '1970-01-01' AS INTEGER) END")
 	case TimeOfDay:
 		if isConst {
 			ns, ok := parseTimeOfDay(strings.TrimSpace(s))
@@ -399,7 +399,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 			}
 			return constant(TimeOfDay, ns)
 		}
-		out.sql = tried("epoch_ns(TRY_CAST('1970-01-01 ' || " + x.sql + " AS TIMESTAMP_NS))")
+		out.sql = tried("CASE WHEN regexp_full_match(" + x.sql + `, '\s*[0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}([.][0-9]{1,9})?)?\s*') THEN epoch_ns(TRY_CAST('1970-01-01 ' || trim(` + x.sql + ") AS TIMESTAMP_NS)) END")
 	}
 	if out.sql == "" {
 		fail(at, "Cannot cast %s to %s", x.typ, t)

@@ -124,10 +124,10 @@ func (b *binder) overloads(name string) []overload {
 			{[]Scalar{Double}, Double, "(CASE WHEN isnan($1) OR $1 = 0 THEN $1 ELSE CAST(sign($1) AS DOUBLE) END)", true},
 		}
 	case "round":
-		// Both round half away from zero. DuckDB's round of an integer wraps where the result has no place, so a wider type is rounded.
+		// Both round half away from zero.
 		return append(same("round($1)"),
-			overload{[]Scalar{Integer, Integer}, Integer, "CAST(round(CAST($1 AS BIGINT), $2) AS INTEGER)", true},
-			overload{[]Scalar{Bigint, Integer}, Bigint, "CAST(round(CAST($1 AS DECIMAL(38, 0)), $2) AS BIGINT)", true},
+			overload{[]Scalar{Integer, Integer}, Integer, roundWhole("INTEGER"), true},
+			overload{[]Scalar{Bigint, Integer}, Bigint, roundWhole("BIGINT"), true},
 			overload{[]Scalar{Double, Integer}, Double, "round($1, $2)", true})
 	case "floor":
 		return wholeAs("floor($1)")
@@ -199,6 +199,13 @@ func (b *binder) overloads(name string) []overload {
 // wholeAs leaves whole numbers alone.
 func wholeAs(sql string) []overload {
 	return []overload{{[]Scalar{Integer}, Integer, "$1", true}, {[]Scalar{Bigint}, Bigint, "$1", true}, {[]Scalar{Double}, Double, sql, true}}
+}
+
+// roundWhole rounds a whole number to a power of ten. DuckDB's round of one wraps where the result has no place.
+func roundWhole(duckType string) string {
+	const unit = "CAST(power(10, - $2) AS HUGEINT)"
+	return "(CASE WHEN $2 >= 0 THEN $1 WHEN $2 < -37 THEN 0 ELSE CAST((CAST($1 AS HUGEINT) + (CASE WHEN $1 < 0 THEN -1 ELSE 1 END) * (" + unit + " // 2)) // " + unit +
+		" * " + unit + " AS " + duckType + ") END)"
 }
 
 func logarithm(name string) string {

@@ -42,7 +42,14 @@ func randomExpr(r *rand.Rand, depth int) (literal, column string) {
 		"greatest($a, $b)", "least($a, $b, $c)", "if($a, $b, $c)", "bin($a, 5m)", "bin($a, $b)", "ago($a)", "from_milliseconds($a)", "from_nanoseconds($a)", "to_milliseconds($a)",
 		"to_nanoseconds($a)", "date_trunc('hour', $a)", "date_trunc('week', $a)", "date_trunc('month', $a)", "cast($a AS varchar)", "cast($a AS bigint)", "cast($a AS integer)", "cast($a AS double)",
 		"cast($a AS boolean)", "cast($a AS timestamp)", "cast($a AS date)", "try_cast($a AS bigint)", "try_cast($a AS double)", "try_cast($a AS timestamp)", "try_cast($a AS integer)",
-		"typeof($a)", "regexp_like($a, 'a.c')",
+		"typeof($a)", "regexp_like($a, 'a.c')", "regexp_like($a, $b)", "regexp_extract($a, '(.)(b)?', 2)", "regexp_extract_all($a, 'a(.)?', 1)", "regexp_split($a, 'b')",
+		"regexp_replace($a, '(b)', '<$1>')", "cbrt($a)", "degrees($a)", "log10($a)", "acos($a)", "atan2($a, $b)", "tanh($a)", "round($a, $b)", "to_base($a, $b)", "from_base($a, 16)", "bit_count($a, 64)",
+		"bit_count($a, $b)", "chr($a)", "codepoint($a)", "hamming_distance($a, $b)", "levenshtein_distance($a, $b)", "lpad($a, $b, $c)", "rpad($a, 5, $b)", "ltrim($a)", "rtrim($a)",
+		"replace($a, $b, $c)", "split($a, $b)", "split($a, $b, $c)", "split_part($a, $b, $c)", "strpos($a, $b, $c)", "strrpos($a, $b)", "strrpos($a, $b, 2)", "position($a IN $b)",
+		"ARRAY[$a, $b]", "ARRAY[$a, NULL]", "ARRAY[$a, $b, $a]", "ROW($a, $b)", "array_distinct($a)", "array_intersect($a, $b)", "array_union($a, $b)", "array_except($a, $b)", "array_join($a, '-')",
+		"array_join($a, '-', $b)", "array_join($a, $b)", "array_max($a)", "array_min($a)", "array_position($a, $b)", "array_remove($a, $b)", "array_sort($a)", "arrays_overlap($a, $b)", "cardinality($a)",
+		"element_at($a, $b)", "element_at($a, -1)", "$a[$b]", "$a[1]", "repeat($a, 2)", "sequence($a, $b)", "sequence(now(), $a, 10000d)", "sequence($a, $b, 1month)", "slice($a, 1, $b)", "slice($a, $b, 2)",
+		"zip($a, $b)", "try($a / $b)", "try(cast($a AS bigint))", "try($a[$b])", "cast($a AS time)", "try_cast($a AS boolean)", "try_cast($a AS time)", "try_cast($a AS date)",
 	}
 	return both(forms[r.IntN(len(forms))])
 }
