@@ -4,7 +4,10 @@ package local_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,4 +199,83 @@ func hiddenRecords(t *testing.T, reg *prometheus.Registry) float64 {
 	}
 	t.Fatal("no metric")
 	return 0
+}
+
+// TestHidingModel writes new records, late ones, duplicates and updates, hidden or not, while time passes and the database is opened
+// anew, and compares what is seen with a map.
+func TestHidingModel(t *testing.T) {
+	type key struct {
+		host string
+		at   int
+	}
+	type stored struct {
+		version, value int
+		until          time.Time
+	}
+	const hosts, times, steps = 4, 6, 400
+	random := rand.New(rand.NewPCG(3, 5))
+	dir, now := t.TempDir(), clock
+	start := func() *local.DB {
+		return open(t, func(c *local.Config) { c.Dir, c.Now = dir, func() time.Time { return now } })
+	}
+	db := start()
+	model := map[key]*stored{}
+	for step := range steps {
+		switch n := random.IntN(100); {
+		case n < 60:
+			k := key{string(rune('a' + random.IntN(hosts))), random.IntN(times)}
+			version, value := 1+random.IntN(3), random.IntN(2)
+			hide := time.Duration(random.IntN(3)) * 10 * time.Second
+			in := versioned(rec("up", strconv.Itoa(value), time.Duration(k.at)*time.Second, "host", k.host), int64(version))
+			req := record.FromSDK(&timestreamwrite.WriteRecordsInput{DatabaseName: aws.String(database), TableName: aws.String(table), Records: []wtypes.Record{in}})
+			req.Hide = hide
+			_, err := db.Write(t.Context(), req)
+			have := model[k]
+			taken := have == nil || version > have.version || version == have.version && value == have.value
+			if taken != (err == nil) {
+				t.Fatalf("step %d: version %d of %v beside %+v: %v", step, version, k, have, err)
+			}
+			switch {
+			case have == nil:
+				model[k] = &stored{version, value, now.Add(hide)}
+			case taken:
+				have.version, have.value = version, value
+			}
+		case n < 80:
+			now = now.Add(time.Duration(1+random.IntN(5)) * time.Second)
+		case n < 83:
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			db = start()
+		case n < 86:
+			if err := db.ForgetHidden(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			want, grouped, listed := [][]string{}, [][]string{}, [][]string{}
+			for h := range hosts {
+				host, count, largest := string(rune('a'+h)), 0, 0
+				for at := range times {
+					if s := model[key{host, at}]; s != nil && !s.until.After(now) {
+						want = append(want, []string{host, strconv.Itoa(at), strconv.Itoa(s.value) + ".0"})
+						count, largest = count+1, max(largest, s.value)
+					}
+				}
+				if count > 0 {
+					grouped = append(grouped, []string{host, strconv.Itoa(count), strconv.Itoa(largest) + ".0"})
+					listed = append(listed, []string{host, "up"})
+				}
+			}
+			if len(model) == 0 {
+				continue // there are no columns
+			}
+			plain := fmt.Sprintf(`SELECT host, to_milliseconds(time) / 1000 - %d, measure_value::double %s ORDER BY 1, 2`, clock.Unix(), from)
+			for sql, want := range map[string][][]string{plain: want, seen["grouped"]: grouped, seen["listing"]: listed} {
+				if got := rows(t, db, sql); !reflect.DeepEqual(got, want) {
+					t.Fatalf("step %d: %s:\ngot  %v\nwant %v", step, sql, got, want)
+				}
+			}
+		}
+	}
 }
