@@ -213,8 +213,8 @@ func (c *Config) Validate() error {
 	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
 		bad("%s=%d, %s=%d, %s=%d: want at least 1", c.flag("write-queue"), c.WriteQueue, c.flag("query.concurrency"), c.QueryConcurrency, c.flag("query.open-results"), c.OpenResults)
 	}
-	if c.rewrite.sealRows < 100 {
-		bad("%s=%d: want at least 100", c.flag("rewrite.part-records"), c.rewrite.sealRows)
+	if c.rewrite.sealRows < 10 {
+		bad("%s=%d: want at least 10", c.flag("rewrite.part-records"), c.rewrite.sealRows)
 	}
 	if c.CheckpointLogSize < 64<<10 || c.SnapshotMaxLog < 1<<20 {
 		bad("%s=%v, %s=%v: want at least 64KiB and 1MiB", c.flag("checkpoint.log-size"), &c.CheckpointLogSize, c.flag("snapshot.max-log"), &c.SnapshotMaxLog)
