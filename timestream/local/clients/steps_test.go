@@ -57,7 +57,8 @@ func (x script) ok(service, operation string, input object) object {
 	return out
 }
 
-func (x script) fails(service, operation string, input object, code, message string) *apiError {
+// fails expects an error of the service and returns the members of its class, where the client has them.
+func (x script) fails(service, operation string, input object, code, message string) (members object) {
 	x.Helper()
 	out, err := x.client.call(x.Context(), service, operation, input)
 	if err == nil {
@@ -67,7 +68,7 @@ func (x script) fails(service, operation string, input object, code, message str
 	if e.Code != code || !regexp.MustCompile(message).MatchString(e.Message) {
 		x.Errorf("%s: got %v, want %s: %s", operation, e, code, message)
 	}
-	return e
+	return e.Members
 }
 
 func (x script) want(what string, got, want any) {
@@ -157,11 +158,11 @@ func (x script) reject() {
 			"Dimensions": []any{object{"Name": "host", "Value": "v" + strconv.Itoa(host)}}}
 	}
 	x.ok(write, "WriteRecords", x.table(object{"Records": []any{record(1, 7)}}))
-	e := x.fails(write, "WriteRecords", x.table(object{"Records": []any{record(2, 1), record(1, 6)}}),
+	members := x.fails(write, "WriteRecords", x.table(object{"Records": []any{record(2, 1), record(1, 6)}}),
 		"RejectedRecordsException", "One or more records have been rejected. See RejectedRecords for details.")
-	rejected := list(e.Members, "RejectedRecords")
+	rejected := list(members, "RejectedRecords")
 	if len(rejected) != 1 {
-		x.Fatalf("got %v", e.Members)
+		x.Fatalf("got %v", members)
 	}
 	x.want("index", at(rejected, 0, "RecordIndex"), 1.0)
 	x.want("existing version", at(rejected, 0, "ExistingVersion"), 7.0)
