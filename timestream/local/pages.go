@@ -44,6 +44,7 @@ type openResult struct {
 	charge  *charge
 	// output is what was handed out or is about to be; maxBytes bounds it.
 	output   output
+	insights bool
 	maxBytes int64
 
 	// making is the page that is being made, if any, beside the calls; until it is ready, rows and all that fill uses are its. worked is how long
@@ -118,6 +119,8 @@ type Page struct {
 	// Rows is the JSON of the rows, separated by commas, without brackets. It belongs to the page.
 	Rows   []byte
 	Status qtypes.QueryStatus
+	// Insights is set on the last page, if it was asked for.
+	Insights *qtypes.QueryInsightsResponse
 }
 
 func (r *openResult) token() string {
@@ -230,6 +233,9 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 	r.page.NextToken = ""
 	if r.done {
 		r.page.Status.ProgressPercentage = 100
+		if err := q.complete(r); err != nil {
+			return nil, err
+		}
 	} else {
 		r.seq++
 		r.page.NextToken = r.token()
@@ -237,6 +243,14 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 	}
 	answer := r.page
 	return &answer, nil
+}
+
+// complete adds to the last page what is known at the end.
+func (q *queries) complete(r *openResult) (err error) {
+	if r.insights {
+		r.page.Insights, err = q.db.insights(r.plan, r.output)
+	}
+	return err
 }
 
 // take locks an open result for a call.

@@ -97,7 +97,7 @@ func (db *DB) Query(ctx context.Context, in *timestreamquery.QueryInput, _ ...Qu
 	if err != nil {
 		return nil, err
 	}
-	out := &timestreamquery.QueryOutput{ColumnInfo: p.Columns, QueryId: &p.QueryID, QueryStatus: &p.Status, Rows: []qtypes.Row{}}
+	out := &timestreamquery.QueryOutput{ColumnInfo: p.Columns, QueryId: &p.QueryID, QueryStatus: &p.Status, QueryInsightsResponse: p.Insights, Rows: []qtypes.Row{}}
 	if p.NextToken != "" {
 		out.NextToken = &p.NextToken
 	}
@@ -184,14 +184,22 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 	if err := q.checkClientToken(str(in.ClientToken), params^uint64(maxRows(in))); err != nil {
 		return nil, err
 	}
+	if wantsInsights(in) {
+		if err := q.db.quotas.insights(q.db.now()); err != nil {
+			return nil, err
+		}
+	}
 	plan, err := q.compile(*in.QueryString)
 	if err != nil {
 		return nil, err
 	}
+	fresh := func(c *charge) *openResult {
+		return &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows(in), maxBytes: int64(q.db.cfg.MaxResultBytes), insights: wantsInsights(in)}
+	}
 	c := q.db.charge(plan)
-	p, err := q.run(ctx, plan, c, params, maxRows(in), empty, &own)
+	p, err := q.run(ctx, fresh(c), empty, &own)
 	if outOfMemory(err) && q.evict() {
-		p, err = q.run(ctx, plan, c, params, maxRows(in), empty, &own)
+		p, err = q.run(ctx, fresh(c), empty, &own)
 	}
 	return p, err
 }
@@ -267,18 +275,17 @@ func maxRows(in *timestreamquery.QueryInput) int {
 	return 0
 }
 
-// run starts a plan and makes the first answer.
-func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, c *charge, params uint64, maxRows int, empty bool, own *place) (*Page, error) {
-	r := &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows, maxBytes: int64(q.db.cfg.MaxResultBytes), cancel: func() {}}
-	kept := false
+// run starts a statement and makes the first answer.
+func (q *queries) run(ctx context.Context, r *openResult, empty bool, own *place) (*Page, error) {
+	plan, kept := r.plan, false
+	// The statement outlives the call when there are more pages, so its context is its own; while the call lasts, the caller's end is its end.
+	life, cancel := context.WithCancel(q.db.background)
+	r.cancel = cancel
 	defer func() {
 		if !kept {
 			r.close()
 		}
 	}()
-	// The statement outlives the call when there are more pages, so its context is its own; while the call lasts, the caller's end is its end.
-	life, cancel := context.WithCancel(q.db.background)
-	r.cancel = cancel
 	rows, last, err := q.await(ctx, r, own, func() (page []byte, last bool, err error) {
 		if plan.SQL != "" {
 			if r.conn, err = q.db.duck.Connect(); err != nil {
@@ -295,9 +302,9 @@ func (q *queries) run(ctx context.Context, plan *sqlplan.Plan, c *charge, params
 		return nil, errors.Join(ctx.Err(), err)
 	}
 	r.page = Page{QueryID: r.id, Columns: plan.ColumnInfo(), Rows: rows}
-	if !late && last && (maxRows == 0 || r.inPage < maxRows) && !r.skips(empty) {
+	if !late && last && (r.maxRows == 0 || r.inPage < r.maxRows) && !r.skips(empty) {
 		r.page.Status = r.status(100)
-		return &r.page, nil
+		return &r.page, q.complete(r)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -215,6 +215,9 @@ func queryPage(p *local.Page) ([]byte, error) {
 	if p.NextToken != "" {
 		head["NextToken"] = p.NextToken
 	}
+	if i := p.Insights; i != nil {
+		head["QueryInsightsResponse"] = insights(i)
+	}
 	b, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
@@ -224,6 +227,17 @@ func queryPage(p *local.Page) ([]byte, error) {
 	out = append(out, `,"Rows":[`...)
 	out = append(out, p.Rows...)
 	return append(out, "]}"...), nil
+}
+
+func insights(i *qtypes.QueryInsightsResponse) object {
+	o := object{"QueryTableCount": i.QueryTableCount, "OutputRows": i.OutputRows, "OutputBytes": i.OutputBytes}
+	if r := i.QueryTemporalRange; r != nil {
+		o["QueryTemporalRange"] = object{"Max": object{"TableArn": r.Max.TableArn, "Value": r.Max.Value}}
+	}
+	if c := i.QuerySpatialCoverage; c != nil {
+		o["QuerySpatialCoverage"] = object{"Max": object{"TableArn": c.Max.TableArn, "Value": c.Max.Value, "PartitionKey": c.Max.PartitionKey}}
+	}
+	return o
 }
 
 func columnInfo(c *qtypes.ColumnInfo) object {

@@ -6,6 +6,7 @@
 package meter
 
 import (
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -291,6 +292,23 @@ func (t *Table) Scanned(from, to int64, measures []string) metering.Size {
 	ratio(&sum.Values, of.Values, t.all.Values)
 	ratio(&sum.Names, of.Names, t.all.Names)
 	return sum
+}
+
+// Span returns the times, in nanoseconds, between which there are records, in whole hours or days; false where there are none.
+func (t *Table) Span() (from, to int64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	from, to = math.MaxInt64, math.MinInt64
+	each := func(in map[int64]Stored, width int64) {
+		for h, s := range in {
+			if s.Records > 0 {
+				from, to, ok = min(from, h*hour), max(to, (h+width)*hour), true
+			}
+		}
+	}
+	each(t.hours, 1)
+	each(t.days, hoursPerDay)
+	return from, to, ok
 }
 
 // Read adds what a query read.

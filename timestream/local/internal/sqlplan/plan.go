@@ -105,6 +105,8 @@ type Read struct {
 	From, To int64
 	// Measures are the measure names that are needed, nil for all.
 	Measures []string
+	// Dimensions are the values of dimensions that are needed, of those for which they are named.
+	Dimensions map[string][]string
 }
 
 // Compile parses one statement, binds it to the catalog and translates it. The catalog is asked only during the call.

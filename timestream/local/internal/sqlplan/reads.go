@@ -8,8 +8,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
-// narrow notes what a WHERE clause says of the records that its tables are read for: comparisons of the time with constants, and measure names that
-// are named.
+// narrow notes what a WHERE clause says of the records that its tables are read for: comparisons of the time with constants, and measure names and values of
+// dimensions that are named.
 func (b *binder) narrow(where tssql.Expr) {
 	conjuncts := []tssql.Expr{where}
 	if and, ok := where.(*tssql.Binary); ok && and.Op == "AND" {
@@ -21,14 +21,14 @@ func (b *binder) narrow(where tssql.Expr) {
 			b.narrowTime(e, e.X)
 		case *tssql.Binary:
 			if e.Op == "=" {
-				b.narrowMeasures(e.L, []tssql.Expr{e.R})
-				b.narrowMeasures(e.R, []tssql.Expr{e.L})
+				b.narrowSeries(e.L, []tssql.Expr{e.R})
+				b.narrowSeries(e.R, []tssql.Expr{e.L})
 			}
 			b.narrowTime(e, e.L)
 			b.narrowTime(e, e.R)
 		case *tssql.In:
 			if !e.Not && e.Query == nil {
-				b.narrowMeasures(e.X, e.List)
+				b.narrowSeries(e.X, e.List)
 			}
 		}
 	}
@@ -63,20 +63,32 @@ func (b *binder) narrowTime(comparison, e tssql.Expr) {
 	}
 }
 
-func (b *binder) narrowMeasures(e tssql.Expr, list []tssql.Expr) {
+// narrowSeries notes the values that a measure name or a dimension may have.
+func (b *binder) narrowSeries(e tssql.Expr, list []tssql.Expr) {
 	r, c := b.readOf(e)
-	if r == nil || !c.measure {
+	if r == nil || c.side != aboutSeries {
 		return
 	}
-	names := []string{}
+	have, narrowed := r.Dimensions[c.name]
+	if c.measure {
+		have, narrowed = r.Measures, r.Measures != nil
+	}
+	values := []string{}
 	for _, x := range list {
-		name, ok := x.(*tssql.String)
+		value, ok := x.(*tssql.String)
 		if !ok {
 			return
 		}
-		if (r.Measures == nil || slices.Contains(r.Measures, name.Value)) && !slices.Contains(names, name.Value) {
-			names = append(names, name.Value)
+		if (!narrowed || slices.Contains(have, value.Value)) && !slices.Contains(values, value.Value) {
+			values = append(values, value.Value)
 		}
 	}
-	r.Measures = names
+	switch {
+	case c.measure:
+		r.Measures = values
+	case r.Dimensions == nil:
+		r.Dimensions = map[string][]string{c.name: values}
+	default:
+		r.Dimensions[c.name] = values
+	}
 }

@@ -190,6 +190,9 @@ func (h *halved) readTime(b *binder, e tssql.Expr) bool {
 			return 0, false
 		}
 		x := b.top(e)
+		if _, text := x.k.(string); text {
+			x = coerce(x, ScalarOf(Timestamp), e.Position()) // as the comparison does
+		}
 		ns, ok := x.k.(int64)
 		return ns, ok && x.typ.isScalar(Timestamp)
 	}
