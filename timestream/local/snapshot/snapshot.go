@@ -154,7 +154,7 @@ func fetch(ctx context.Context, client *http.Client, url, holder string) (source
 		stop()
 		return nil, err
 	}
-	res, err := client.Do(req)
+	res, err := client.Do(req) //nolint:bodyclose // archive.close does
 	if err != nil {
 		stop()
 		return nil, err

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tributary-project/tributary/timestream/local"
@@ -87,7 +89,7 @@ func (t target) write(ctx context.Context, src source, cfg local.Config, note fu
 	src.close() // from here on the copy is by itself
 	note("copied " + size(p.done) + " in " + time.Since(p.began).Round(time.Millisecond).String() + "; checking the copy")
 	cfg.Dir = partial
-	contents, err := local.Fold(ctx, cfg)
+	contents, err := foldGently(ctx, cfg)
 	if err != nil {
 		return contents, err
 	}
@@ -102,6 +104,20 @@ func (t target) write(ctx context.Context, src source, cfg local.Config, note fu
 		return contents, err
 	}
 	return contents, syncFile(dir)
+}
+
+// foldGently lets others have the processor first: a copy can wait, the writes that a server answers meanwhile cannot.
+func foldGently(ctx context.Context, cfg local.Config) (contents local.Contents, err error) {
+	cfg.Threads = 1 // DuckDB works on the caller's thread then
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()                               // for good: the thread ends with the goroutine
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10) // of this thread
+		contents, err = local.Fold(ctx, cfg)
+	}()
+	<-done
+	return contents, err
 }
 
 // flushEvery is after how many bytes a copy is sent to the disk, so that the database's own writes do not wait behind it.

@@ -100,8 +100,11 @@ func refuseCommits(f *os.File, good int64, path string) error {
 		if i := bytes.Index(window, commitEntry[:]); i >= 0 {
 			return fmt.Errorf("%w: %s: no entry can be read after byte %d, but a transaction was committed at byte %d", ErrLogDamaged, path, good, at+int64(i))
 		}
-		if err != nil { // the file's end, or what the next reading of it will tell
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		n, _ := in.Discard(len(window) - len(commitEntry) + 1)
 		at += int64(n)
