@@ -48,6 +48,5 @@
 //   - Formats of times have English names only, and zones those that Joda reads by name.
 //   - to_iso8601 of a timestamp ends with nine digits and no zone.
 //   - At most maxQueryDepth queries stand in each other's FROM, maxJoins joins and maxQueries queries and tables in a statement.
-//   - The texts of errors that only show while a query runs are DuckDB's for overflows and doubles that fit no integer, Trino's
-//     for the others.
+//   - The texts of errors that only show while a query runs are Trino's, but for sums that overflow and a few more, which are DuckDB's.
 package sqlplan

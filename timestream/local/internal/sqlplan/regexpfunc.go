@@ -55,6 +55,9 @@ func (b *binder) regexpFunction(name string) func(*tssql.Call, []bound) bound {
 		if len(args) < 3 {
 			return "0"
 		}
+		if !coercible(args[2].typ, ScalarOf(Bigint)) {
+			mismatch(c, args, name+"(varchar, varchar), "+name+"(varchar, varchar, bigint)")
+		}
 		n, ok := args[2].k.(int64)
 		if !ok {
 			fail(c.Args[2].Position(), "%s: a group that is not a literal is not supported", name)
