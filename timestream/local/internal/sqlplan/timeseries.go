@@ -185,9 +185,17 @@ func (b *binder) correlate(c *tssql.Call, args []bound) bound {
 	return bound{sql: sql, typ: ScalarOf(Double)}
 }
 
-// ranks prints the ranks of the values of points; equal values have the mean of theirs.
+// ranks prints the ranks of the values of points; equal values have the mean of theirs. How many values are less than each, and how many are
+// not greater, is told by sorting the values together with themselves, as interpolate does it with times.
 func (b *binder) ranks(points string) string {
-	sorted, v, p := b.co.param(), b.co.param(), b.co.param()
-	return "list_transform([list_sort(list_transform(" + points + ", lambda " + p + ": " + p + ".v))], lambda " + sorted + ": list_transform(" + points + ", lambda " + v +
-		": (list_position(" + sorted + ", " + v + ".v) + len(" + sorted + ") + 1 - list_position(list_reverse(" + sorted + "), " + v + ".v)) / 2.0::DOUBLE))[1]"
+	p, i := b.co.param(), b.co.param()
+	tagged := func(k string) string {
+		return "list_transform(" + points + ", lambda " + p + ", " + i + ": {'v': " + p + ".v, 'k': " + k + ", 'i': " + i + "})"
+	}
+	count := func(k string) string {
+		placed := "list_transform(list_sort(" + tagged("1") + " || " + tagged(k) + "), lambda " + p + ", " + i + ": {'k': " + p + ".k, 'i': " + p + ".i, 'n': " + i + "})"
+		return "list_transform(list_filter(" + placed + ", lambda " + p + ": " + p + ".k = " + k + "), lambda " + p + ", " + i + ": {'i': " + p + ".i, 'n': " + p + ".n - " + i + "})"
+	}
+	ranked := "list_transform(list_zip(" + count("0") + ", " + count("2") + "), lambda " + p + ": {'i': " + p + "[1].i, 'r': CAST(" + p + "[1].n + " + p + "[2].n + 1 AS DOUBLE) / 2})"
+	return "list_transform(list_sort(" + ranked + "), lambda " + p + ": " + p + ".r)"
 }
