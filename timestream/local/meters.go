@@ -20,10 +20,10 @@ import (
 // What is written and stored is counted in the transaction that writes it: each adds rows to cat_cost, whose sums are what was metered, so
 // that both are there after a crash or neither. The rest (hours in the stores, queries, compute, requests that stored nothing new) is in
 // cat_meters, saved every meterEvery and at a clean end; what came after it is lost with the process. The rows of a table are added
-// up when they have become many.
+// up when they have become many. A row is a text of numbers, because it is columns that make a row of DuckDB's expensive to write: first what was
+// written (requests, records, bytes and units by rule), then for some hours the first, how many, records, bytes of values and of names.
 const meterSQL = `
-CREATE TABLE IF NOT EXISTS cat_cost (table_id BIGINT, hour BIGINT, hours BIGINT, records BIGINT, value_bytes BIGINT, name_bytes BIGINT,
-	requests BIGINT, accepted BIGINT, bytes_guide BIGINT, bytes_announced BIGINT, bytes_least BIGINT, units_guide BIGINT, units_announced BIGINT, units_least BIGINT);
+CREATE TABLE IF NOT EXISTS cat_cost (table_id BIGINT, change VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_meters (table_id BIGINT, state VARCHAR);
 `
 
@@ -31,7 +31,7 @@ const (
 	meterEvery = time.Minute
 	// metersSaved says in cat_meta that the tables above were kept since the records they are about were written.
 	metersSaved = "kept"
-	// spareMeterRows is how many rows a table may have beyond twice those that it needs.
+	// spareMeterRows is how many rows a table may have before they are added up; those that it needs are less than a tenth.
 	spareMeterRows = 1000
 	manyRows       = 1 << 32
 	// restID is the number, in cat_meters, of what belongs to no table.
@@ -79,46 +79,67 @@ func (w *writer) writeMeters(jobs []*writeJob) error {
 		if tx.weight.Empty() {
 			continue
 		}
-		rows := meterRows{app: app, table: t.id, written: tx.weight.Written}
-		err := tx.weight.Each(func(h int64, s meter.Stored) error { return rows.add(h, 1, s) })
-		if err == nil {
-			err = rows.end()
-		}
-		if err != nil {
+		w.meterText = appendWritten(w.meterText[:0], &tx.weight.Written)
+		tx.weight.Each(func(h int64, s meter.Stored) { w.meterText = appendStored(w.meterText, h, 1, s) })
+		if err := addMeterRow(app, t.id, w.meterText); err != nil {
 			app.Abort()
 			return err
 		}
-		t.own.meterRows += rows.n
+		t.own.meterRows++
 	}
 	return app.Close()
 }
 
-// meterRows writes one table's rows of cat_cost. What was written stands in the first of them.
-type meterRows struct {
-	app     *duck.Appender
-	table   int64
-	written meter.Written
-	n       int
+func addMeterRow(app *duck.Appender, table int64, change []byte) error {
+	app.SetInt64(0, table)
+	app.SetString(1, string(change))
+	return app.EndRow()
 }
 
-func (r *meterRows) add(h, width int64, s meter.Stored) error {
-	w := &r.written
-	values := [...]int64{r.table, h, width, s.Records, s.Size.Values, s.Size.Names, w.Requests, w.Records,
-		w.Bytes[metering.Guide], w.Bytes[metering.Announced], w.Bytes[metering.Least], w.Units[metering.Guide], w.Units[metering.Announced], w.Units[metering.Least]}
-	for i, v := range values {
-		r.app.SetInt64(i, v)
-	}
-	r.written = meter.Written{}
-	r.n++
-	return r.app.EndRow()
+// writtenNumbers and storedNumbers are how many numbers each part of a row has.
+const (
+	writtenNumbers = 2 + 2*int(metering.Rules)
+	storedNumbers  = 5
+)
+
+func appendWritten(b []byte, w *meter.Written) []byte {
+	b = appendNumbers(b, w.Requests, w.Records)
+	b = appendNumbers(b, w.Bytes[:]...)
+	return appendNumbers(b, w.Units[:]...)
 }
 
-// end makes sure that what was written stands somewhere.
-func (r *meterRows) end() error {
-	if r.written == (meter.Written{}) {
-		return nil
+func appendStored(b []byte, h, width int64, s meter.Stored) []byte {
+	return appendNumbers(b, h, width, s.Records, s.Size.Values, s.Size.Names)
+}
+
+func appendNumbers(b []byte, numbers ...int64) []byte {
+	for _, n := range numbers {
+		b = append(strconv.AppendInt(b, n, 10), ' ')
 	}
-	return r.add(0, 1, meter.Stored{})
+	return b
+}
+
+// restoreChange adds a row of cat_cost to a meter.
+func (t *table) restoreChange(change string) error {
+	fields := strings.Fields(change)
+	numbers := make([]int64, len(fields))
+	for i, f := range fields {
+		var err error
+		if numbers[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return err
+		}
+	}
+	if len(numbers) < writtenNumbers || (len(numbers)-writtenNumbers)%storedNumbers != 0 {
+		return fmt.Errorf("a row of %d numbers", len(numbers))
+	}
+	w := meter.Written{Requests: numbers[0], Records: numbers[1]}
+	copy(w.Bytes[:], numbers[2:])
+	copy(w.Units[:], numbers[2+metering.Rules:])
+	t.meter.RestoreWritten(w)
+	for n := numbers[writtenNumbers:]; len(n) > 0; n = n[storedNumbers:] {
+		t.meter.RestoreStored(n[0], n[1], meter.Stored{Records: n[2], Size: metering.Size{Values: n[3], Names: n[4]}})
+	}
+	return nil
 }
 
 // age brings a table's meter up to now.
@@ -151,12 +172,11 @@ func (db *DB) saveMeters(c *duck.Conn) error {
 	var many []*table
 	for _, t := range db.tables() {
 		t.age(now)
-		buckets := 0
-		state, _ := t.meter.State(now, func(int64, int64, meter.Stored) { buckets++ })
+		state, _ := t.meter.State(now, func(int64, int64, meter.Stored) {})
 		if err == nil {
 			err = save(t.id, state)
 		}
-		if t.own.meterRows > 2*buckets+spareMeterRows {
+		if t.own.meterRows > spareMeterRows {
 			many = append(many, t)
 		}
 	}
@@ -184,30 +204,37 @@ func (t *table) sumMeters(c *duck.Conn, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	rows := meterRows{app: app, table: t.id}
-	type bucket struct {
-		h, width int64
-		s        meter.Stored
-	}
-	var all []bucket
-	_, rows.written = t.meter.State(now, func(h, width int64, s meter.Stored) { all = append(all, bucket{h, width, s}) })
-	for _, b := range all {
+	// A row of all hours would be large.
+	const hoursPerRow = 1000
+	t.own.summed = 0
+	var stored []byte
+	n := 0
+	flush := func(change []byte) {
 		if err == nil {
-			err = rows.add(b.h, b.width, b.s)
+			err = addMeterRow(app, t.id, change)
 		}
+		t.own.summed++
+		n = 0
 	}
-	if err == nil {
-		err = rows.end()
+	nothing := appendWritten(nil, &meter.Written{})
+	_, written := t.meter.State(now, func(h, width int64, s meter.Stored) {
+		if n == 0 {
+			stored = append(stored[:0], nothing...)
+		}
+		stored = appendStored(stored, h, width, s)
+		if n++; n == hoursPerRow {
+			flush(stored)
+		}
+	})
+	if n > 0 {
+		flush(stored)
 	}
+	flush(appendWritten(nil, &written))
 	if err != nil {
 		app.Abort()
 		return err
 	}
-	if err := app.Close(); err != nil {
-		return err
-	}
-	t.own.summed = rows.n
-	return nil
+	return app.Close()
 }
 
 // noteSummed notes that a transaction that saved the meters has ended well.
@@ -273,20 +300,13 @@ func (db *DB) loadMeters(ctx context.Context, kept string) error {
 	if err != nil {
 		return err
 	}
-	err = db.each(ctx, `SELECT table_id, hour, hours, sum(records)::BIGINT, sum(value_bytes)::BIGINT, sum(name_bytes)::BIGINT, sum(requests)::BIGINT, sum(accepted)::BIGINT,
-		sum(bytes_guide)::BIGINT, sum(bytes_announced)::BIGINT, sum(bytes_least)::BIGINT, sum(units_guide)::BIGINT, sum(units_announced)::BIGINT, sum(units_least)::BIGINT, count(*)
-		FROM cat_cost GROUP BY table_id, hour, hours`, func(c []duck.Column, i int) error {
+	err = db.each(ctx, "SELECT table_id, change FROM cat_cost", func(c []duck.Column, i int) error {
 		t := byID[c[0].Int64(i)]
 		if t == nil {
 			return nil
 		}
-		n := func(col int) int64 { return c[col].Int64(i) }
-		t.meter.RestoreWritten(meter.Written{Requests: n(6), Records: n(7), Bytes: [metering.Rules]int64{n(8), n(9), n(10)}, Units: [metering.Rules]int64{n(11), n(12), n(13)}})
-		if s := (meter.Stored{Records: n(3), Size: metering.Size{Values: n(4), Names: n(5)}}); s != (meter.Stored{}) {
-			t.meter.RestoreStored(n(1), n(2), s)
-		}
-		t.own.meterRows += int(n(14))
-		return nil
+		t.own.meterRows++
+		return t.restoreChange(c[1].String(i))
 	})
 	for _, t := range byID {
 		t.age(now)

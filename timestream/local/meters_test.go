@@ -4,6 +4,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand"
@@ -71,7 +72,8 @@ func (m *metered) usage(t *testing.T) meter.Usage {
 func (m *metered) write(t *testing.T, common *wtypes.Record, records ...wtypes.Record) int {
 	t.Helper()
 	_, err := m.WriteRecords(context.Background(), &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("db1"), TableName: aws.String("tab"), CommonAttributes: common, Records: records})
-	if rejected, ok := err.(*wtypes.RejectedRecordsException); ok {
+	var rejected *wtypes.RejectedRecordsException
+	if errors.As(err, &rejected) {
 		return len(rejected.RejectedRecords)
 	}
 	if err != nil {

@@ -69,6 +69,8 @@ type writer struct {
 	closed  bool
 	group   []*writeJob
 	tables  map[*table]*tableTx
+	// meterText is the memory of a row of cat_cost.
+	meterText []byte
 	// grown are the tables that the group in hand has written to.
 	grown []*table
 

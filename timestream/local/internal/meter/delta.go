@@ -87,13 +87,10 @@ func (d *Delta) find(measure string) int {
 }
 
 // Each calls f for each hour, by its number since 1970, whose records have changed.
-func (d *Delta) Each(f func(h int64, s Stored) error) error {
+func (d *Delta) Each(f func(h int64, s Stored)) {
 	for i := range d.hours {
-		if err := f(d.hours[i].hour, d.hours[i].stored); err != nil {
-			return err
-		}
+		f(d.hours[i].hour, d.hours[i].stored)
 	}
-	return nil
 }
 
 // Empty tells that there is nothing in it.
