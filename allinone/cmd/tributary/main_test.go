@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -123,5 +124,22 @@ func TestStoreSettings(t *testing.T) {
 		if got[other] {
 			t.Errorf("%s is among them", other)
 		}
+	}
+}
+
+// The snapshot command has the names and defaults of `tributary all`.
+func TestSnapshotCommand(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"snapshot", "--help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	for _, want := range []string{"--to", "--data-dir=./data", "--local.listen-address=127.0.0.1:9231", "--local.admin.listen-address"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the help has no %s: %s", want, &out)
+		}
+	}
+	dir := t.TempDir()
+	if err := run(t.Context(), []string{"snapshot", "--data-dir", dir, "--to", dir + "/copy"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "no database to copy") {
+		t.Errorf("got %v", err)
 	}
 }
