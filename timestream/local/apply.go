@@ -379,6 +379,9 @@ func (tx *tableTx) createSeries(p *prepared) (uint32, string) {
 	} else if len(own.schema.measures) >= timestream.MaxMeasureNamesPerTable {
 		return 0, "The table has the maximum of " + strconv.Itoa(timestream.MaxMeasureNamesPerTable) + " measure names."
 	}
+	if own.nextSid > maxSeries {
+		return 0, "The table has had the maximum of " + strconv.Itoa(maxSeries) + " series."
+	}
 	for _, dims := range [2][]record.Dimension{p.common, p.own} {
 		for i := range dims {
 			if _, ok := own.attrs[dims[i].Name]; ok {
@@ -418,7 +421,7 @@ func (tx *tableTx) createSeries(p *prepared) (uint32, string) {
 	}
 	slot := uint32(len(own.marks))
 	names, values := p.seriesWeight()
-	own.marks = append(own.marks, mark{sid: own.nextSid, time: noTime, kind: p.kind, names: names, values: values})
+	own.marks = append(own.marks, mark{sid: seriesID(mi, own.nextSid), time: noTime, kind: p.kind, names: names, values: values})
 	own.nextSid++
 	own.series[p.key] = slot
 	tx.newKeys = append(tx.newKeys, p.key)

@@ -220,7 +220,7 @@ func (db *DB) loadTable(ctx context.Context, t *table) error {
 		slots[sid] = slot
 		own.series[key] = slot
 		own.marks = append(own.marks, mark{sid: sid, time: noTime, kind: m.kind, names: uint16(names), values: uint32(values)})
-		own.nextSid = sid + 1
+		own.nextSid = max(own.nextSid, seriesNumber(sid)+1)
 		return nil
 	})
 	if err != nil {

@@ -69,7 +69,7 @@ type bits struct {
 }
 
 func (b *bits) add(sid int64) {
-	at := sid - b.base
+	at := seriesNumber(sid) - b.base
 	b.set[at/8] |= 0x80 >> (at % 8)
 	b.n++
 }
@@ -84,8 +84,8 @@ func (b *bits) sql() string {
 	}
 	// DuckDB counts a BIT's bits from the left, after a byte that says how many of the first are unused; made of a BLOB, none is.
 	// Out of range is an error, and only CASE keeps it from being looked at.
-	return "CASE WHEN sid >= " + strconv.FormatInt(b.base, 10) + " AND sid < " + strconv.FormatInt(b.base+8*int64(len(b.set)), 10) +
-		" THEN get_bit(CAST(from_base64('" + base64.StdEncoding.EncodeToString(b.set) + "') AS BIT), CAST(sid - " + strconv.FormatInt(b.base, 10) + " AS INTEGER)) = 1 ELSE false END"
+	return "CASE WHEN " + numberSQL + " >= " + strconv.FormatInt(b.base, 10) + " AND " + numberSQL + " < " + strconv.FormatInt(b.base+8*int64(len(b.set)), 10) +
+		" THEN get_bit(CAST(from_base64('" + base64.StdEncoding.EncodeToString(b.set) + "') AS BIT), CAST(" + numberSQL + " - " + strconv.FormatInt(b.base, 10) + " AS INTEGER)) = 1 ELSE false END"
 }
 
 // seen tells which series have a record of a kind (any if all is set) in [from, to]: surely those of yes, and those of maybe if
@@ -95,7 +95,7 @@ func (s *spans) seen(k kind, all bool, from, to int64) (yes, maybe bits, every b
 	defer s.mu.RUnlock()
 	lowest := s.next
 	for i := range s.list {
-		lowest = min(lowest, s.list[i].sid)
+		lowest = min(lowest, seriesNumber(s.list[i].sid))
 	}
 	size := (s.next - lowest + 7) / 8
 	if size > maxBitBytes {
@@ -140,7 +140,7 @@ func valueColumn(k kind) string { return "v_" + kindInfo[k].lower }
 
 // Series implements sqlplan.Halves.
 func (h *halves) Series() string {
-	return h.series("sid < " + strconv.FormatInt(h.next, 10))
+	return h.series(numberSQL + " < " + strconv.FormatInt(h.next, 10))
 }
 
 // series is a FROM item with the series for which a condition holds.
@@ -162,7 +162,7 @@ func (h *halves) Seen(value string, from, to int64) string {
 		return h.series("false")
 	}
 	yes, maybe, every := h.t.spans.seen(k, value == "", from, to)
-	before := "sid < " + strconv.FormatInt(h.next, 10)
+	before := numberSQL + " < " + strconv.FormatInt(h.next, 10)
 	if every {
 		return h.series(before)
 	}

@@ -91,6 +91,19 @@ const (
 	tagAttribute = 'a'
 )
 
+// A series' identity in the tables, its sid, is a number that is used once, below 2^32, and above it the place of its measure name
+// among the table's. So samples sorted by sid have the series of one measure name together, which is what most statements ask for.
+const (
+	numberBits = 32
+	maxSeries  = 1<<numberBits - 1
+	// numberSQL is the number of the column sid.
+	numberSQL = "(sid & 4294967295)"
+)
+
+func seriesID(measure int, number int64) int64 { return int64(measure)<<numberBits | number }
+
+func seriesNumber(sid int64) int64 { return sid & maxSeries }
+
 // mark is a series and its newest record, the high-water mark: what is newer is new without a look into the database.
 type mark struct {
 	sid  int64
@@ -196,6 +209,7 @@ type tableState struct {
 	// series finds a series' place in marks.
 	series  map[seriesKey]uint32
 	marks   []mark
+	// nextSid is the number of the next series.
 	nextSid int64
 	// meterRows is the number of rows of cat_cost that are the table's.
 	// summed is that number once the transaction that sums them up has ended well.
