@@ -33,6 +33,8 @@ type checkpoints struct {
 	newLog bool
 	// notBefore is when to try again after a statement was in the way.
 	notBefore time.Time
+	// asked tells that there is a reason besides the size of the log: space that has come free is there to be used after it.
+	asked bool
 	// short tells that the disk was too full for the last checkpoint that was due.
 	short bool
 }
@@ -82,7 +84,7 @@ func syncDir(dir string) error {
 func (w *writer) checkpointIfDue() {
 	c := &w.checkpoints
 	size := c.logSize()
-	if size < c.limit || w.db.usable.Err() != nil {
+	if size < c.limit && !c.asked || w.db.usable.Err() != nil {
 		return
 	}
 	if len(c.held) > 0 {
@@ -112,6 +114,7 @@ func (w *writer) checkpointIfDue() {
 		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", explain(c.dir, err))
 		return
 	}
+	c.asked = false
 	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond))
 }
 

@@ -4,6 +4,7 @@ package local
 
 import (
 	"context"
+	"math"
 	"testing"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 // SmallParts makes parts small, so that a test with few records has many. between, which may be nil, is called between two pieces of
 // a rewrite, on its goroutine.
 func (c *Config) SmallParts(sealRows, pieceRows int64, fanIn int, between func()) {
-	c.rewrite = rewriteConfig{sealRows: sealRows, pieceRows: pieceRows, fanIn: fanIn, between: between}
+	c.rewrite = rewriteConfig{sealRows: sealRows, pieceRows: pieceRows, fanIn: fanIn, minFree: math.MaxInt64, between: between}
 }
+
+// CompactFrom makes the file smaller when that many of its blocks are free.
+func (c *Config) CompactFrom(blocks int64) { c.rewrite.minFree = blocks }
 
 // Parts counts the parts of all tables by their state.
 func (db *DB) Parts(t testing.TB) (sealed, runs, building int) {

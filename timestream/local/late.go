@@ -63,6 +63,12 @@ func (tx *tableTx) fetch(w *writer, k kind, keys []recordKey) error {
 		if !p.overlaps(first, last) {
 			continue
 		}
+		if p.remembers(first, last) {
+			if err := tx.recall(w, p, keys); err != nil {
+				return err
+			}
+			continue
+		}
 		if !filled {
 			if err := fillProbe(w.conn, keys); err != nil {
 				return err
@@ -179,6 +185,7 @@ func (tx *tableTx) writePending(w *writer) error {
 
 func (tx *tableTx) deleteReplaced(w *writer, k kind) error {
 	keys := tx.replaced[k]
+	w.windows.replaced(tx.t, keys)
 	if err := fillProbe(w.conn, keys); err != nil {
 		return err
 	}

@@ -29,7 +29,10 @@ func (db *DB) DeleteExpired(ctx context.Context) error {
 			err := db.writer.control(ctx, func(c *duck.Conn) (err error) {
 				e, err = t.deleteExpired(c, t.props.Load().oldest(db.now()))
 				return err
-			}, func() { t.expired(e) })
+			}, func() {
+				t.expired(e)
+				db.writer.windows.forget(t)
+			})
 			if err != nil {
 				return fmt.Errorf("%s.%s: %w", d, name, err)
 			}

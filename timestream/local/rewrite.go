@@ -33,12 +33,14 @@ type rewriteConfig struct {
 	sealRows, pieceRows int64
 	// fanIn is how many small runs make a large one.
 	fanIn int
+	// minFree is how many blocks of the file have to be free for it to be made smaller.
+	minFree int64
 	// between is called between two pieces.
 	between func()
 }
 
 func defaultRewrite() rewriteConfig {
-	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, fanIn: 8}
+	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, fanIn: 8, minFree: 256}
 }
 
 const (
@@ -73,6 +75,8 @@ type rewriter struct {
 	// begin one meanwhile: it sets due, and the rewrite lets it go first.
 	piece sync.Mutex
 	due   atomic.Bool
+	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
+	packed int64
 }
 
 func newRewriter(db *DB) *rewriter { return &rewriter{db: db, wake: make(chan struct{}, 1)} }
@@ -116,7 +120,10 @@ func (r *rewriter) run(ctx context.Context) {
 // all rewrites until there is nothing to do.
 func (r *rewriter) all(ctx context.Context) error {
 	for {
-		job, err := r.begin(ctx)
+		job, err := r.begin(ctx, r.db.nextRewrite)
+		if err == nil && job == nil {
+			job, err = r.compaction(ctx)
+		}
 		if err != nil || job == nil {
 			return err
 		}
@@ -133,10 +140,10 @@ func (r *rewriter) all(ctx context.Context) error {
 	}
 }
 
-// begin chooses what to rewrite next, nil when there is nothing, and creates the table for it.
-func (r *rewriter) begin(ctx context.Context) (*rewriteJob, error) {
+// begin lets next choose what to rewrite, nil when there is nothing, and creates the table for it.
+func (r *rewriter) begin(ctx context.Context, next func() *rewriteJob) (*rewriteJob, error) {
 	var job *rewriteJob
-	err := r.db.writer.between(ctx, func() { job = r.db.nextRewrite() })
+	err := r.db.writer.between(ctx, func() { job = next() })
 	if err != nil || job == nil {
 		return nil, err
 	}
@@ -381,6 +388,8 @@ func (r *rewriter) finish(ctx context.Context, job *rewriteJob) error {
 	}, func() {
 		if !taken {
 			job.table.own.settled[job.out.kind] = settled
+			r.db.writer.windows.forget(job.table)
+			r.db.writer.checkpoints.asked = true
 		}
 		job.end()
 	})

@@ -309,6 +309,7 @@ func TestRewriteFreesSpace(t *testing.T) {
 		c.Dir = dir
 		c.CheckpointLogSize = 256 << 10
 		c.SmallParts(20_000, 10_000, 4, nil)
+		c.CompactFrom(8)
 	})
 	size := func() int64 {
 		info, err := os.Stat(filepath.Join(dir, "timestream.duckdb"))
@@ -340,6 +341,13 @@ func TestRewriteFreesSpace(t *testing.T) {
 	fill(160_000)
 	if grown := size() - before; grown > 160_000*12+4<<20 {
 		t.Errorf("160,000 more records, rewritten twice, have made the file %d bytes larger", grown)
+	}
+	t.Logf("%d bytes", size())
+	// And when there is nothing else to do, the file is made smaller.
+	for deadline := time.Now().Add(time.Minute); size() > 360_000*8+2<<20; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the file has %d bytes for 360,000 records", size())
+		}
 	}
 }
 

@@ -207,8 +207,8 @@ type tableState struct {
 	attrs    map[string]int
 	measures map[string]int
 	// series finds a series' place in marks.
-	series  map[seriesKey]uint32
-	marks   []mark
+	series map[seriesKey]uint32
+	marks  []mark
 	// nextSid is the number of the next series.
 	nextSid int64
 	// meterRows is the number of rows of cat_cost that are the table's.

@@ -73,6 +73,8 @@ type writer struct {
 	meterText []byte
 	// grown are the tables that the group in hand has written to.
 	grown []*table
+	// windows are what is remembered of parts for look-ups.
+	windows recollections
 
 	checkpoints checkpoints
 }
@@ -297,6 +299,7 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 	for _, tx := range w.tables {
 		if err != nil {
 			tx.rollback()
+			w.windows.forget(tx.t)
 			continue
 		}
 		if tx.schemaChanged {

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+)
+
+// What is sent again is sent again in about the order of its time, by series that are everywhere in a run. So a look-up in a part
+// that takes no new records reads all series' records of some minutes around, and remembers them for the look-ups that follow.
+
+const (
+	// windowRows is about how many records are read at a time, windowMemory how many are remembered (40 bytes each).
+	windowRows   = 200_000
+	windowMemory = 600_000
+	// maxWindows is how many windows one look-up may need; one of keys further apart joins them with the part.
+	maxWindows = 3
+)
+
+// storedRecord is a record of a window.
+type storedRecord struct {
+	recordKey
+	ver  int64
+	bits uint64
+	gone bool
+}
+
+func compareKeys(a, b recordKey) int {
+	return cmp.Or(cmp.Compare(a.sid, b.sid), cmp.Compare(a.time, b.time))
+}
+
+// recollection is what a part has at times in [from, to], by series and time.
+type recollection struct {
+	table    *table
+	part     int64
+	from, to int64
+	list     []storedRecord
+	used     int64
+}
+
+// find returns the record with a key, nil when there is none.
+func (w *recollection) find(key recordKey) *storedRecord {
+	i := sort.Search(len(w.list), func(i int) bool { return compareKeys(w.list[i].recordKey, key) >= 0 })
+	if i == len(w.list) || w.list[i].recordKey != key || w.list[i].gone {
+		return nil
+	}
+	return &w.list[i]
+}
+
+// recollections are those that are remembered. They belong to the writer goroutine.
+type recollections struct {
+	list  []*recollection
+	clock int64
+}
+
+// forget drops the windows of a table: its parts have changed otherwise than by new records and updates.
+func (ws *recollections) forget(t *table) {
+	ws.list = slices.DeleteFunc(ws.list, func(w *recollection) bool { return w.table == t })
+}
+
+// replaced notes that the records with these keys are deleted. A table whose transaction fails is forgotten.
+func (ws *recollections) replaced(t *table, keys []recordKey) {
+	for _, w := range ws.list {
+		if w.table != t {
+			continue
+		}
+		for _, k := range keys {
+			if r := w.find(k); r != nil {
+				r.gone = true
+			}
+		}
+	}
+}
+
+// of finds or reads the window of a part that a time is in.
+func (ws *recollections) of(db *DB, t *table, p *part, at int64) (*recollection, error) {
+	ws.clock++
+	for _, w := range ws.list {
+		if w.table == t && w.part == p.id && at >= w.from && at <= w.to {
+			w.used = ws.clock
+			return w, nil
+		}
+	}
+	width := p.windowWidth()
+	from := p.first + (at-p.first)/width*width
+	w := &recollection{table: t, part: p.id, from: from, to: from + width - 1, used: ws.clock}
+	sql := fmt.Sprintf("SELECT sid, %s, ver, %s FROM %s WHERE t BETWEEN %d AND %d%s", p.time(), p.value(), t.partTable(p), ceilDiv(w.from, p.unit), w.to/p.unit, p.unexpired("AND"))
+	err := db.each(context.Background(), sql, func(c []duck.Column, i int) error {
+		w.list = append(w.list, storedRecord{recordKey: recordKey{c[0].Int64(i), c[1].Int64(i)}, ver: c[2].Int64(i), bits: db.storedBits(&c[3], p.kind, i)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	order := func(a, b storedRecord) int { return compareKeys(a.recordKey, b.recordKey) }
+	if !slices.IsSortedFunc(w.list, order) {
+		slices.SortFunc(w.list, order)
+	}
+	ws.list = append(ws.list, w)
+	ws.bound()
+	return w, nil
+}
+
+// bound drops the windows that were used longest ago until few enough records are remembered.
+func (ws *recollections) bound() {
+	for {
+		n, oldest := 0, 0
+		for i, w := range ws.list {
+			n += len(w.list)
+			if w.used < ws.list[oldest].used {
+				oldest = i
+			}
+		}
+		if n <= windowMemory || len(ws.list) == 1 {
+			return
+		}
+		ws.list = slices.Delete(ws.list, oldest, oldest+1)
+	}
+}
+
+// windowWidth is the time in which the part has about windowRows records.
+func (p *part) windowWidth() int64 {
+	span := float64(p.last-p.first) + 1
+	return int64(min(max(span/float64(max(p.rows, 1))*windowRows, 1e9), math.MaxInt64/4))
+}
+
+// remembers tells whether look-ups of these times go through windows: the part takes no new records, and values are 8 bytes or less.
+func (p *part) remembers(first, last int64) bool {
+	if p.state == partLive || !bitsLast(p.kind) {
+		return false
+	}
+	width := p.windowWidth()
+	return (min(last, p.last)-p.first)/width-(max(first, p.first)-p.first)/width < maxWindows
+}
+
+// recall looks keys up in the windows of a part.
+func (tx *tableTx) recall(w *writer, p *part, keys []recordKey) error {
+	var last *recollection
+	for _, key := range keys {
+		if key.time < p.first || key.time > p.last || key.time < p.floor {
+			continue
+		}
+		if last == nil || key.time < last.from || key.time > last.to {
+			var err error
+			if last, err = w.windows.of(w.db, tx.t, p, key.time); err != nil {
+				return err
+			}
+		}
+		if r := last.find(key); r != nil {
+			have := tx.pending[key]
+			have.stored, have.ver, have.bits, have.weight = true, r.ver, r.bits, storedWeight(nil, p.kind, 0)
+		}
+	}
+	return nil
+}
