@@ -41,7 +41,7 @@ func assign(to reflect.Value, v any, path string) error {
 	if v == nil {
 		return nil
 	}
-	want := ""
+	var want string
 	switch to.Kind() {
 	case reflect.Pointer:
 		p := reflect.New(to.Type().Elem())
