@@ -266,6 +266,8 @@ func (db *DB) housekeeping(ctx context.Context) {
 	defer hidden.Stop()
 	meters := time.NewTicker(meterEvery)
 	defer meters.Stop()
+	log := time.NewTicker(logEvery)
+	defer log.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -275,6 +277,10 @@ func (db *DB) housekeeping(ctx context.Context) {
 		case <-hidden.C:
 			if err := db.ForgetHidden(ctx); err != nil && ctx.Err() == nil {
 				db.log.Warn("forgetting which records were hidden", "err", err)
+			}
+		case <-log.C:
+			if err := db.keepLog(ctx); err != nil && ctx.Err() == nil {
+				db.log.Warn("writing down what was metered", "err", err)
 			}
 		case <-meters.C:
 			if err := db.keepMeters(ctx); err != nil && ctx.Err() == nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/metering"
 )
 
-// What is written and stored is counted in the transaction that writes it: each adds rows to cat_cost, whose sums are what was metered, so
-// that both are there after a crash or neither. The rest (hours in the stores, queries, compute, requests that stored nothing new) is in
+// What is written and stored is counted in the transaction that writes it, or under load in one within a second: it adds a row to cat_cost, whose
+// sums are what was metered. The rest (hours in the stores, queries, compute, requests that stored nothing new) is in
 // cat_meters, saved every meterEvery and at a clean end; what came after it is lost with the process. The rows of a table are added
 // up when they have become many. A row is a text of numbers, because it is columns that make a row of DuckDB's expensive to write: first what was
 // written (requests, records, bytes and units by rule), then for some hours the first, how many, records, bytes of values and of names.
@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS cat_meters (table_id BIGINT, state VARCHAR);
 
 const (
 	meterEvery = time.Minute
+	// logEvery is how long a change waits for a transaction that writes it down, meterGap how long transactions of several requests write none.
+	logEvery = time.Second
+	meterGap = 50 * time.Millisecond
 	// metersSaved says in cat_meta that the tables above were kept since the records they are about were written.
 	metersSaved = "kept"
 	// spareMeterRows is how many rows a table may have before they are added up; those that it needs are less than a tenth.
@@ -68,26 +71,88 @@ func (w *writer) meter(jobs []*writeJob) {
 	}
 }
 
-// writeMeters brings what the transaction does to the meters into it.
+// writeMeters brings what the transaction does to the meters into it. A row takes DuckDB a third of a millisecond, as much as ten records, so
+// when requests come together it is left to a later transaction unless meterGap has passed.
 func (w *writer) writeMeters(jobs []*writeJob) error {
 	w.weigh(jobs)
+	now := time.Now()
+	if w.meters = len(jobs) == 1 || now.Sub(w.meterAt) >= meterGap; !w.meters {
+		return nil
+	}
+	w.meterAt = now
 	app, err := duck.NewAppender(w.conn, "cat_cost")
 	if err != nil {
 		return err
 	}
 	for t, tx := range w.tables {
-		if tx.weight.Empty() {
-			continue
-		}
-		w.meterText = appendWritten(w.meterText[:0], &tx.weight.Written)
-		tx.weight.Each(func(h int64, s meter.Stored) { w.meterText = appendStored(w.meterText, h, 1, s) })
-		if err := addMeterRow(app, t.id, w.meterText); err != nil {
+		if err := w.addChange(app, t, &tx.weight); err != nil {
 			app.Abort()
 			return err
 		}
-		t.own.meterRows++
 	}
 	return app.Close()
+}
+
+// noteMeters takes over what a transaction has done, once it is committed.
+func (w *writer) noteMeters(tx *tableTx) {
+	tx.t.meter.Apply(w.db.now(), &tx.weight)
+	if w.meters {
+		tx.t.own.unlogged.Reset()
+		return
+	}
+	tx.t.own.unlogged.Add(&tx.weight)
+	w.unlogged.Store(true)
+}
+
+// addChange writes what no row has of a table, and one change more.
+func (w *writer) addChange(app *duck.Appender, t *table, d *meter.Delta) error {
+	if t.own.unlogged.Empty() && d.Empty() {
+		return nil
+	}
+	written := t.own.unlogged.Written
+	written.Add(&d.Written)
+	w.meterText = appendWritten(w.meterText[:0], &written)
+	stored := func(h int64, s meter.Stored) { w.meterText = appendStored(w.meterText, h, 1, s) }
+	t.own.unlogged.Each(stored)
+	d.Each(stored)
+	t.own.meterRows++
+	return addMeterRow(app, t.id, w.meterText)
+}
+
+// logMeters writes what no row has.
+func (db *DB) logMeters(c *duck.Conn) error {
+	app, err := duck.NewAppender(c, "cat_cost")
+	if err != nil {
+		return err
+	}
+	for _, t := range db.tables() {
+		if err := db.writer.addChange(app, t, &meter.Delta{}); err != nil {
+			app.Abort()
+			return err
+		}
+	}
+	return app.Close()
+}
+
+// noteLogged notes that logMeters has ended well.
+func (db *DB) noteLogged() {
+	for _, d := range db.cat.databases {
+		for _, t := range d.tables {
+			t.own.unlogged.Reset()
+		}
+	}
+}
+
+// keepLog writes what no row has, if there is anything.
+func (db *DB) keepLog(ctx context.Context) error {
+	if !db.writer.unlogged.Swap(false) {
+		return nil
+	}
+	err := db.writer.control(ctx, db.logMeters, db.noteLogged)
+	if err != nil {
+		db.writer.unlogged.Store(true)
+	}
+	return err
 }
 
 func addMeterRow(app *duck.Appender, table int64, change []byte) error {
@@ -152,6 +217,9 @@ func (t *table) age(now time.Time) {
 // transaction; should that fail, the next one does it again.
 func (db *DB) saveMeters(c *duck.Conn) error {
 	now := db.now()
+	if err := db.logMeters(c); err != nil {
+		return err
+	}
 	if err := c.Exec("DELETE FROM cat_meters"); err != nil {
 		return err
 	}
@@ -239,6 +307,7 @@ func (t *table) sumMeters(c *duck.Conn, now time.Time) error {
 
 // noteSummed notes that a transaction that saved the meters has ended well.
 func (db *DB) noteSummed() {
+	db.noteLogged()
 	for _, d := range db.cat.databases {
 		for _, t := range d.tables {
 			if t.own.summed > 0 {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,4 +308,43 @@ func TestMeterIsTheFile(t *testing.T) {
 		t.Errorf("measured %+v, want %+v", after, before)
 	}
 	m.sameAsFile(t)
+}
+
+// Under load several transactions share a row of the log. What they did is in it when the load is over.
+func TestMeterUnderLoad(t *testing.T) {
+	m := openMetered(t, t.TempDir(), meterNoon)
+	const writers, requests = 8, 30
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for n := range requests {
+				r := event(w, meterNoon.Add(-time.Duration(n)*20*time.Minute))
+				if _, err := m.WriteRecords(context.Background(), &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("db1"), TableName: aws.String("tab"), Records: []wtypes.Record{r}}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	before := m.usage(t)
+	if err := m.keepLog(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"crash", "clean end"} {
+		if when == "crash" {
+			m = m.crashed(t)
+		} else {
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+			m = openMetered(t, m.dir, m.now)
+		}
+		after := m.usage(t)
+		if after.Written != before.Written || after.Stored != before.Stored || after.Written.Requests != writers*requests {
+			t.Errorf("after a %s: %+v, %+v; want %+v, %+v", when, after.Written, after.Stored, before.Written, before.Stored)
+		}
+		m.sameAsFile(t)
+	}
 }

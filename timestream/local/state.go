@@ -211,6 +211,8 @@ type tableState struct {
 	marks  []mark
 	// nextSid is the number of the next series.
 	nextSid int64
+	// unlogged is what cat_cost does not have yet.
+	unlogged meter.Delta
 	// meterRows is the number of rows of cat_cost that are the table's.
 	// summed is that number once the transaction that sums them up has ended well.
 	meterRows, summed int

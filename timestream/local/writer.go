@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -69,8 +70,12 @@ type writer struct {
 	closed  bool
 	group   []*writeJob
 	tables  map[*table]*tableTx
-	// meterText is the memory of a row of cat_cost.
+	// meterText is the memory of a row of cat_cost. meterAt is when the last was written by a transaction, meters tells that the one in hand
+	// writes some, and unlogged that there is something that no row has.
 	meterText []byte
+	meterAt   time.Time
+	meters    bool
+	unlogged  atomic.Bool
 	// grown are the tables that the group in hand has written to.
 	grown []*table
 	// windows are what is remembered of parts for look-ups.
@@ -306,7 +311,7 @@ func (w *writer) try(jobs []*writeJob) (err error) {
 			tx.t.publish()
 		}
 		tx.t.spans.update(tx)
-		tx.t.meter.Apply(w.db.now(), &tx.weight)
+		w.noteMeters(tx)
 		w.grown = append(w.grown, tx.t)
 		for k := range tx.replaced {
 			tx.t.noteDeleted(kind(k), tx.replaced[k])

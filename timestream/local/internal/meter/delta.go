@@ -56,8 +56,17 @@ func (d *Delta) Replace(time int64, before, after metering.Size) {
 	}
 }
 
-func (d *Delta) change(time int64, s Stored) {
-	h := time / hour
+// Add adds what another did to what is written and stored, but not by measure names and not to what is fresh, of which Each and Written know nothing.
+func (d *Delta) Add(o *Delta) {
+	d.Written.Add(&o.Written)
+	for i := range o.hours {
+		d.changeHour(o.hours[i].hour, o.hours[i].stored)
+	}
+}
+
+func (d *Delta) change(time int64, s Stored) { d.changeHour(time/hour, s) }
+
+func (d *Delta) changeHour(h int64, s Stored) {
 	if d.at >= len(d.hours) || d.hours[d.at].hour != h {
 		if d.byHour == nil {
 			d.byHour = map[int64]int{}

@@ -44,7 +44,8 @@ type Written struct {
 	Bytes, Units [metering.Rules]int64
 }
 
-func (w *Written) add(o *Written) {
+// Add adds what else was written.
+func (w *Written) Add(o *Written) {
 	w.Requests += o.Requests
 	w.Records += o.Records
 	for r := range w.Bytes {
@@ -109,7 +110,7 @@ func (u *Usage) Add(o *Usage) {
 		u.Since = o.Since
 	}
 	u.Metered = max(u.Metered, o.Metered)
-	u.Written.add(&o.Written)
+	u.Written.Add(&o.Written)
 	u.Fresh.add(o.Fresh)
 	u.Stored.add(o.Stored)
 	u.Memory.Add(o.Memory)
@@ -147,7 +148,7 @@ func (t *Table) Apply(now time.Time, d *Delta) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.accrue(now)
-	t.usage.Written.add(&d.Written)
+	t.usage.Written.Add(&d.Written)
 	t.usage.Fresh.add(d.fresh)
 	for i := range d.hours {
 		t.put(d.hours[i].hour, d.hours[i].stored)
@@ -391,7 +392,7 @@ func (t *Table) RestoreStored(h, width int64, s Stored) {
 func (t *Table) RestoreWritten(w Written) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.usage.Written.add(&w)
+	t.usage.Written.Add(&w)
 }
 
 // Absorb takes over what another table has used, but for what it stores.
