@@ -54,9 +54,16 @@ func newMetrics(db *DB) *metrics {
 		Help: "Statements of services in the same process that wait for the memory of others (" + db.cfg.flag("memory-limit") + ")."}, func() float64 { return float64(db.queries.waiting.Load()) })
 	series := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "series",
 		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
+	rewriting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "rewriting",
+		Help: "1 while stored records are being sorted and encoded in the background, 0 when there is nothing left to do."}, func() float64 {
+		if db.rewriter.busy.Load() {
+			return 1
+		}
+		return 0
+	})
 	hidden := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "hidden_records",
 		Help: "Records that are stored and not seen yet, or were so until a short while ago (" + db.cfg.flag("visibility-delay") + ", " + db.cfg.flag("magnetic-visibility-delay") + ")."}, func() float64 { return float64(db.hiddenRecords.Load()) })
-	m.collectors = []prometheus.Collector{series, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
+	m.collectors = []prometheus.Collector{series, rewriting, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

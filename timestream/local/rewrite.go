@@ -75,6 +75,8 @@ type rewriter struct {
 	// begin one meanwhile: it sets due, and the rewrite lets it go first.
 	piece sync.Mutex
 	due   atomic.Bool
+	// busy tells that there is something to rewrite.
+	busy atomic.Bool
 	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
 	packed int64
 }
@@ -119,6 +121,8 @@ func (r *rewriter) run(ctx context.Context) {
 
 // all rewrites until there is nothing to do.
 func (r *rewriter) all(ctx context.Context) error {
+	r.busy.Store(true)
+	defer r.busy.Store(false)
 	for {
 		job, err := r.begin(ctx, r.db.nextRewrite)
 		if err == nil && job == nil {

@@ -36,8 +36,9 @@ const (
 	// bothTimes is how many times the usual duration writing and reading at once take: a scan of everything takes seconds.
 	bothTimes = 3
 	settled   = 15 * time.Minute // how long the rewrite of what was stored may take
-	// pendingMetric tells how many records wait to be rewritten.
-	pendingMetric = "timestream_local_rewrite_pending_records"
+	// rewritingMetric is 1 while stored records are being rewritten; restFor is how long it has to be 0.
+	rewritingMetric = "timestream_local_rewriting"
+	restFor         = 5 * time.Second
 )
 
 // Names of starts and ways.
@@ -302,17 +303,23 @@ func (b *bench) fillLocal(ctx context.Context, s *localServer, fleet tsload.Flee
 // rest waits until the rewrite has nothing left to do.
 func (s *localServer) rest(ctx context.Context, r *localStore) error {
 	began := time.Now()
+	busy := began
 	for {
 		m, err := readMetrics(ctx, "http://"+s.address+"/metrics")
 		if err != nil {
 			return err
 		}
-		if m[pendingMetric] == 0 {
-			r.rested = time.Since(began)
+		switch rewriting, known := m[rewritingMetric]; {
+		case !known:
+			return fmt.Errorf("timestream-local has no metric %s", rewritingMetric)
+		case rewriting > 0:
+			busy = time.Now()
+		case time.Since(busy) > restFor:
+			r.rested = busy.Sub(began)
 			return nil
 		}
 		if time.Since(began) > settled {
-			return fmt.Errorf("after %s there are still %.0f records to rewrite", settled, m[pendingMetric])
+			return fmt.Errorf("stored records are still being rewritten after %s", settled)
 		}
 		select {
 		case <-ctx.Done():
