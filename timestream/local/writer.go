@@ -222,8 +222,11 @@ func (w *writer) runControl(c *controlJob) error {
 	return nil
 }
 
-// inTx runs f in a transaction.
+// inTx runs f in a transaction. Once the database has to be opened anew there are none: memory may not be what the file is.
 func (w *writer) inTx(f func() error) error {
+	if w.db.usable.Err() != nil {
+		return context.Cause(w.db.usable)
+	}
 	if err := w.conn.Exec("BEGIN"); err != nil {
 		w.db.noteFatal(err)
 		return err
