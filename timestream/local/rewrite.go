@@ -136,7 +136,7 @@ func (r *rewriter) all(ctx context.Context) error {
 			err = r.finish(ctx, job)
 		}
 		if err != nil {
-			// The next start drops it if this fails, too.
+			// If this fails, too, the next rewrite of the table drops it, or the next start.
 			return errors.Join(err, r.db.writer.control(context.WithoutCancel(ctx), job.giveUp, job.end))
 		}
 		r.db.log.Debug("rewrote records", "database", job.table.database, "table", job.table.name, "parts", len(job.inputs), "records", job.out.rows,
@@ -147,14 +147,16 @@ func (r *rewriter) all(ctx context.Context) error {
 // begin lets next choose what to rewrite, nil when there is nothing, and creates the table for it.
 func (r *rewriter) begin(ctx context.Context, next func() *rewriteJob) (*rewriteJob, error) {
 	var job *rewriteJob
-	err := r.db.writer.between(ctx, func() { job = next() })
-	if err != nil || job == nil {
-		return nil, err
-	}
-	err = r.db.writer.control(ctx, func(c *duck.Conn) error {
+	err := r.db.writer.control(ctx, func(c *duck.Conn) error {
+		// In the same job as all else: what expires before it is in the inputs' floors, what expires after it in the run's.
+		if job = next(); job == nil {
+			return nil
+		}
 		t := job.table
-		if t.dropped.Load() {
-			return noTable(t.name)
+		if left := t.own.building; left != nil { // it could not even be given up
+			if err := left.giveUp(c); err != nil {
+				return err
+			}
 		}
 		job.attrs = t.own.schema.attrs
 		job.out = newPart(t.own.nextPart, job.inputs[0].kind)
@@ -165,7 +167,11 @@ func (r *rewriter) begin(ctx context.Context, next func() *rewriteJob) (*rewrite
 		}
 		return c.Exec("CREATE TABLE " + t.partTable(job.out) + " (" + job.out.columnsSQL(job.attrs) + ");" +
 			"CREATE TABLE " + t.partMarks(job.out) + " (sid BIGINT, t BIGINT, first BIGINT);" + t.insertPartSQL(job.out))
-	}, func() { job.table.own.building = job })
+	}, func() {
+		if job != nil {
+			job.table.own.building = job
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
