@@ -102,7 +102,7 @@ func (db *DB) WithoutParts(t testing.TB) {
 		for _, d := range db.cat.databases {
 			for _, t := range d.tables {
 				for _, k := range t.own.schema.kinds {
-					sql += "DROP VIEW " + t.sampleView(k) + "; ALTER TABLE " + t.sampleTable(k) + " RENAME TO " + t.partTable(&part{kind: k}) + ";"
+					sql += "DROP VIEW " + t.sampleView(k) + "; ALTER TABLE " + t.sampleTable(k) + " RENAME TO " + t.physical(kindInfo[k].lower) + ";"
 				}
 			}
 		}

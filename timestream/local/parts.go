@@ -60,11 +60,8 @@ func (t *table) physical(suffix string) string {
 	return "t" + strconv.FormatInt(t.id, 10) + "_" + suffix
 }
 
-// partTable is the physical table of a part. Number 0 is that of a file from before there were parts.
+// partTable is the physical table of a part.
 func (t *table) partTable(p *part) string {
-	if p.id == 0 {
-		return t.physical(kindInfo[p.kind].lower)
-	}
 	return t.physical(kindInfo[p.kind].lower + "_p" + strconv.FormatInt(p.id, 10))
 }
 
@@ -274,9 +271,13 @@ func (db *DB) loadParts(ctx context.Context, upgrade bool) error {
 		for _, t := range byID {
 			sql.WriteString("DROP TABLE IF EXISTS " + t.physical("marks") + ";")
 			for _, k := range t.own.schema.kinds {
-				p := newPart(0, k)
+				p := newPart(t.own.nextPart, k)
+				t.own.nextPart++
+				if k == kindMulti {
+					p.columns = len(t.own.schema.attrs)
+				}
 				t.own.live[k] = p
-				sql.WriteString(t.insertPartSQL(p) + t.viewSQL(k, t.own.parts(k), t.own.schema.attrs))
+				sql.WriteString("ALTER TABLE " + t.physical(kindInfo[k].lower) + " RENAME TO " + t.partTable(p) + ";" + t.insertPartSQL(p) + t.viewSQL(k, t.own.parts(k), t.own.schema.attrs))
 			}
 		}
 		return db.writer.conn.Exec("BEGIN;" + sql.String() + "UPDATE cat_meta SET v = '" + formatVersion + "' WHERE k = 'format'; DELETE FROM cat_meta WHERE k = 'marks'; COMMIT")
