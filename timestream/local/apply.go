@@ -21,10 +21,12 @@ import (
 type tableTx struct {
 	t *table
 	// before is the schema to go back to, oldMarks the number of series there were.
-	before        schema
-	oldMarks      int
-	oldSid        int64
-	newKeys       []seriesKey
+	before   schema
+	oldMarks int
+	oldSid   int64
+	newKeys  []seriesKey
+	// newDims are the dimensions that measures had not been seen with.
+	newDims       []measureDimension
 	undo          []markUndo
 	schemaChanged bool
 
@@ -43,6 +45,11 @@ type tableTx struct {
 type markUndo struct {
 	slot uint32
 	mark mark
+}
+
+type measureDimension struct {
+	m         *measure
+	dimension int
 }
 
 type newSeries struct {
@@ -119,11 +126,11 @@ func (tx *tableTx) rollback() {
 		delete(own.series, k)
 	}
 	own.nextSid = tx.oldSid
-	for i, name := range own.schema.dims[len(tx.before.dims):] {
+	for _, name := range own.schema.dims[len(tx.before.dims):] {
 		delete(own.dims, name)
-		for _, m := range tx.before.measures {
-			m.forgetDimension(len(tx.before.dims) + i)
-		}
+	}
+	for _, d := range tx.newDims {
+		d.m.forgetDimension(d.dimension)
 	}
 	for _, a := range own.schema.attrs[len(tx.before.attrs):] {
 		delete(own.attrs, a.name)
@@ -143,7 +150,7 @@ func (tx *tableTx) rollback() {
 // end lets go of the requests' memory and keeps the transaction's own for the table's next one.
 func (tx *tableTx) end() {
 	tx.weight.Reset()
-	clean := tableTx{newKeys: tx.newKeys[:0], undo: tx.undo[:0], weight: tx.weight}
+	clean := tableTx{newKeys: tx.newKeys[:0], newDims: tx.newDims[:0], undo: tx.undo[:0], weight: tx.weight}
 	clear(tx.series)
 	clear(tx.late)
 	clean.series, clean.late, clean.hidden = tx.series[:0], tx.late[:0], tx.hidden[:0]
@@ -416,7 +423,10 @@ func (tx *tableTx) createSeries(p *prepared) (uint32, string) {
 				own.dims[name] = di
 				tx.schemaChanged = true
 			}
-			own.schema.measures[mi].dimensionSeen(di)
+			if m := own.schema.measures[mi]; !m.hasDimension(di) {
+				m.dimensionSeen(di)
+				tx.newDims = append(tx.newDims, measureDimension{m, di})
+			}
 		}
 	}
 	slot := uint32(len(own.marks))

@@ -253,7 +253,10 @@ func (db *DB) scanMarks(ctx context.Context, t *table, slots map[int64]uint32) e
 				continue
 			}
 			err := db.each(ctx, "SELECT sid, t, first FROM "+t.partMarks(p), func(c []duck.Column, i int) error {
-				// All records of a series that is not there any more have expired.
+				// All records of a series that is not there any more have expired. Another must not have its number as long as
+				// they are in the run.
+				own := &t.own
+				own.nextSid = max(own.nextSid, seriesNumber(c[0].Int64(i))+1)
 				if _, ok := slots[c[0].Int64(i)]; !ok {
 					return nil
 				}
