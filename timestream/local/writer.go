@@ -19,7 +19,8 @@ import (
 
 // The writer is one goroutine that owns the writing connection, the series index and the high-water marks. All requests
 // that wait when it comes round go into one DuckDB transaction, whose COMMIT is their durability: none is answered
-// before. It never waits for company, so a lone request costs one commit.
+// before. Most of what a transaction costs does not depend on how many requests it has, so the writer waits a moment for
+// those who write one request after another (company); a lone request waits for nobody.
 
 // maxGroupRecords bounds a transaction, and with it the time that the first of its requests waits.
 const maxGroupRecords = 50_000
@@ -69,6 +70,7 @@ type writer struct {
 	closing sync.RWMutex
 	closed  bool
 	group   []*writeJob
+	company company
 	tables  map[*table]*tableTx
 	// meterText is the memory of a row of cat_cost. meterAt is when the last was written by a transaction, meters tells that the one in hand
 	// writes some, and unlogged that there is something that no row has.
@@ -93,6 +95,7 @@ func newWriter(db *DB, conn *duck.Conn) *writer {
 		commitTx: conn.Commit,
 		queue:    make(chan any, db.cfg.WriteQueue),
 		tables:   map[*table]*tableTx{},
+		company:  newCompany(),
 	}
 }
 
@@ -200,12 +203,21 @@ func (w *writer) next(job any) any {
 	return job
 }
 
-// waiting returns the next job in the queue, nil when there is none.
+// waiting returns the next job in the queue, nil when there is none and none is expected.
 func (w *writer) waiting() any {
 	select {
 	case j := <-w.queue:
 		return j
 	default:
+	}
+	if !w.company.await(len(w.group)) {
+		return nil
+	}
+	defer w.company.timer.Stop()
+	select {
+	case j := <-w.queue:
+		return j
+	case <-w.company.timer.C:
 		return nil
 	}
 }
@@ -263,7 +275,9 @@ func (w *writer) commit(jobs []*writeJob) {
 	for _, j := range jobs {
 		w.finish(j, err)
 	}
-	w.db.metrics.group(len(jobs), time.Since(start))
+	took := time.Since(start)
+	w.db.metrics.group(len(jobs), took)
+	w.company.answered(len(jobs)+len(w.queue), took)
 }
 
 func (w *writer) finish(j *writeJob, err error) {
