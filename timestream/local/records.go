@@ -100,7 +100,7 @@ func (c *shapeCheck) record(r *record.Record, path func() string) {
 		if a.Type == "" && c.absent(member("type")) {
 			continue
 		}
-		if k, ok := parseKind(a.Type); !ok || k == kindMulti {
+		if _, ok := parseKind(a.Type); !ok {
 			c.add(a.Type, member("type"), valueTypes)
 		}
 	}
@@ -457,6 +457,10 @@ func (p *preparer) multi(attrs []record.Attribute, unit int64, out *prepared) er
 		}
 		v := attrValue{name: a.Name}
 		v.kind, _ = parseKind(a.Type)
+		if v.kind == kindMulti {
+			// The API model has one list of types for records and for their attributes; so this is not its front door's to refuse.
+			return writeInvalid("MULTI is an invalid measure value type.")
+		}
 		var ok bool
 		if v.bits, ok = parseValue(v.kind, a.Value, unit); !ok {
 			return badValue(v.kind, a.Value)

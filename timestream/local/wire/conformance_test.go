@@ -306,9 +306,9 @@ func TestConformanceShapes(t *testing.T) {
 			must("...", "records.1.member.measureValue", "have length less than or equal to 2048"), must("...", "records.1.member.time", "have length less than or equal to 256"))},
 		{"values without members", "WriteRecords", recs(`{"MeasureValues":[{"Name":"a","Value":"1","Type":"DOUBLE"},{}]}`), model, invalid(
 			isNull("records.1.member.measureValues.2.member.name"), isNull("records.1.member.measureValues.2.member.value"), isNull("records.1.member.measureValues.2.member.type"))},
-		{"a value of type MULTI", "WriteRecords", recs(`{"MeasureValues":[{"Name":"","Value":"","Type":"MULTI"}]}`), model, invalid(
+		{"a value of no type", "WriteRecords", recs(`{"MeasureValues":[{"Name":"","Value":"","Type":"MANY"}]}`), model, invalid(
 			must("", "records.1.member.measureValues.1.member.name", "have length greater than or equal to 1"), must("", "records.1.member.measureValues.1.member.value", "have length greater than or equal to 1"),
-			must("MULTI", "records.1.member.measureValues.1.member.type", values))},
+			must("MANY", "records.1.member.measureValues.1.member.type", values))},
 		{"a text of many violations is bounded", "WriteRecords", recs(strings.Repeat(`{"Time":""},`, 99) + `{"Time":""}`), model,
 			"100 validation errors detected: " + strings.TrimPrefix(invalid(func() (list []string) {
 				for i := range 10 {

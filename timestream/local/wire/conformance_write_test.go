@@ -225,6 +225,7 @@ func TestConformanceWriteRecords(t *testing.T) {
 		{"a TIMESTAMP alone", "", []string{value("1", "TIMESTAMP")}, "TIMESTAMP is an invalid measure value type."},
 		{"attributes without MULTI", "", []string{sample("MeasureValues", values(0, 1))}, "MeasureValues are allowed only in a record of type MULTI."},
 		{"MULTI without attributes", "", []string{sample("MeasureValue", "", "MeasureValueType", `"MULTI"`)}, "A record of type MULTI requires MeasureValues."},
+		{"MULTI within MULTI", "", []string{multi(`[{"Name":"v","Value":"1","Type":"MULTI"}]`)}, "MULTI is an invalid measure value type."},
 		{"MULTI with a value", "", []string{sample("MeasureValueType", `"MULTI"`, "MeasureValues", values(0, 1))}, "MeasureValue is not allowed in a record of type MULTI."},
 		{"no measure name", "", []string{sample("MeasureName", "")}, "A measure name is required for a record."},
 		{"no measure value", "", []string{sample("MeasureValue", "")}, "A measure value is required for a record."},

@@ -21,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -326,12 +327,17 @@ func (h *handler) answer(w http.ResponseWriter, out []byte) {
 // to one without. The service answers a host alone, and so the SDK for JavaScript takes the whole address for one and keeps
 // its own scheme and port.
 func endpoints(r *http.Request) []byte {
-	address := "http://" + r.Host
+	host := r.Host
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && host == "" {
+		// A request of HTTP/1.0 need not name a host.
+		host = at.String()
+	}
+	address := "http://" + host
 	if r.TLS != nil {
-		address = "https://" + r.Host
+		address = "https://" + host
 	}
 	if strings.HasPrefix(r.UserAgent(), "aws-sdk-js/") {
-		address = strings.TrimSuffix(r.Host, ":"+(&url.URL{Host: r.Host}).Port())
+		address = strings.TrimSuffix(host, ":"+(&url.URL{Host: host}).Port())
 	}
 	b, _ := json.Marshal(map[string]any{"Endpoints": []any{
 		map[string]any{"Address": address, "CachePeriodInMinutes": cacheMinutes},

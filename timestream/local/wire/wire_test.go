@@ -130,6 +130,18 @@ func TestDiscovery(t *testing.T) {
 	if e := ends.Endpoints[0]; *e.Address != srv.URL || e.CachePeriodInMinutes != 1440 {
 		t.Errorf("got %s, %d", *e.Address, e.CachePeriodInMinutes)
 	}
+	// HTTP/1.0 has requests that name no host.
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "POST / HTTP/1.0\r\nX-Amz-Target: "+prefix+"DescribeEndpoints\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	if old, err := io.ReadAll(conn); err != nil || !strings.Contains(string(old), `"Address":"`+srv.URL+`"`) {
+		t.Errorf("got %s, %v", old, err)
+	}
 	// The SDK for JavaScript takes the address for a host.
 	_, _, body := post(t, srv.URL, prefix+"DescribeEndpoints", "{}", "User-Agent", "aws-sdk-js/3.1138.0 ua/2.1")
 	if got := fmt.Sprint(body["Endpoints"]); got != "[map[Address:127.0.0.1 CachePeriodInMinutes:1440]]" {

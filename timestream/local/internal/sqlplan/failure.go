@@ -3,6 +3,7 @@
 package sqlplan
 
 import (
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,7 +27,11 @@ func Failure(text string) string {
 		}
 	}
 	if m := regexp.MustCompile(`^Overflow on abs\((-?\d+)\)$`).FindStringSubmatch(text); m != nil {
-		return "Value " + m[1] + " is out of range for abs(bigint)"
+		typ := "bigint"
+		if m[1] == strconv.Itoa(math.MinInt32) {
+			typ = "integer"
+		}
+		return "Value " + m[1] + " is out of range for abs(" + typ + ")"
 	}
 	// Whole numbers are read otherwise, so this was a timestamp.
 	if m := regexp.MustCompile(`^Could not convert string '(.*)' to INT64$`).FindStringSubmatch(text); m != nil {
