@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Options says where values come from when the command line is silent.
@@ -53,6 +54,7 @@ func Parse(fs *flag.FlagSet, args []string, o Options) error {
 		o.LookupEnv = os.LookupEnv
 	}
 	fs.Usage = func() { Usage(fs, o) }
+	fs.VisitAll(func(f *flag.Flag) { f.Value = explained(f.Value) })
 	if err := fromEnvironment(fs, o); err != nil {
 		return err
 	}
@@ -71,6 +73,45 @@ func Parse(fs *flag.FlagSet, args []string, o Options) error {
 		return fmt.Errorf("unexpected argument %q (see %s --help)", fs.Arg(0), fs.Name())
 	}
 	return nil
+}
+
+// explaining is a value of one of the flag package's own types, whose errors are only "parse error" and "value out of range", with what
+// the flag wants added.
+type explaining struct {
+	flag.Value
+	want string
+}
+
+// explained returns a value whose errors say what it wants.
+func explained(v flag.Value) flag.Value {
+	getter, ok := v.(flag.Getter)
+	if !ok {
+		return v // its errors are its own
+	}
+	switch getter.Get().(type) {
+	case time.Duration:
+		return &explaining{v, "want a duration such as 30s, 5m or 1h"}
+	case int, int64, uint, uint64:
+		return &explaining{v, "want a whole number"}
+	case float64:
+		return &explaining{v, "want a number"}
+	case bool:
+		return &explaining{v, "want true or false"}
+	}
+	return v
+}
+
+func (e *explaining) Set(s string) error {
+	if e.Value.Set(s) != nil {
+		return errors.New(e.want)
+	}
+	return nil
+}
+
+// IsBoolFlag tells the flag package that --name alone means --name=true.
+func (e *explaining) IsBoolFlag() bool {
+	b, ok := e.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 func fromEnvironment(fs *flag.FlagSet, o Options) error {

@@ -91,10 +91,20 @@ func TestParseErrors(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--nope"}, none, "nope"},
 		{"positional", []string{"start"}, none, `unexpected argument "start"`},
-		{"bad environment", nil, func(k string) (string, bool) { return "maybe", k == "T_ON" }, `T_ON: invalid value "maybe" for --on`},
+		{"bad environment", nil, func(k string) (string, bool) { return "maybe", k == "T_ON" }, `T_ON: invalid value "maybe" for --on: want true or false`},
+		{"bad switch", []string{"--on=maybe"}, none, `-on: want true or false`},
+		{"duration without a unit", []string{"--on", "--wait=5"}, none, `-wait: want a duration such as 30s, 5m or 1h`},
+		{"no number", []string{"--count=x"}, none, `-count: want a whole number`},
+		{"number out of range", []string{"--count=99999999999999999999"}, none, `-count: want a whole number`},
+		{"no price", []string{"--price=x"}, none, `-price: want a number`},
+		{"a value's own words", []string{"--size=x"}, none, `-size: want a size`},
 	} {
 		fs := flag.NewFlagSet("x", flag.ContinueOnError)
 		fs.Bool("on", false, "")
+		fs.Duration("wait", 0, "")
+		fs.Int("count", 0, "")
+		fs.Float64("price", 0, "")
+		fs.Var(new(Bytes), "size", "")
 		err := Parse(fs, c.args, Options{Prefix: "T", LookupEnv: c.env})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want text %q", c.name, err, c.want)

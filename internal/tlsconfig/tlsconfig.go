@@ -40,6 +40,9 @@ func (s Server) Config() (*tls.Config, error) {
 	if !s.Enabled() {
 		return nil, nil
 	}
+	if s.CertFile == "" && s.KeyFile == "" {
+		return nil, fmt.Errorf("--%stls-client-ca: needs --%stls-certificate and --%stls-key", s.prefix, s.prefix, s.prefix)
+	}
 	if s.CertFile == "" || s.KeyFile == "" {
 		return nil, fmt.Errorf("--%stls-certificate and --%stls-key: both or neither", s.prefix, s.prefix)
 	}
@@ -54,7 +57,7 @@ func (s Server) Config() (*tls.Config, error) {
 	if s.ClientCAFile != "" {
 		pool, err := readPool(s.ClientCAFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--%stls-client-ca: %w", s.prefix, err)
 		}
 		cfg.ClientCAs, cfg.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
@@ -97,7 +100,7 @@ func (c Client) Config() (*tls.Config, error) {
 	if c.CAFile != "" {
 		pool, err := readPool(c.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--%stls-ca: %w", c.prefix, err)
 		}
 		cfg.RootCAs = pool
 	}
@@ -107,7 +110,7 @@ func (c Client) Config() (*tls.Config, error) {
 	if c.CertFile != "" {
 		pair := &keyPair{certFile: c.CertFile, keyFile: c.KeyFile}
 		if _, err := pair.load(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--%stls-certificate=%s and --%stls-key=%s: %w", c.prefix, c.CertFile, c.prefix, c.KeyFile, err)
 		}
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.load() }
 	}

@@ -246,10 +246,10 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{[]string{"--x.tls-certificate=" + cert}, "--x.tls-certificate and --x.tls-key"},
 		{[]string{"--x.tls-key=" + key}, "--x.tls-certificate and --x.tls-key"},
-		{[]string{"--x.tls-client-ca=" + a.file}, "--x.tls-certificate and --x.tls-key"},
+		{[]string{"--x.tls-client-ca=" + a.file}, "--x.tls-client-ca: needs --x.tls-certificate and --x.tls-key"},
 		{[]string{"--x.tls-certificate=missing.pem", "--x.tls-key=" + key}, "missing.pem"},
 		{[]string{"--x.tls-certificate=" + garbage, "--x.tls-key=" + key}, garbage},
-		{[]string{"--x.tls-certificate=" + cert, "--x.tls-key=" + key, "--x.tls-client-ca=" + garbage}, garbage},
+		{[]string{"--x.tls-certificate=" + cert, "--x.tls-key=" + key, "--x.tls-client-ca=" + garbage}, "--x.tls-client-ca: " + garbage},
 	} {
 		var s tlsconfig.Server
 		fs := flag.NewFlagSet("test", flag.ContinueOnError)
@@ -267,7 +267,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{[]string{"--x.tls-ca=" + a.file}, "--x.tls"},
 		{[]string{"--x.tls-server-name=y"}, "--x.tls"},
-		{[]string{"--x.tls", "--x.tls-ca=missing.pem"}, "missing.pem"},
+		{[]string{"--x.tls", "--x.tls-ca=missing.pem"}, "--x.tls-ca: open missing.pem"},
 		{[]string{"--x.tls", "--x.tls-ca=" + garbage}, garbage},
 		{[]string{"--x.tls", "--x.tls-certificate=" + cert}, "--x.tls-certificate and --x.tls-key"},
 		{[]string{"--x.tls", "--x.tls-certificate=" + cert, "--x.tls-key=" + garbage}, cert},
