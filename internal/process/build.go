@@ -5,12 +5,19 @@ package process
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Build is what was built.
 type Build struct{ Version, Revision, GoVersion string }
+
+// String returns what is known of it, with spaces between.
+func (b Build) String() string {
+	return strings.Join(slices.DeleteFunc([]string{b.Version, b.Revision, b.GoVersion}, func(s string) bool { return s == "" }), " ")
+}
 
 // ReadBuild returns what was built: version is what the linker set, if anything; the rest comes from the binary.
 func ReadBuild(version string) Build {

@@ -165,8 +165,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 }
 
 var (
-	namePattern   = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
-	actionPattern = regexp.MustCompile(`^[A-Za-z]+$`)
+	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
+	actionPattern  = regexp.MustCompile(`^[A-Za-z]+$`)
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
 )
 
 // Validate names everything that is wrong with the configuration, by flag.
@@ -175,6 +176,12 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Dir == "" {
 		bad("--data-dir: must not be empty")
+	}
+	if c.Region == "" {
+		bad("--region: must not be empty")
+	}
+	if !accountPattern.MatchString(c.AccountID) {
+		bad("%s=%q: want 12 digits", c.flag("account-id"), c.AccountID)
 	}
 	if (c.DefaultDatabase == "") != (c.DefaultTable == "") {
 		bad("--default-database and --default-table: both or neither")
@@ -202,34 +209,53 @@ func (c *Config) Validate() error {
 	if c.Quotas != QuotasOff && c.Quotas != QuotasService {
 		bad("%s=%q: want %s or %s", c.flag("quotas"), c.Quotas, QuotasOff, QuotasService)
 	}
-	if c.PastGrace < 0 || c.FutureGrace < 0 {
-		bad("%s=%v, %s=%v: must not be negative", c.flag("window.past-grace"), c.PastGrace, c.flag("window.future-grace"), c.FutureGrace)
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"window.past-grace", c.PastGrace}, {"window.future-grace", c.FutureGrace}} {
+		if d.value < 0 {
+			bad("%s=%v: must not be negative", c.flag(d.flag), d.value)
+		}
 	}
 	for _, a := range c.AllowActions {
 		if !actionPattern.MatchString(a) {
 			bad("%s: %q is not an action name such as WriteRecords", c.flag("allow-actions"), a)
 		}
 	}
-	if c.WriteQueue < 1 || c.QueryConcurrency < 1 || c.OpenResults < 1 {
-		bad("%s=%d, %s=%d, %s=%d: want at least 1", c.flag("write-queue"), c.WriteQueue, c.flag("query.concurrency"), c.QueryConcurrency, c.flag("query.open-results"), c.OpenResults)
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"write-queue", c.WriteQueue}, {"query.concurrency", c.QueryConcurrency}, {"query.open-results", c.OpenResults}} {
+		if n.value < 1 {
+			bad("%s=%d: want at least 1", c.flag(n.flag), n.value)
+		}
 	}
 	if c.rewrite.sealRows < 10 {
 		bad("%s=%d: want at least 10", c.flag("rewrite.part-records"), c.rewrite.sealRows)
 	}
-	if c.CheckpointLogSize < 64<<10 || c.SnapshotMaxLog < 1<<20 {
-		bad("%s=%v, %s=%v: want at least 64KiB and 1MiB", c.flag("checkpoint.log-size"), &c.CheckpointLogSize, c.flag("snapshot.max-log"), &c.SnapshotMaxLog)
+	for _, n := range []struct {
+		flag         string
+		value, least flags.Bytes
+	}{{"checkpoint.log-size", c.CheckpointLogSize, 64 << 10}, {"snapshot.max-log", c.SnapshotMaxLog, 1 << 20}, {"query.max-result-size", c.MaxResultBytes, 1}} {
+		if n.value < n.least {
+			bad("%s=%v: want at least %v", c.flag(n.flag), &n.value, &n.least)
+		}
 	}
-	if c.CallTime <= 0 || c.QueryTime <= 0 {
-		bad("%s=%v, %s=%v: must be positive", c.flag("query.call-timeout"), c.CallTime, c.flag("query.timeout"), c.QueryTime)
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"query.call-timeout", c.CallTime}, {"query.timeout", c.QueryTime}, {"query.result-idle", c.ResultIdle}, {"retention-interval", c.RetentionEvery}} {
+		if d.value <= 0 {
+			bad("%s=%v: must be positive", c.flag(d.flag), d.value)
+		}
 	}
-	if c.MaxResultBytes < 1 {
-		bad("%s=%v: want at least 1B", c.flag("query.max-result-size"), &c.MaxResultBytes)
-	}
-	if c.ResultIdle <= 0 || c.RetentionEvery <= 0 {
-		bad("%s=%v, %s=%v: must be positive", c.flag("query.result-idle"), c.ResultIdle, c.flag("retention-interval"), c.RetentionEvery)
-	}
-	if d := max(c.VisibilityDelay, c.MagneticVisibilityDelay); min(c.VisibilityDelay, c.MagneticVisibilityDelay) < 0 || d > MaxVisibilityDelay {
-		bad("%s=%v, %s=%v: want 0 to %v", c.flag("visibility-delay"), c.VisibilityDelay, c.flag("magnetic-visibility-delay"), c.MagneticVisibilityDelay, MaxVisibilityDelay)
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"visibility-delay", c.VisibilityDelay}, {"magnetic-visibility-delay", c.MagneticVisibilityDelay}} {
+		if d.value < 0 || d.value > MaxVisibilityDelay {
+			bad("%s=%v: want 0 to %v", c.flag(d.flag), d.value, MaxVisibilityDelay)
+		}
 	}
 	errs = append(errs, c.Cost.validate(c.flag))
 	return errors.Join(errs...)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -112,7 +113,10 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
+		if errors.Is(err, fs.ErrPermission) {
+			return err // explained by the caller
+		}
+		return fmt.Errorf("the data directory (--data-dir) cannot be made: %w", err)
 	}
 	if db.lock, err = lockDir(dir); err != nil {
 		return err

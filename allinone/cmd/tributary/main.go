@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}.Run(ctx, args[1:], stdout, stderr)
 	case "version", "--version":
 		b := process.ReadBuild(version)
-		fmt.Fprintf(stdout, "tributary %s %s %s\n", b.Version, b.Revision, b.GoVersion)
+		fmt.Fprintln(stdout, "tributary", b)
 		return nil
 	case "help", "--help", "-h":
 		fmt.Fprint(stdout, usage)

@@ -9,6 +9,7 @@ package adminport
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -38,7 +39,7 @@ func DefaultOptions() Options { return Options{Address: "127.0.0.1:9232"} }
 // RegisterFlags registers <prefix>admin.listen-address and the listener's TLS flags, with the present values as defaults.
 func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	o.prefix = prefix + "admin."
-	fs.StringVar(&o.Address, o.prefix+"listen-address", o.Address, "Address for what operates the server: /faults, /snapshot, /metrics, /-/healthy, /-/ready and /debug/pprof. Nobody is asked for a password: keep it to trusted clients. Empty: the API's listener serves all of it.")
+	fs.StringVar(&o.Address, o.prefix+"listen-address", o.Address, "Address for what operates the server: /faults, /snapshot, /cost, /metrics, /-/healthy, /-/ready and /debug/pprof. Nobody is asked for a password: keep it to trusted clients. Empty: the API's listener serves all of it.")
 	o.TLS.RegisterFlags(fs, o.prefix, "admin")
 }
 
@@ -59,12 +60,17 @@ type Deps struct {
 type Listener struct {
 	api, own *http.ServeMux
 	server   *process.HTTPServer
+	// paths are those that it serves, for whoever asks for another.
+	paths []string
 }
 
 // New listens, if there is an address, and serves metrics, health and profiles there. Errors name the flag.
 func New(o Options, d Deps) (*Listener, error) {
 	l := &Listener{api: d.API}
 	if o.Address == "" {
+		if o.TLS.Enabled() {
+			return nil, process.UsageError{Err: fmt.Errorf("--%stls-…: need --%slisten-address", o.prefix, o.prefix)}
+		}
 		return l, nil
 	}
 	tls, err := o.TLS.Config()
@@ -73,6 +79,11 @@ func New(o Options, d Deps) (*Listener, error) {
 	}
 	l.own = http.NewServeMux()
 	admin.Register(l.own, "/metrics", d.Registry, d.Ready)
+	l.paths = []string{"/metrics", "/-/healthy", "/-/ready", "/debug/pprof/"}
+	api := "--" + strings.TrimSuffix(o.prefix, "admin.") + "listen-address"
+	l.own.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, r.Method+" "+r.URL.Path+": this is the admin listener of timestream-local. It serves "+strings.Join(l.paths, ", ")+"; the Write and Query APIs and the status page are on the API's ("+api+").", http.StatusNotFound)
+	})
 	l.server, err = process.NewHTTPServer(o.prefix+"listen-address", o.Address, tls, l.own, d.Drain, d.Logger)
 	if err != nil {
 		return nil, err
@@ -87,6 +98,9 @@ func (l *Listener) Handle(pattern string, h http.Handler) {
 		return
 	}
 	l.own.Handle(pattern, h)
+	if !strings.HasSuffix(pattern, "/") {
+		l.paths = append(l.paths, pattern)
+	}
 	l.api.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, strings.TrimSuffix(r.URL.Path, "/")+" is on the admin listener: "+l.URL(), http.StatusNotFound)
 	})

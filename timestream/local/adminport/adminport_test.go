@@ -61,6 +61,11 @@ func TestListener(t *testing.T) {
 				if code, text := get(l.URL() + "/metrics"); code != http.StatusOK || !strings.Contains(text, "go_goroutines") {
 					t.Errorf("metrics: got %d %s", code, text)
 				}
+				for _, path := range []string{"/", "/nothing"} {
+					if code, text := get(l.URL() + path); code != http.StatusNotFound || !strings.Contains(text, "It serves /metrics, /-/healthy, /-/ready, /debug/pprof/, /thing; ") || !strings.Contains(text, "--listen-address") {
+						t.Errorf("%s: got %d %s", path, code, text)
+					}
+				}
 				http.DefaultClient.CloseIdleConnections()
 			} else if code != http.StatusOK || text != "the thing" || l.URL() != "" {
 				t.Errorf("got %d %s, %q", code, text, l.URL())
@@ -74,16 +79,20 @@ func TestListener(t *testing.T) {
 }
 
 func TestErrorsNameTheFlag(t *testing.T) {
-	for _, c := range []struct{ flag, value string }{{"--local.admin.listen-address", "nowhere.invalid:1"}, {"--local.admin.tls-key", "x"}} {
+	for _, c := range []struct{ address, flag, value, want string }{
+		{"127.0.0.1:0", "--local.admin.listen-address", "nowhere.invalid:1", "--local.admin.listen-address"},
+		{"127.0.0.1:0", "--local.admin.tls-key", "x", "--local.admin.tls-key"},
+		{"", "--local.admin.tls-key", "x", "--local.admin.tls-…: need --local.admin.listen-address"},
+	} {
 		o := adminport.DefaultOptions()
-		o.Address = "127.0.0.1:0"
+		o.Address = c.address
 		fs := flag.NewFlagSet("", flag.ContinueOnError)
 		o.RegisterFlags(fs, "local.")
 		if err := fs.Set(strings.TrimPrefix(c.flag, "--"), c.value); err != nil {
 			t.Fatal(err)
 		}
 		_, err := adminport.New(o, adminport.Deps{API: http.NewServeMux(), Registry: admin.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
-		if err == nil || !strings.Contains(err.Error(), c.flag) {
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s=%s: got %v", c.flag, c.value, err)
 		}
 	}

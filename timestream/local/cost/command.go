@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -14,32 +15,50 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/internal/process"
+	"github.com/tributary-project/tributary/internal/tlsconfig"
 )
 
-// Command asks the server of --url and prints what it says.
-func Command(ctx context.Context, args []string, envPrefix string, stdout io.Writer) error {
-	fs := flag.NewFlagSet("cost", flag.ContinueOnError)
+// name is what the user types.
+const name = "timestream-local cost"
+
+// Command asks a server and prints what it says: the one that listens where l and the environment of a server with these names have it,
+// or the one of --url.
+func Command(ctx context.Context, args []string, l process.Listener, stdout io.Writer) error {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
-	url := fs.String("url", "http://127.0.0.1:9231", "The server's API.")
+	fs.StringVar(&l.Address, l.Flag, l.Address, "Address of the server's API.")
+	var server tlsconfig.Server
+	server.RegisterFlags(fs, "", "API")
+	url := fs.String("url", "", "Ask this server, http://host:port, instead.")
 	region := fs.String("region", "us-east-1", "AWS Region to say in the request.")
 	if err := flags.Parse(fs, args, flags.Options{
-		Prefix: envPrefix,
-		About:  "Prints what the workload of a running timestream-local would cost on Amazon Timestream, by table.\nMore is in its table \"timestream_local\".\"cost\"; DELETE /cost on the admin listener begins to count anew.",
+		Prefix: l.EnvPrefix,
+		About:  "Prints what the workload of a running timestream-local would cost on Amazon Timestream, by table.\nMore is in its table \"timestream_local\".\"cost\"; DELETE /cost on the admin listener begins to count anew.\nA listener that wants client certificates is shown its own.",
 	}); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
 		return process.UsageError{Err: err}
 	}
+	tls, err := process.ClientTLS(server)
+	if err != nil {
+		return err
+	}
+	if *url != "" {
+		tls.InsecureSkipVerify = false // another server's certificate has to be a good one
+	} else if *url, err = l.URL(server.Enabled()); err != nil {
+		return process.UsageError{Err: err}
+	}
 	client := timestreamquery.New(timestreamquery.Options{
-		Region: *region, BaseEndpoint: url, HTTPClient: &http.Client{}, Retryer: aws.NopRetryer{},
+		Region: *region, BaseEndpoint: url, Retryer: aws.NopRetryer{},
+		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "any"}, nil // signatures are not checked
 		}),
 	})
 	rows, err := Ask(ctx, client)
 	if err != nil {
-		return err
+		return fmt.Errorf("no answer from %s (--%s, --url): %w", *url, l.Flag, err)
 	}
 	return Print(stdout, rows)
 }

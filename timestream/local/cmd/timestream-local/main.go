@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stderr)
 	}
 	if len(args) > 0 && args[0] == "cost" {
-		return cost.Command(ctx, args[1:], envPrefix, stdout)
+		return cost.Command(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stdout)
 	}
 	if len(args) > 0 && args[0] == "snapshot" {
 		return snapshot.Command{
@@ -81,8 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		}.Run(ctx, args[1:], stdout, stderr)
 	}
 	if len(args) > 0 && (args[0] == "version" || args[0] == "--version") {
-		b := process.ReadBuild(version)
-		_, err := fmt.Fprintf(stdout, "timestream-local %s %s %s\n", b.Version, b.Revision, b.GoVersion)
+		_, err := fmt.Fprintln(stdout, "timestream-local", process.ReadBuild(version))
 		return err
 	}
 	fs := flag.NewFlagSet("timestream-local", flag.ContinueOnError)
