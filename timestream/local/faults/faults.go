@@ -340,7 +340,9 @@ func (i *Injector) update(what string, f func(old []*rule) ([]*rule, error)) err
 	} else {
 		i.active.Store(&rules)
 	}
-	if l := i.log.Load(); l != nil && (len(old) > 0 || len(rules) > 0) {
+	if l := i.log.Load(); l != nil && len(old) > 0 && len(rules) == 0 {
+		l.LogAttrs(context.Background(), slog.LevelWarn, "no calls fail on demand any more")
+	} else if l != nil && len(rules) > 0 {
 		l.LogAttrs(context.Background(), slog.LevelWarn, "calls fail on demand: rules "+what, slog.String("faults", i.String()))
 	}
 	return nil

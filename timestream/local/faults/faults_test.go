@@ -32,6 +32,9 @@ func TestPlans(t *testing.T) {
 		{give: "throttle=1,query.throttle=0.5,seed=1", want: "write.throttle=1,query.throttle=0.5,seed=1"},
 		{give: "throttle=1,throttle=0.5,seed=1", want: "throttle=0.5,seed=1"},
 		{give: "write.reject=0.5,seed=1", want: "reject=0.5,seed=1"},
+		{give: "# a bad day\nthrottle=1,seed=1 # half of it; cut=1\n\t#error=1\nerror=1x,seed=2,# once", want: "throttle=1,seed=1; error=1x,seed=2"},
+		{give: `error=1,text="no # \" # more",seed=1 # "`, want: `error=1,text="no # \" # more",seed=1`},
+		{give: "error=1,text=a#b,seed=1", want: `error=1,text="a#b",seed=1`},
 		{give: "query.reject=0.5", bad: "reject is about writes"},
 		{give: "throttle", bad: `"throttle": want kind=value`},
 		{give: "thrott=1", bad: `unknown kind "thrott"`},
@@ -65,6 +68,7 @@ func FuzzSet(f *testing.F) {
 	f.Add("throttle=0.05,error=3x,latency=20ms..80ms,write.lost-answer=0.02,reject=0.01,seed=7")
 	f.Add("seed=7;id=a,table=d.*|e.f,*.throttle=0..80%..0,over=2m,after=1s,for=30s,calls=9;write.rate=5..50/s,burst=3,over=1m\nquery.empty-page=1")
 	f.Add(`error=1,text="a, b; \" c",latency=p50:20ms/p99:400ms/1s,latency-after=1%:pareto:1ms/1.5`)
+	f.Add("error=1,text=\"# \" # a\n#b;cut=1")
 	f.Add("reject-share=0.1,reason=window,hide=30s,Describe*.latency=normal:1s/100ms,CreateTable.ConflictException=3x")
 	f.Fuzz(func(t *testing.T, text string) {
 		var i, again Injector

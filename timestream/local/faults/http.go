@@ -45,7 +45,8 @@ func (i *Injector) Rules() []Status {
 func (r *rule) status(now time.Time) Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Status{ID: r.id, Rule: r.text1(false), Ended: r.ended(now), Calls: r.seen, Hits: map[string]map[string]int{}}
+	s := Status{ID: r.id, Rule: r.text1(false), Calls: r.seen, Hits: map[string]map[string]int{}}
+	s.Ended = s.Rule == "" || r.ended(now)
 	s.Active = !s.Ended && now.Sub(r.since) >= r.after
 	if r.lasts > 0 && !s.Ended {
 		s.EndsIn = (r.after + r.lasts - now.Sub(r.since)).Round(time.Millisecond).String()

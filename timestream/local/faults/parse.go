@@ -13,14 +13,19 @@ import (
 )
 
 // Syntax describes the text of a plan, for help and errors.
-const Syntax = "Rules, separated by ; or line ends, each a list of kind=value separated by commas. Kinds: throttle, rate (calls a second on a table, more are throttled), " +
-	"error (500), unavailable (503 without a body), invalid-endpoint, validation, access-denied, not-found, conflict, quota, execution, or the class of an error; " +
-	"cut (connection ended, nothing done), reset, stuck (never answered, nothing done), lost-answer (done, but the connection is ended or the answer is 500), cut-after, reset-after, truncate (half an answer), stuck-after; " +
-	"for writes also reject (one record, at random), reject-share (each record), late (counted as magnetic store) and hide=30s (seen by queries later); for queries empty-page. " +
-	"The value is a probability such as 0.05 or 5%, 0..0.8..0 with over=2m for one that changes, or 3x for the next three calls of each operation. " +
-	"latency=20ms, 20ms..80ms, p50:20ms/p99:400ms, normal:20ms/5ms, pareto:20ms/1.5 or 1%:5s delays calls, latency-after their answers. " +
-	"write.kind, query.kind, CreateTable.kind or Describe*.kind is about those operations only; without, a kind is about WriteRecords and Query. " +
-	"Of a rule: table=db.table (with *, several by |), for=30s, after=10s, calls=100, burst=50, text=\"…\", reason=version (lower-version, window, dimensions, or a text), id=name; seed=7 makes the sequence of faults repeatable."
+const Syntax = "Rules, separated by ; or line ends, each a list of kind=value separated by commas; what follows a # is a comment.\n" +
+	"Kinds: throttle, rate (calls a second on a table, more are throttled), error (500), unavailable (503 without a body),\n" +
+	"invalid-endpoint, validation, access-denied, not-found, conflict, quota, execution, or the class of an error;\n" +
+	"cut (connection ended, nothing done), reset, stuck (never answered, nothing done);\n" +
+	"lost-answer (done, but the connection is ended or the answer is 500), cut-after, reset-after, truncate (half an answer), stuck-after;\n" +
+	"for writes also reject (one record, at random), reject-share (each record), late (counted as magnetic store) and\n" +
+	"hide=30s (seen by queries later); for queries empty-page.\n" +
+	"The value is a probability such as 0.05 or 5%, 0..0.8..0 with over=2m for one that changes, or 3x for the next three calls of\n" +
+	"each operation. latency=20ms, 20ms..80ms, p50:20ms/p99:400ms, normal:20ms/5ms, pareto:20ms/1.5 or 1%:5s delays calls,\n" +
+	"latency-after their answers. write.kind, query.kind, CreateTable.kind or Describe*.kind is about those operations only;\n" +
+	"without, a kind is about WriteRecords and Query.\n" +
+	"Of a rule: table=db.table (with *, several by |), for=30s, after=10s, calls=100, burst=50, text=\"…\",\n" +
+	"reason=version (lower-version, window, dimensions, or a text), id=name; seed=7 makes the sequence of faults repeatable."
 
 // The keys of what concerns a whole rule.
 const (
@@ -59,7 +64,7 @@ func validID(id string) bool { return idPattern.MatchString(id) }
 func parse(text string) ([]*rule, error) {
 	var rules []*rule
 	var base *uint64
-	for _, line := range split(text, ";\n") {
+	for _, line := range split(uncomment(text), ";\n") {
 		r, err := parseRule(line)
 		if err != nil {
 			return nil, err
@@ -77,6 +82,31 @@ func parse(text string) ([]*rule, error) {
 		}
 	}
 	return rules, nil
+}
+
+// uncomment takes away what follows a # at the beginning of a word, up to the end of the line; one in a text in quotes is nothing special.
+func uncomment(text string) string {
+	var out strings.Builder
+	quoted, escaped, comment := false, false, false
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case comment:
+			comment = c != '\n'
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == '#' && (i == 0 || strings.IndexByte(" \t\r\n;,", text[i-1]) >= 0):
+			comment = true
+		}
+		if !comment {
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
 }
 
 // split cuts a text at any of the separators outside of double quotes, in which a backslash takes away the meaning of the next.

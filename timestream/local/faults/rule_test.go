@@ -397,7 +397,7 @@ func TestEndpoint(t *testing.T) {
 		t.Fatal(status, text)
 	}
 	want := []Status{
-		{ID: "a", Rule: "", Active: true, Calls: 2, Hits: map[string]map[string]int{"write": {"throttle": 1}}},
+		{ID: "a", Rule: "", Ended: true, Calls: 2, Hits: map[string]map[string]int{"write": {"throttle": 1}}},
 		{ID: "b", Rule: "id=b,error=1,seed=5", Active: true, Calls: 2, Hits: map[string]map[string]int{"write": {"error": 1}, "query": {"error": 1}}},
 	}
 	if fmt.Sprint(all.Rules) != fmt.Sprint(want) {
@@ -420,7 +420,7 @@ func TestEndpoint(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"timestream_local_fault_rules": 2, "timestream_local_fault_rule_calls_total a": 2, "timestream_local_fault_rule_hits_total throttle write a": 1,
+		"timestream_local_fault_rules": 1, "timestream_local_fault_rule_calls_total a": 2, "timestream_local_fault_rule_hits_total throttle write a": 1,
 		"timestream_local_fault_rule_hits_total error query b": 1,
 	} {
 		if got[name] != want {
@@ -429,6 +429,9 @@ func TestEndpoint(t *testing.T) {
 	}
 	if status, text := do(http.MethodDelete, "/faults", "", ""); status != 200 || text != "" || i.Active() {
 		t.Errorf("at the end: %d %q", status, text)
+	}
+	if !strings.HasSuffix(strings.TrimSpace(log.String()), `msg="no calls fail on demand any more"`) {
+		t.Errorf("the log's last line: %s", &log)
 	}
 }
 

@@ -75,7 +75,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	if o.Faults == nil {
 		o.Faults = &faults.Injector{}
 	}
-	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients (not those of services in the same process); none by default. "+faults.Syntax+" "+FaultsPath+" shows and changes them while the process runs.")
+	fs.Var(o.Faults, prefix+"faults", "Calls over HTTP that fail, to test clients (not those of services in the same process); none by default.\n"+faults.Syntax+"\n"+FaultsPath+" shows and changes them while the process runs.")
 }
 
 // Validate names everything that is wrong with the options, by flag.
