@@ -113,6 +113,9 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
+		if info, e := os.Stat(dir); e == nil && !info.IsDir() {
+			return errors.New("it is a file; --data-dir is a directory, in which the database is " + fileName)
+		}
 		if errors.Is(err, fs.ErrPermission) {
 			return err // explained by the caller
 		}

@@ -75,11 +75,11 @@ func archiveSize(s *local.Snapshot) int64 {
 }
 
 func writeArchive(w io.Writer, s *local.Snapshot) error {
-	t := tar.NewWriter(w)
+	t, now := tar.NewWriter(w), time.Now()
 	for i := range s.Files {
 		f := &s.Files[i]
 		// GNU's format has one header for a file of any size.
-		if err := t.WriteHeader(&tar.Header{Name: f.Name, Size: f.Size, Mode: 0o640, Format: tar.FormatGNU}); err != nil {
+		if err := t.WriteHeader(&tar.Header{Name: f.Name, Size: f.Size, Mode: 0o640, ModTime: now, Format: tar.FormatGNU}); err != nil {
 			return err
 		}
 		if _, err := io.CopyBuffer(onlyWriter{t}, f.Reader(), make([]byte, chunk)); err != nil {

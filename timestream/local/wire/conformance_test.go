@@ -204,7 +204,7 @@ func TestConformanceFraming(t *testing.T) {
 		return "the request body cannot be read: " + path + " has to be " + want
 	}
 	converse(t, srv.URL, []exchange{
-		{"unknown operation", "NoSuch", `{}`, frameworkSpace + "UnknownOperationException", "The operation is unknown: X-Amz-Target has to be Timestream_20181101.<operation> in a request POST /"},
+		{"unknown operation", "NoSuch", `{}`, frameworkSpace + "UnknownOperationException", `The operation is unknown: want POST / with X-Amz-Target Timestream_20181101. and the name of an operation, not POST / with "Timestream_20181101.NoSuch"`},
 		{"batch load is not served", "CreateBatchLoadTask", `{}`, frameworkSpace + "UnknownOperationException", "timestream-local does not serve the operation CreateBatchLoadTask"},
 		{"scheduled queries are not served", "ListScheduledQueries", `{}`, frameworkSpace + "UnknownOperationException", "timestream-local does not serve the operation ListScheduledQueries"},
 		{"endpoints", "DescribeEndpoints", `{}`, "", `{"Endpoints":[{"Address":"` + srv.URL + `","CachePeriodInMinutes":1440}]}`},

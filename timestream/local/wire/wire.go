@@ -169,7 +169,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Path != "/" {
 			status = http.StatusNotFound // it is no call of the API at all
 		}
-		h.fail(w, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name), nil)
+		h.fail(w, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name, r), nil)
 		return
 	}
 	select {
@@ -200,11 +200,22 @@ var absent = []string{
 	"CreateScheduledQuery", "DescribeScheduledQuery", "ExecuteScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery", "ListScheduledQueries",
 }
 
-func unknownText(name string) string {
+func unknownText(name string, r *http.Request) string {
 	if slices.Contains(absent, name) {
 		return "timestream-local does not serve the operation " + name
 	}
-	return "The operation is unknown: X-Amz-Target has to be " + targetPrefix + "<operation> in a request POST /"
+	return fmt.Sprintf("The operation is unknown: want POST / with X-Amz-Target %s and the name of an operation, not %s %s with %q",
+		targetPrefix, beginning(r.Method), beginning(r.URL.Path), beginning(r.Header.Get("X-Amz-Target")))
+}
+
+// maxShown is how much of a request's own words an answer repeats.
+const maxShown = 100
+
+func beginning(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	return s[:maxShown] + "…"
 }
 
 // guarded answers also when the server is at fault. net/http would end the connection, and the client would not learn that the same

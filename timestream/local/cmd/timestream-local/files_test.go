@@ -127,6 +127,17 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestNoDirectory: the file of a snapshot is no data directory.
+func TestNoDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "monday.duckdb")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := launch(t, file).fails(t); !strings.Contains(text, "it is a file; --data-dir is a directory") {
+		t.Errorf("got %s", text)
+	}
+}
+
 // TestSecondProcess starts a second process in a data directory, and copies it meanwhile.
 func TestSecondProcess(t *testing.T) {
 	dir := t.TempDir()
