@@ -652,7 +652,7 @@ func (tx *tableTx) writeRows(c *duck.Conn, k kind, rows []row) error {
 func setValue(app *duck.Appender, column int, k kind, bits uint64, str string) {
 	switch k {
 	case kindDouble:
-		app.SetFloat64(column, math.Float64frombits(bits))
+		app.SetFloat64(column, storedDouble(math.Float64frombits(bits)))
 	case kindVarchar:
 		app.SetString(column, str)
 	case kindBoolean:

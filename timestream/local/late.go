@@ -124,7 +124,7 @@ func (t *table) deleteProbedSQL(p *part) string {
 func (db *DB) storedBits(c *duck.Column, k kind, i int) uint64 {
 	switch k {
 	case kindDouble:
-		return math.Float64bits(c.Float64(i))
+		return math.Float64bits(readDouble(c.Float64(i)))
 	case kindVarchar:
 		key, _ := db.hash.sum(nil, tagAttribute, "", c.String(i))
 		return key[0]

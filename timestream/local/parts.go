@@ -82,6 +82,27 @@ func (s *tableState) parts(k kind) []*part {
 	return append(append([]*part(nil), s.settled[k]...), s.live[k])
 }
 
+// DuckDB takes 0.0 and -0.0 for one where it finds that values repeat, so of a part with both one may come back as the other. NaN, which is
+// no value of a record, stands for -0.0 where doubles are kept as such. In a run -0.0 is beside no 0.0.
+func decodeZero(column string) string {
+	return "CASE WHEN isnan(" + column + ") THEN '-0.0'::DOUBLE ELSE " + column + " END"
+}
+
+// storedDouble is what is kept of a double outside runs, readDouble the double again, whichever way it was kept.
+func storedDouble(v float64) float64 {
+	if v == 0 && math.Signbit(v) {
+		return math.NaN()
+	}
+	return v
+}
+
+func readDouble(v float64) float64 {
+	if math.IsNaN(v) {
+		return math.Copysign(0, -1)
+	}
+	return v
+}
+
 // A double in a run is three columns: e says how it is kept. DuckDB has no compression for doubles in blocks of our size,
 // and compresses integers well: counters by their differences. Most of what is measured is a whole number or has a few
 // decimals, and is kept as n = v·10^e; the encoding is used for a value only if its decoding gives the same bits.
@@ -103,6 +124,9 @@ func (p *part) encoded() bool {
 func (p *part) value() string {
 	if p.encoded() {
 		return decodeDouble
+	}
+	if p.kind == kindDouble {
+		return decodeZero("v")
 	}
 	return "v"
 }
@@ -161,9 +185,12 @@ func (t *table) viewSQL(k kind, parts []*part, attrs []attribute) string {
 			b.WriteString(", " + p.value() + " AS v")
 		} else {
 			for i, a := range attrs {
-				if i < p.columns {
+				switch {
+				case i < p.columns && a.kind == kindDouble:
+					b.WriteString(", " + decodeZero(attrColumn(i)) + " AS " + attrColumn(i))
+				case i < p.columns:
 					b.WriteString(", " + attrColumn(i))
-				} else {
+				default:
 					b.WriteString(", NULL::" + kindInfo[a.kind].duck + " AS " + attrColumn(i))
 				}
 			}

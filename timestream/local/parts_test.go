@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
@@ -303,4 +304,46 @@ func TestSeriesNumbersAreNotUsedAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSignOfZero: 0.0 and -0.0 beside each other stay what they are in the file.
+func TestSignOfZero(t *testing.T) {
+	db := openTwo(t, func(c *Config) { c.SmallParts(1000, 1000, 100, nil) })
+	now := time.Now()
+	write := func() {
+		t.Helper()
+		var recs []wtypes.Record
+		for i := range 40 {
+			at := millis(now.Add(time.Duration(i) * time.Millisecond))
+			value := []string{"0.0", "-0.0"}[i/3%2]
+			recs = append(recs, wtypes.Record{MeasureName: aws.String("d"), MeasureValue: &value, Time: at, Dimensions: []wtypes.Dimension{dimension("h", "a")}},
+				wtypes.Record{MeasureName: aws.String("m"), MeasureValueType: wtypes.MeasureValueTypeMulti, Time: at, Dimensions: []wtypes.Dimension{dimension("h", "a")},
+					MeasureValues: []wtypes.MeasureValue{{Name: aws.String("v"), Value: &value, Type: wtypes.MeasureValueTypeDouble}}})
+		}
+		if _, err := db.WriteRecords(t.Context(), &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("db1"), TableName: aws.String("good"), Records: recs}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		write() // all are repeats
+		out, err := db.Query(t.Context(), &timestreamquery.QueryInput{QueryString: aws.String("SELECT coalesce(measure_value::double, v) FROM db1.good ORDER BY measure_name, time")})
+		if err != nil || len(out.Rows) != 80 {
+			t.Fatalf("%s: %d rows, %v", when, len(out.Rows), err)
+		}
+		for i, r := range out.Rows {
+			if got, want := *r.Data[0].ScalarValue, []string{"0.0", "-0.0"}[i%40/3%2]; got != want {
+				t.Fatalf("%s: row %d is %s, want %s", when, i, got, want)
+			}
+		}
+	}
+	write()
+	check("new")
+	db = reopenDir(t, db)
+	check("in the file")
+	db.SealAll(t)
+	db.AwaitRewritten(t)
+	check("rewritten")
+	db = reopenDir(t, db)
+	check("rewritten, in the file")
 }

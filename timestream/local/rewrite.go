@@ -35,17 +35,17 @@ type rewriteConfig struct {
 	fanIn int
 	// minFree is how many blocks of the file have to be free for it to be made smaller.
 	minFree int64
+	// retry is how long the rewrite rests after a failure.
+	retry time.Duration
 	// between is called between two pieces.
 	between func()
 }
 
 func defaultRewrite() rewriteConfig {
-	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, fanIn: 8, minFree: 256}
+	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
 }
 
 const (
-	// rewriteRetry is how long the rewrite rests after a failure.
-	rewriteRetry = 30 * time.Second
 	// pagingWait is how long the change from inputs to run is put off for results whose pages are being fetched.
 	pagingWait = 30 * time.Second
 	// maxRewriteDeleted bounds what is noted while a run is built; beyond it the run is given up.
@@ -98,7 +98,7 @@ func (r *rewriter) run(ctx context.Context) {
 		return
 	}
 	defer r.conn.Close()
-	retry := time.NewTicker(rewriteRetry)
+	retry := time.NewTicker(r.db.cfg.rewrite.retry)
 	defer retry.Stop()
 	for {
 		if err := r.all(ctx); err != nil && ctx.Err() == nil {
@@ -345,7 +345,7 @@ func (job *rewriteJob) inputSQL(p *part, x piece) string {
 		b.WriteString(", n, e, d")
 	default:
 		b.WriteString(", " + encodeDouble)
-		source = "(SELECT sid, t, ver, v, " + encodeScale + " AS e FROM " + source + ")"
+		source = "(SELECT sid, t, ver, v, " + encodeScale + " AS e FROM (SELECT sid, t, ver, " + p.value() + " AS v FROM " + source + "))"
 	}
 	fmt.Fprintf(&b, " FROM %s WHERE sid BETWEEN %d AND %d%s", source, x.from, x.to, p.unexpired("AND"))
 	return b.String()
