@@ -20,8 +20,32 @@ var (
 // write and read are calls without a table.
 var write, read = Call{Operation: "WriteRecords"}, Call{Operation: "Query"}
 
+// ruleText is a plan and what it is shown as, or what is wrong with it.
+type ruleText struct{ give, want, bad string }
+
+// check reads the plan, and what it is shown as.
+func (c ruleText) check(t *testing.T) {
+	t.Helper()
+	var i Injector
+	err := i.Set(c.give)
+	if c.bad != "" {
+		if err == nil || !strings.Contains(err.Error(), c.bad) {
+			t.Errorf("%q: got %v, want %q", c.give, err, c.bad)
+		}
+		return
+	}
+	if err != nil || i.String() != c.want {
+		t.Errorf("%q: got %q, %v, want %q", c.give, i.String(), err, c.want)
+		return
+	}
+	var again Injector
+	if err := again.Set(i.String()); err != nil || again.String() != i.String() {
+		t.Errorf("%q: %q reads as %q, %v", c.give, i.String(), again.String(), err)
+	}
+}
+
 func TestPlans(t *testing.T) {
-	for _, c := range []struct{ give, want, bad string }{
+	for _, c := range []ruleText{
 		{give: "", want: ""},
 		{give: " , ", want: ""},
 		{give: "seed=7", want: ""}, // nothing fails
@@ -44,22 +68,7 @@ func TestPlans(t *testing.T) {
 		{give: "latency=20", bad: "duration"}, {give: "latency=80ms..20ms", bad: "shorter one first"}, {give: "latency=-1s", bad: "shorter one first"},
 		{give: "error=1,seed=-1", bad: "number from 0"},
 	} {
-		var i Injector
-		err := i.Set(c.give)
-		if c.bad != "" {
-			if err == nil || !strings.Contains(err.Error(), c.bad) {
-				t.Errorf("%q: got %v, want %q", c.give, err, c.bad)
-			}
-			continue
-		}
-		if err != nil || i.String() != c.want {
-			t.Errorf("%q: got %q, %v, want %q", c.give, i.String(), err, c.want)
-			continue
-		}
-		var again Injector
-		if err := again.Set(i.String()); err != nil || again.String() != i.String() {
-			t.Errorf("%q: %q reads as %q, %v", c.give, i.String(), again.String(), err)
-		}
+		c.check(t)
 	}
 }
 

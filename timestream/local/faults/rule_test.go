@@ -38,7 +38,7 @@ func call(operation string, tables ...string) Call {
 }
 
 func TestRules(t *testing.T) {
-	for _, c := range []struct{ give, want, bad string }{
+	for _, c := range []ruleText{
 		{give: "id=slow,table=sales.*|hr.people,write.throttle=80%,for=30s,after=1m,calls=100,seed=1", want: "id=slow,table=sales.*|hr.people,write.throttle=0.8,after=1m0s,for=30s,calls=100,seed=1"},
 		{give: "throttle=0..0.8..0,over=4m,seed=1", want: "throttle=0..0.8..0,over=4m0s,seed=1"},
 		{give: "write.rate=50..500/s,over=5m,burst=100,seed=1", want: "write.rate=50..500,over=5m0s,burst=100,seed=1"},
@@ -77,22 +77,7 @@ func TestRules(t *testing.T) {
 		{give: "latency=20ms/5s", bad: "want a duration such as 20ms"}, {give: "latency=1h", bad: "longer than 10m0s"}, {give: "latency=2:1s", bad: "want a duration such as 20ms"},
 		{give: strings.Repeat("cut=1;", maxRules+1), bad: "at most 100"},
 	} {
-		var i Injector
-		err := i.Set(c.give)
-		if c.bad != "" {
-			if err == nil || !strings.Contains(err.Error(), c.bad) {
-				t.Errorf("%q: got %v, want %q", c.give, err, c.bad)
-			}
-			continue
-		}
-		if err != nil || i.String() != c.want {
-			t.Errorf("%q: got %q, %v, want %q", c.give, i.String(), err, c.want)
-			continue
-		}
-		var again Injector
-		if err := again.Set(i.String()); err != nil || again.String() != i.String() {
-			t.Errorf("%q: %q reads as %q, %v", c.give, i.String(), again.String(), err)
-		}
+		c.check(t)
 	}
 }
 
