@@ -207,7 +207,7 @@ func (b *binder) bin(c *tssql.Call, t, length bound) bound {
 		fail(c.Pos, "bin: the interval must be greater than zero")
 	}
 	if v, known := t.k.(int64); known && ok {
-		return constant(Timestamp, floorDiv(v, n)*n)
+		return floored(c.Pos, v, v-floorDiv(v, n)*n)
 	}
 	width := length.sql
 	if ok {
@@ -216,6 +216,14 @@ func (b *binder) bin(c *tssql.Call, t, length bound) bound {
 		width = "(CASE WHEN " + width + " <= 0 THEN " + b.raise("bin: the interval must be greater than zero") + " ELSE " + width + " END)"
 	}
 	return bound{sql: "(" + t.sql + " - " + floorRemainder(t.sql, width) + ")", typ: ScalarOf(Timestamp)}
+}
+
+// floored is the constant timestamp v less what it is above the multiple that it is rounded down to.
+func floored(at tssql.Pos, v, above int64) bound {
+	if v < math.MinInt64+above {
+		fail(at, textOutOfRange)
+	}
+	return constant(Timestamp, v-above)
 }
 
 // dateTrunc is date_trunc(unit, timestamp). Weeks begin on Monday.
@@ -234,11 +242,13 @@ func truncated(at tssql.Pos, unit string, t bound) bound {
 		offset = 3 * nsDay
 	}
 	if v, ok := t.k.(int64); ok {
-		return constant(Timestamp, floorDiv(v+offset, width)*width-offset)
+		shifted := v%width + offset
+		return floored(at, v, shifted-floorDiv(shifted, width)*width)
 	}
-	shifted := t.sql
+	n, shifted := strconv.FormatInt(width, 10), t.sql
 	if offset != 0 {
-		shifted = "(" + t.sql + " + " + strconv.FormatInt(offset, 10) + ")"
+		// What is left of the last times of all has room for the offset.
+		shifted = "(" + t.sql + " % " + n + " + " + strconv.FormatInt(offset, 10) + ")"
 	}
-	return bound{sql: "(" + t.sql + " - " + floorRemainder(shifted, strconv.FormatInt(width, 10)) + ")", typ: t.typ}
+	return bound{sql: "(" + t.sql + " - " + floorRemainder(shifted, n) + ")", typ: t.typ}
 }

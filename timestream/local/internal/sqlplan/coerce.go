@@ -256,7 +256,7 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 		case Double:
 			out.sql = doubleText(x.sql)
 		case Timestamp:
-			out.sql = "strftime(make_timestamp_ns(" + x.sql + "), '%Y-%m-%d %H:%M:%S.%n')"
+			out.sql = momentText(x.sql, " ")
 		case Date:
 			out.sql = "strftime(DATE '1970-01-01' + " + x.sql + ", '%Y-%m-%d')"
 		case TimeOfDay:
@@ -303,6 +303,11 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 		fail(at, "Cannot cast %s to %s", x.typ, t)
 	}
 	return out
+}
+
+// momentText writes a timestamp. DuckDB's own type of nanoseconds ends before the times do, so it writes the microseconds.
+func momentText(sql, separator string) string {
+	return "(strftime(make_timestamp(" + floorQuotient(sql, 1000) + "), '%Y-%m-%d" + separator + "%H:%M:%S.') || printf('%09d', " + floorRemainder(sql, "1000000000") + "))"
 }
 
 // clockText prints a time of day, or a part of a day, as `01:02:03.000000000`.
@@ -426,7 +431,7 @@ func doubleText(sql string) string {
 // floorQuotient divides a BIGINT by a positive length, rounding towards minus infinity; DuckDB's // rounds towards zero.
 func floorQuotient(sql string, length int64) string {
 	n := strconv.FormatInt(length, 10)
-	return "((" + sql + " - " + floorRemainder(sql, n) + ") // " + n + ")"
+	return "(" + sql + " // " + n + " - CASE WHEN " + sql + " % " + n + " < 0 THEN 1 ELSE 0 END)"
 }
 
 // floorRemainder is what floorQuotient leaves, never below zero.

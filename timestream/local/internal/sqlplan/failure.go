@@ -33,6 +33,9 @@ func Failure(text string) string {
 		}
 		return "Value " + m[1] + " is out of range for abs(" + typ + ")"
 	}
+	if text == "Could not convert Timestamp(US) to Timestamp(NS)" {
+		return textOutOfRange
+	}
 	// Whole numbers are read otherwise, so this was a timestamp.
 	if m := regexp.MustCompile(`^Could not convert string '(.*)' to INT64$`).FindStringSubmatch(text); m != nil {
 		return "Value cannot be cast to timestamp: " + m[1]

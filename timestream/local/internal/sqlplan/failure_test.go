@@ -10,6 +10,7 @@ func TestFailure(t *testing.T) {
 		{"Overflow in subtraction of INT64 (-9223372036854775807 - 5)!", "bigint subtraction overflow: -9223372036854775807 - 5"},
 		{"Overflow in multiplication of INT64 (2 * -9223372036854775807)!", "bigint multiplication overflow: 2 * -9223372036854775807"},
 		{"Overflow in addition of INT16 (1 + 1)!", "Overflow in addition of INT16 (1 + 1)!"},
+		{"Could not convert Timestamp(US) to Timestamp(NS)", "Timestamp is out of range"},
 		{"Division by zero", "Division by zero"},
 	} {
 		if got := Failure(tt.give); got != tt.want {

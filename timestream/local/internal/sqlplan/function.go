@@ -325,7 +325,11 @@ func (b *binder) try(c *tssql.Call) bound {
 	if x.isConst() {
 		return x
 	}
-	if findAggregate(c.Args[0]) == nil && findWindow(c.Args[0]) == nil {
+	// DuckDB's TRY takes nothing that answers otherwise each time.
+	drawn := findCall(c.Args[0], func(c *tssql.Call) bool {
+		return slices.Contains([]string{"rand", "random", "shuffle"}, strings.ToLower(c.Name))
+	})
+	if drawn == nil && findAggregate(c.Args[0]) == nil && findWindow(c.Args[0]) == nil {
 		x.sql = "TRY(" + x.sql + ")"
 	}
 	return x

@@ -26,7 +26,7 @@ func (b *binder) timeOverloads(name string) []overload {
 		// Without a zone, as the type has none; the guide shows no answer.
 		return []overload{
 			{[]Scalar{Date}, Varchar, "strftime(DATE '1970-01-01' + $1, '%Y-%m-%d')", true},
-			{[]Scalar{Timestamp}, Varchar, "strftime(make_timestamp_ns($1), '%Y-%m-%dT%H:%M:%S.%n')", true},
+			{[]Scalar{Timestamp}, Varchar, momentText("$1", "T"), true},
 		}
 	case "from_unixtime":
 		return []overload{{[]Scalar{Double}, Timestamp, "(CAST(round($1 * 1000) AS BIGINT) * 1000000)", true}}
