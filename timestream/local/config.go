@@ -166,9 +166,18 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
-	actionPattern  = regexp.MustCompile(`^[A-Za-z]+$`)
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
 )
+
+// actions are all that a policy may grant, so that a slip of the pen does not deny silently (Service Authorization Reference, Amazon
+// Timestream).
+var actions = [...]string{
+	"CancelQuery", "CreateBatchLoadTask", "CreateDatabase", "CreateScheduledQuery", "CreateTable", "DeleteDatabase", "DeleteScheduledQuery", "DeleteTable",
+	"DescribeAccountSettings", "DescribeBatchLoadTask", "DescribeDatabase", "DescribeEndpoints", "DescribeScheduledQuery", "DescribeTable", "ExecuteScheduledQuery",
+	"GetAwsBackupStatus", "GetAwsRestoreStatus", "ListBatchLoadTasks", "ListDatabases", "ListMeasures", "ListScheduledQueries", "ListTables", "ListTagsForResource",
+	"PrepareQuery", "ResumeBatchLoadTask", "Select", "SelectValues", "StartAwsBackupJob", "StartAwsRestoreJob", "TagResource", "Unload", "UntagResource",
+	"UpdateAccountSettings", "UpdateDatabase", "UpdateScheduledQuery", "UpdateTable", "WriteRecords",
+}
 
 // Validate names everything that is wrong with the configuration, by flag.
 func (c *Config) Validate() error {
@@ -218,8 +227,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	for _, a := range c.AllowActions {
-		if !actionPattern.MatchString(a) {
-			bad("%s: %q is not an action name such as WriteRecords", c.flag("allow-actions"), a)
+		if !slices.Contains(actions[:], a) {
+			bad("%s: %q is no action of Timestream, such as WriteRecords or Select", c.flag("allow-actions"), a)
 		}
 	}
 	for _, n := range []struct {

@@ -47,7 +47,7 @@ func TestUsageErrors(t *testing.T) {
 		{"too few connections", []string{"all", "--store=timestream", "--timestream.max-connections=8"}, "--ingest.max-inflight-writes"},
 		{"no list of tables", []string{"all", "--allowed-tables=one"}, "allowed-tables"},
 		{"bad flag of the store", []string{"all", "--local.memory-retention-hours=0"}, "--local.memory-retention-hours=0"},
-		{"two bad flags of the store", []string{"all", "--local.write-queue=0"}, "--local.write-queue=0, --local.query.concurrency=16"},
+		{"two bad flags of the store", []string{"all", "--local.write-queue=0", "--local.query.concurrency=-1"}, "--local.write-queue=0: want at least 1\n--local.query.concurrency=-1: want at least 1"},
 		{"deltas converted and not", []string{"all", "--otlp.convert-delta", "--otlp.native-delta"}, "--otlp.convert-delta: has no place beside --otlp.native-delta"},
 		{"no streams", []string{"all", "--otlp.convert-delta.max-streams=0"}, "--otlp.convert-delta.max-streams=0"},
 		{"bad flag of the store's API", []string{"all", "--local.read-timeout=0s"}, "--local.read-timeout=0s"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"regexp"
 
@@ -60,30 +61,33 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 		var members map[string]any
 		var rejected *wtypes.RejectedRecordsException
 		if errors.As(err, &rejected) {
-			members = map[string]any{"RejectedRecords": rejectedRecords(rejected.RejectedRecords)}
+			members = map[string]any{rejectedMember: rejectedRecords(rejected.RejectedRecords)}
 		}
-		h.fail(w, status, space+class, text, members)
+		h.fail(w, r, status, space+class, text, members)
 		return class
 	case errors.Is(err, errTooLarge):
-		h.fail(w, http.StatusRequestEntityTooLarge, "com.amazon.coral.service#RequestEntityTooLargeException", err.Error(), nil)
+		h.fail(w, r, http.StatusRequestEntityTooLarge, "com.amazon.coral.service#RequestEntityTooLargeException", err.Error(), nil)
 		return "RequestEntityTooLargeException"
 	case errors.Is(err, errTooSlow):
 		// The SDKs try this again.
-		h.fail(w, http.StatusRequestTimeout, "com.amazon.coral.service#RequestTimeoutException", err.Error(), nil)
+		h.fail(w, r, http.StatusRequestTimeout, "com.amazon.coral.service#RequestTimeoutException", err.Error(), nil)
 		return "RequestTimeoutException"
 	case errors.Is(err, record.ErrSyntax), errors.Is(err, errBody):
-		h.fail(w, http.StatusBadRequest, "com.amazon.coral.service#SerializationException", err.Error(), nil)
+		h.fail(w, r, http.StatusBadRequest, "com.amazon.coral.service#SerializationException", err.Error(), nil)
 		return "SerializationException"
 	case r.Context().Err() != nil:
 		return "canceled" // nobody is there to read an answer
 	case errors.Is(err, context.Canceled):
-		h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", "The server is shutting down.", nil)
+		h.fail(w, r, http.StatusInternalServerError, namespace+"InternalServerException", "The server is shutting down.", nil)
 		return "InternalServerException"
 	}
 	h.log.Error("request failed", "err", err)
-	h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
+	h.fail(w, r, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
 	return "InternalServerException"
 }
+
+// rejectedMember is the member of the answer with the records that were rejected.
+const rejectedMember = "RejectedRecords"
 
 func rejectedRecords(in []wtypes.RejectedRecord) []map[string]any {
 	out := make([]map[string]any, len(in))
@@ -99,8 +103,16 @@ func rejectedRecords(in []wtypes.RejectedRecord) []map[string]any {
 	return out
 }
 
-// fail writes an error body.
-func (h *handler) fail(w http.ResponseWriter, status int, class, text string, members map[string]any) {
+// fail writes an error body. What a client did wrong is in the log for those who look for it only.
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, status int, class, text string, members map[string]any) {
+	if h.log.Enabled(r.Context(), slog.LevelDebug) {
+		said := []slog.Attr{slog.String("client", r.RemoteAddr), slog.String("target", beginning(r.Header.Get("X-Amz-Target"))), slog.Int("status", status),
+			slog.String("type", class), slog.String("message", text), slog.String("request_id", w.Header().Get("x-amzn-RequestId"))}
+		if rejected, ok := members[rejectedMember].([]map[string]any); ok && len(rejected) > 0 {
+			said = append(said, slog.Int("rejected", len(rejected)), slog.Any("first_reason", rejected[0]["Reason"]))
+		}
+		h.log.LogAttrs(r.Context(), slog.LevelDebug, "answered by an error", said...)
+	}
 	body := map[string]any{"__type": class, "message": text}
 	for k, v := range members {
 		body[k] = v

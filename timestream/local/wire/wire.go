@@ -169,7 +169,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Path != "/" {
 			status = http.StatusNotFound // it is no call of the API at all
 		}
-		h.fail(w, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name, r), nil)
+		h.fail(w, r, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name, r), nil)
 		return
 	}
 	select {
@@ -179,7 +179,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Those that waited would hold their connections and hide the load from the caller's own backing off.
 		h.requests.WithLabelValues(name, "ThrottlingException").Inc()
 		w.Header().Set("Connection", "close")
-		h.fail(w, http.StatusTooManyRequests, namespace+"ThrottlingException", fmt.Sprintf("Request rate limit exceeded: %d requests are being handled (%s)", h.opts.MaxInFlight, h.opts.flag("max-inflight-requests")), nil)
+		h.fail(w, r, http.StatusTooManyRequests, namespace+"ThrottlingException", fmt.Sprintf("Request rate limit exceeded: %d requests are being handled (%s)", h.opts.MaxInFlight, h.opts.flag("max-inflight-requests")), nil)
 		return
 	}
 	class := h.guarded(w, r, name, op)
@@ -224,7 +224,7 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, name string, o
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while serving a request", "operation", name, "panic", p, "stack", string(debug.Stack()))
-			h.fail(w, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
+			h.fail(w, r, http.StatusInternalServerError, namespace+"InternalServerException", textInternal, nil)
 			class = "InternalServerException"
 		}
 	}()

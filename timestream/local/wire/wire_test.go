@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,8 +242,30 @@ func post(t testing.TB, url, target, body string, header ...string) (int, http.H
 
 const prefix = "Timestream_20181101."
 
+// lines keeps what is logged.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// take returns what was written since the last time.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.buf.Reset()
+	return l.buf.String()
+}
+
 func TestErrorBodies(t *testing.T) {
-	srv := serve(t, func(c *local.Config) { c.AllowActions = []string{"WriteRecords", "Select", "DescribeEndpoints"} }, wire.Options{MaxBodyBytes: 1000})
+	var log lines
+	srv := serve(t, func(c *local.Config) { c.AllowActions = []string{"WriteRecords", "Select", "DescribeEndpoints"} },
+		wire.Options{MaxBodyBytes: 1000, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	names := fmt.Sprintf(`"DatabaseName":%q,"TableName":%q,`, database, table)
 	rec := func(value string) string {
 		return fmt.Sprintf(`{%s"Records":[{"Dimensions":[{"Name":"h","Value":"a"}],"MeasureName":"up","MeasureValue":%q,"TimeUnit":"SECONDS","Time":"1600000000"}]}`, names, value)
@@ -283,6 +307,11 @@ func TestErrorBodies(t *testing.T) {
 			status, header, body := post(t, srv.URL, tt.target, tt.body, tt.header...)
 			if status != tt.status || body["__type"] != tt.typ || !strings.Contains(fmt.Sprint(body["message"]), tt.message) {
 				t.Errorf("got %d %v", status, body)
+			}
+			line := log.take()
+			if !strings.Contains(line, "level=DEBUG") || !strings.Contains(line, "type="+tt.typ) || !strings.Contains(line, header.Get("x-amzn-RequestId")) ||
+				strings.Contains(line, `rejected=1 first_reason="A record already exists`) != (tt.status == 419) {
+				t.Errorf("the log has %q", line)
 			}
 			if id := header.Get("x-amzn-RequestId"); !regexp.MustCompile(`^[A-Z2-7]{26}$`).MatchString(id) {
 				t.Errorf("request id %q", id)

@@ -24,6 +24,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/internal/flags"
+	"github.com/tributary-project/tributary/internal/process"
 )
 
 // asProcess makes the test binary be the command, so that tests can kill a real process.
@@ -307,6 +308,19 @@ func TestFlags(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	t.Setenv("log_level", "info")
+	for _, bad := range []string{
+		"--threads=x: want a whole number", "--query.timeout=5: want a duration such as 30s, 5m or 1h", "--account-id=1: want 12 digits", "--region=: must not be empty",
+		"--checkpoint.log-size=1: want at least 64KiB", "--snapshot.max-log=1: want at least 1MiB", "--query.max-result-size=0: want at least 1B", "--query.open-results=0: want at least 1",
+		"--magnetic-visibility-delay=25h: want 0 to 24h0m0s", "--window.future-grace=-1s: must not be negative", "--retention-interval=0s: must be positive",
+		"--allow-actions=Select,WriteRecord: is no action of Timestream",
+	} {
+		arg, want, _ := strings.Cut(bad, ": ")
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		err := run(t.Context(), []string{arg, "--data-dir", t.TempDir()}, io.Discard, io.Discard)
+		if err == nil || !errors.As(err, new(process.UsageError)) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %q", arg, err, want)
+		}
+	}
 	for _, bad := range [][]string{{"--limits=none"}, {"--memory-retention-hours=0"}, {"--default-table="}, {"--tls-key=x"}, {"extra"}, {"--memory-limit=1"}, {"--faults=throttle=2"}} {
 		if err := run(t.Context(), append([]string{"--data-dir", t.TempDir()}, bad...), io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: no error", bad)
