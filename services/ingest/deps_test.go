@@ -20,7 +20,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ours = "github.com/tributary-project/tributary/"
-	allowed := []string{ours + "proto/", ours + "internal/", ours + "timestream/client", ours + "timestream/promschema", ours + "timestream/tableinfo", ours + "timestream/tssql", ours + "services/ingest"}
+	allowed := []string{ours + "proto/", ours + "internal/", ours + "timestream/client", ours + "timestream/metering", ours + "timestream/promschema", ours + "timestream/tableinfo", ours + "timestream/tssql", ours + "services/ingest"}
 	const prometheus = "github.com/prometheus/prometheus/"
 	server := []string{
 		"config", "discovery", "discovery/targetgroup", "promql/parser/posrange", "storage", "storage/remote/azuread", "storage/remote/googleiam",
