@@ -14,7 +14,7 @@ import (
 // SmallParts makes parts small, so that a test with few records has many. between, which may be nil, is called between two pieces of
 // a rewrite, on its goroutine.
 func (c *Config) SmallParts(sealRows, pieceRows int64, fanIn int, between func()) {
-	c.rewrite = rewriteConfig{sealRows: sealRows, pieceRows: pieceRows, fanIn: fanIn, minFree: math.MaxInt64, retry: 30 * time.Second, between: between}
+	c.rewrite = rewriteConfig{sealRows: sealRows, pieceRows: pieceRows, windowRows: max(4, sealRows/4), fanIn: fanIn, minFree: math.MaxInt64, retry: 30 * time.Second, between: between}
 }
 
 // CompactFrom makes the file smaller when that many of its blocks are free.

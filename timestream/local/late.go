@@ -63,11 +63,14 @@ func (tx *tableTx) fetch(w *writer, k kind, keys []recordKey) error {
 		if !p.overlaps(first, last) {
 			continue
 		}
-		if p.remembers(first, last) {
-			if err := tx.recall(w, p, keys); err != nil {
+		if p.remembers(first, last, w.db.cfg.rewrite.windowRows) {
+			done, err := tx.recall(w, p, keys)
+			if err != nil {
 				return err
 			}
-			continue
+			if done {
+				continue
+			}
 		}
 		if !filled {
 			if err := fillProbe(w.conn, keys); err != nil {

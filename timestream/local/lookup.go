@@ -5,6 +5,7 @@ package local
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -17,9 +18,9 @@ import (
 // that takes no new records reads all series' records of some minutes around, and remembers them for the look-ups that follow.
 
 const (
-	// windowRows is about how many records are read at a time, windowMemory how many are remembered (40 bytes each).
-	windowRows   = 200_000
-	windowMemory = 600_000
+	// windowsKept is how many windows of rewriteConfig.windowRows are remembered (40 bytes a record). One that has so many by itself is not
+	// read: a part with a few records from long ago has most of the others in one window.
+	windowsKept = 3
 	// maxWindows is how many windows one look-up may need; one of keys further apart joins them with the part.
 	maxWindows = 3
 )
@@ -43,7 +44,11 @@ type recollection struct {
 	from, to int64
 	list     []storedRecord
 	used     int64
+	// dense tells that there are too many.
+	dense bool
 }
+
+var errDense = errors.New("too many records")
 
 // find returns the record with a key, nil when there is none.
 func (w *recollection) find(key recordKey) *storedRecord {
@@ -88,14 +93,23 @@ func (ws *recollections) of(db *DB, t *table, p *part, at int64) (*recollection,
 			return w, nil
 		}
 	}
-	width := p.windowWidth()
+	limit := db.cfg.rewrite.windowRows
+	width := p.windowWidth(limit)
 	from := p.first + (at-p.first)/width*width
 	w := &recollection{table: t, part: p.id, from: from, to: from + width - 1, used: ws.clock}
 	sql := fmt.Sprintf("SELECT sid, %s, ver, %s FROM %s WHERE t BETWEEN %d AND %d%s", p.time(), p.value(), t.partTable(p), ceilDiv(w.from, p.unit), w.to/p.unit, p.unexpired("AND"))
 	err := db.each(context.Background(), sql, func(c []duck.Column, i int) error {
+		if int64(len(w.list)) == windowsKept*limit {
+			return errDense
+		}
 		w.list = append(w.list, storedRecord{recordKey: recordKey{c[0].Int64(i), c[1].Int64(i)}, ver: c[2].Int64(i), bits: db.storedBits(&c[3], p.kind, i)})
 		return nil
 	})
+	if errors.Is(err, errDense) {
+		w.list, w.dense = nil, true
+		ws.list = append(ws.list, w)
+		return w, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -104,12 +118,12 @@ func (ws *recollections) of(db *DB, t *table, p *part, at int64) (*recollection,
 		slices.SortFunc(w.list, order)
 	}
 	ws.list = append(ws.list, w)
-	ws.bound()
+	ws.bound(limit)
 	return w, nil
 }
 
 // bound drops the windows that were used longest ago until few enough records are remembered.
-func (ws *recollections) bound() {
+func (ws *recollections) bound(windowRows int64) {
 	for {
 		n, oldest := 0, 0
 		for i, w := range ws.list {
@@ -118,30 +132,30 @@ func (ws *recollections) bound() {
 				oldest = i
 			}
 		}
-		if n <= windowMemory || len(ws.list) == 1 {
+		if int64(n) <= windowsKept*windowRows {
 			return
 		}
 		ws.list = slices.Delete(ws.list, oldest, oldest+1)
 	}
 }
 
-// windowWidth is the time in which the part has about windowRows records.
-func (p *part) windowWidth() int64 {
+// windowWidth is the time in which the part has about so many records.
+func (p *part) windowWidth(windowRows int64) int64 {
 	span := float64(p.last-p.first) + 1
-	return int64(min(max(span/float64(max(p.rows, 1))*windowRows, 1e9), math.MaxInt64/4))
+	return int64(min(max(span/float64(max(p.rows, 1))*float64(windowRows), 1e9), math.MaxInt64/4))
 }
 
 // remembers tells whether look-ups of these times go through windows: the part takes no new records, and values are 8 bytes or less.
-func (p *part) remembers(first, last int64) bool {
+func (p *part) remembers(first, last, windowRows int64) bool {
 	if p.state == partLive || !bitsLast(p.kind) {
 		return false
 	}
-	width := p.windowWidth()
+	width := p.windowWidth(windowRows)
 	return (min(last, p.last)-p.first)/width-(max(first, p.first)-p.first)/width < maxWindows
 }
 
-// recall looks keys up in the windows of a part.
-func (tx *tableTx) recall(w *writer, p *part, keys []recordKey) error {
+// recall looks keys up in the windows of a part. It returns false when one of these has too many records.
+func (tx *tableTx) recall(w *writer, p *part, keys []recordKey) (bool, error) {
 	var last *recollection
 	for _, key := range keys {
 		if key.time < p.first || key.time > p.last || key.time < p.floor {
@@ -150,7 +164,10 @@ func (tx *tableTx) recall(w *writer, p *part, keys []recordKey) error {
 		if last == nil || key.time < last.from || key.time > last.to {
 			var err error
 			if last, err = w.windows.of(w.db, tx.t, p, key.time); err != nil {
-				return err
+				return false, err
+			}
+			if last.dense {
+				return false, nil
 			}
 		}
 		if r := last.find(key); r != nil {
@@ -158,5 +175,5 @@ func (tx *tableTx) recall(w *writer, p *part, keys []recordKey) error {
 			have.stored, have.ver, have.bits, have.weight = true, r.ver, r.bits, storedWeight(nil, p.kind, 0)
 		}
 	}
-	return nil
+	return true, nil
 }

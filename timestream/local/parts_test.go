@@ -347,3 +347,51 @@ func TestSignOfZero(t *testing.T) {
 	db = reopenDir(t, db)
 	check("rewritten, in the file")
 }
+
+// TestLookUpWhereRecordsAreDense: a part with one record from long ago has nearly all others in one window, which is not read into memory.
+func TestLookUpWhereRecordsAreDense(t *testing.T) {
+	db := openTwo(t, func(c *Config) {
+		c.SmallParts(100_000, 100_000, 100, nil)
+		c.rewrite.windowRows = 50
+	})
+	now := time.Now()
+	var recs []wtypes.Record
+	for i := range 1000 {
+		recs = append(recs, wtypes.Record{MeasureName: aws.String("d"), MeasureValue: aws.String(strconv.Itoa(i)), Time: millis(now.Add(time.Duration(i) * time.Millisecond)), Dimensions: []wtypes.Dimension{dimension("h", strconv.Itoa(i%7))}})
+	}
+	write := func(recs ...wtypes.Record) error {
+		_, err := db.WriteRecords(t.Context(), &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String("db1"), TableName: aws.String("good"), Records: recs})
+		return err
+	}
+	err := write(wtypes.Record{MeasureName: aws.String("d"), MeasureValue: aws.String("1"), Time: aws.String("1"), Dimensions: []wtypes.Dimension{dimension("h", "1")}})
+	for i := 0; i < len(recs); i += 100 {
+		err = errors.Join(err, write(recs[i:i+100]...))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SealAll(t)
+	db.AwaitRewritten(t)
+	for i := 0; i < len(recs); i += 100 {
+		if err := write(recs[i : i+100]...); err != nil {
+			t.Error(err)
+		}
+	}
+	recs[500].MeasureValue = aws.String("7")
+	var rejected *wtypes.RejectedRecordsException
+	if err := write(recs[500], recs[501]); !errors.As(err, &rejected) || len(rejected.RejectedRecords) != 1 {
+		t.Errorf("got %v, want one conflict", err)
+	}
+	if got := count(t, db, "good"); got != "1001" {
+		t.Errorf("%s records", got)
+	}
+	onWriter(t, db, func() {
+		n := 0
+		for _, w := range db.writer.windows.list {
+			n += cap(w.list)
+		}
+		if n > 2*windowsKept*50 || len(db.writer.windows.list) == 0 {
+			t.Errorf("%d windows with room for %d records are remembered", len(db.writer.windows.list), n)
+		}
+	})
+}

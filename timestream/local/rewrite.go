@@ -31,6 +31,8 @@ import (
 type rewriteConfig struct {
 	// sealRows is how many records a live part has when it is sealed, pieceRows how many are rewritten at a time.
 	sealRows, pieceRows int64
+	// windowRows is about how many records are read at a time to look some up.
+	windowRows int64
 	// fanIn is how many small runs make a large one.
 	fanIn int
 	// minFree is how many blocks of the file have to be free for it to be made smaller.
@@ -42,7 +44,7 @@ type rewriteConfig struct {
 }
 
 func defaultRewrite() rewriteConfig {
-	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
+	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, windowRows: 200_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
 }
 
 const (
