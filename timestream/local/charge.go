@@ -19,7 +19,9 @@ type charge struct {
 	db *DB
 	// scanned is the estimate, metered what is paid for where queries are paid by bytes.
 	scanned, metered int64
-	parts            []chargedTable
+	// records is an estimate of how many records are read.
+	records int64
+	parts   []chargedTable
 	// counted tells that the tables' meters know of it.
 	counted bool
 }
@@ -41,7 +43,9 @@ func (db *DB) charge(plan *sqlplan.Plan) *charge {
 		if t == nil {
 			continue // a table of the system, or one that was deleted meanwhile
 		}
-		n := db.cfg.Cost.Rule.Of(t.meter.Scanned(r.From, r.To, r.Measures))
+		stored := t.meter.Scanned(r.From, r.To, r.Measures)
+		c.records += stored.Records
+		n := db.cfg.Cost.Rule.Of(stored.Size)
 		c.scanned += n
 		i := slices.IndexFunc(c.parts, func(p chargedTable) bool { return p.meter == t.meter })
 		if i < 0 {

@@ -43,7 +43,8 @@ type Config struct {
 	DefaultDatabase, DefaultTable string
 	// MemoryRetentionHours and MagneticRetentionDays are what a table gets that is created without retention properties.
 	MemoryRetentionHours, MagneticRetentionDays int64
-	// MemoryLimit bounds DuckDB's buffers in bytes; larger queries spill to Dir.
+	// MemoryLimit is how many bytes the process may take for the database: half of it are DuckDB's buffers (larger queries spill to Dir), and
+	// HeapLimit is what is meant for Go's heap. The rest is for what neither counts.
 	MemoryLimit flags.Bytes
 	// Threads is the number of threads that DuckDB uses for one statement. With more than one, a caller spins while another
 	// thread does the work, which on few cores costs more than it brings (writing took half the CPU time with one thread
@@ -90,6 +91,8 @@ type Config struct {
 	Now        func() time.Time
 
 	rewrite rewriteConfig
+	// slice is how many samples a slice of a statement has, if it is not zero, for tests.
+	slice int64
 	// prefix begins the names of the flags.
 	prefix string
 }
@@ -104,7 +107,7 @@ func DefaultConfig() Config {
 		DefaultTable:          "PrometheusMetricsTable",
 		MemoryRetentionHours:  defaultMemoryHours,
 		MagneticRetentionDays: defaultMagneticDays,
-		MemoryLimit:           256 << 20,
+		MemoryLimit:           1 << 30,
 		Threads:               max(1, min(runtime.GOMAXPROCS(0)/4, 8)),
 		Limits:                LimitsStrict,
 		Quotas:                QuotasOff,
@@ -141,7 +144,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.AccountID, prefix+"account-id", c.AccountID, "AWS account number that appears in ARNs.")
 	fs.Int64Var(&c.MemoryRetentionHours, prefix+"memory-retention-hours", c.MemoryRetentionHours, "Memory-store retention of tables created without one, in hours (1 to 8766).")
 	fs.Int64Var(&c.MagneticRetentionDays, prefix+"magnetic-retention-days", c.MagneticRetentionDays, "Magnetic-store retention of tables created without one, in days (1 to 73000).")
-	fs.Var(&c.MemoryLimit, prefix+"memory-limit", "Memory for DuckDB's buffers; larger queries spill to the data directory.")
+	fs.Var(&c.MemoryLimit, prefix+"memory-limit", "Memory of the process: half of it for DuckDB's buffers (larger queries spill to the data directory), three eighths for Go's heap.")
 	fs.IntVar(&c.Threads, prefix+"threads", c.Threads, "Threads that DuckDB uses for one statement. More than one pays off with many cores.")
 	fs.Var((*limitsFlag)(&c.Limits), prefix+"limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
 	fs.Var((*quotasFlag)(&c.Quotas), prefix+"quotas", "Whether an account's quotas hold: off, or service (the rates of calls of the control plane, 500 databases, 50000 tables, 250 active magnetic store partitions of a database).")
@@ -206,8 +209,8 @@ func (c *Config) Validate() error {
 	if c.MagneticRetentionDays < 1 || c.MagneticRetentionDays > maxMagneticDays {
 		bad("%s=%d: want 1 to %d", c.flag("magnetic-retention-days"), c.MagneticRetentionDays, maxMagneticDays)
 	}
-	if c.MemoryLimit < 64<<20 {
-		bad("%s=%v: want at least 64MiB", c.flag("memory-limit"), &c.MemoryLimit)
+	if c.MemoryLimit < 128<<20 {
+		bad("%s=%v: want at least 128MiB", c.flag("memory-limit"), &c.MemoryLimit)
 	}
 	if c.Threads < 1 {
 		bad("%s=%d: want at least 1", c.flag("threads"), c.Threads)
@@ -304,3 +307,10 @@ func (l *listFlag) Set(s string) error {
 	}
 	return nil
 }
+
+// databaseMemory is DuckDB's part of MemoryLimit.
+func (c *Config) databaseMemory() int64 { return int64(c.MemoryLimit) / 2 }
+
+// HeapLimit is the part of MemoryLimit, in bytes, that is meant for Go's heap: a process of which the database is all sets it as its
+// soft limit (debug.SetMemoryLimit).
+func (c *Config) HeapLimit() int64 { return int64(c.MemoryLimit) / 8 * 3 }

@@ -112,3 +112,6 @@ func (db *DB) WithoutParts(t testing.TB) {
 		t.Fatal(err)
 	}
 }
+
+// SliceFrom makes statements by series run in slices of that many samples.
+func (c *Config) SliceFrom(samples int64) { c.slice = samples }

@@ -275,12 +275,16 @@ func (db *DB) housekeeping(ctx context.Context) {
 	defer meters.Stop()
 	log := time.NewTicker(logEvery)
 	defer log.Stop()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-idle.C:
 			db.queries.closeIdle(db.cfg.ResultIdle)
+		case <-trim.C:
+			db.trim()
 		case <-hidden.C:
 			if err := db.ForgetHidden(ctx); err != nil && ctx.Err() == nil {
 				db.log.Warn("forgetting which records were hidden", "err", err)

@@ -5,6 +5,8 @@ package local
 import (
 	"context"
 	"errors"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,25 @@ import (
 // memoryWait is how long a statement of QueryRows waits for the memory of others: others hold it
 // only while they run, unless their results are larger than spoolBytes.
 const memoryWait = 10 * time.Second
+
+// trimEvery is how often memory that is free is given back to the system, while the process has more than a part of its bound.
+const trimEvery = time.Second
+
+// trim gives free memory back when the process has more than three quarters of what it may have. Where that cannot be told, nothing is done.
+func (db *DB) trim() {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err == nil && pages*int64(os.Getpagesize()) > int64(db.cfg.MemoryLimit)/4*3 {
+		duck.Trim()
+	}
+}
 
 // outOfMemory tells whether DuckDB had no memory for a statement (Config.MemoryLimit).
 func outOfMemory(err error) bool {

@@ -16,13 +16,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/result"
 )
 
 // scarce is a database that a few sorted results fill, and a statement of one.
 func scarce(t *testing.T) (*DB, string) {
 	t.Helper()
-	db, end := benchTableOf(t, 1, 5000, 30, func(c *Config) { c.MemoryLimit = 64 << 20 })
+	db, end := benchTableOf(t, 1, 5000, 30, func(c *Config) { c.MemoryLimit = 2 * 64 << 20 })
 	return db, benchGrouped("metric_0_total", "", end.Add(-29*benchStep), end)
 }
 
@@ -163,4 +164,44 @@ func rowLine(r result.Row, kinds []result.Kind) string {
 		}
 	}
 	return b.String()
+}
+
+// TestLargeResultsFit: a result far larger than DuckDB's memory is read by pages and by rows, when it is by series and in no order.
+func TestLargeResultsFit(t *testing.T) {
+	db, end := benchTableOf(t, 1, 5000, 500, func(c *Config) { c.MemoryLimit = 128 << 20 })
+	table, _ := db.cat.table(benchDatabase, benchTable)
+	table.meter.RestoreStored(int64(end.Add(-time.Hour).Sub(time.Unix(0, 0))/time.Hour), 1, meter.Stored{Records: 5000 * 498}) // what was not written by requests
+	sql, order, _ := strings.Cut(benchGrouped("metric_0_total", "", end.Add(-499*benchStep), end), "ORDER BY")
+	plan, err := db.queries.compile(sql + "ORDER BY" + order)
+	if err != nil || plan.Counts != "" {
+		t.Errorf("what is ordered is cut: %v", err)
+	}
+	if plan, err = db.queries.compile(sql); err != nil || plan.Counts == "" {
+		t.Errorf("what is not ordered is not cut: %v", err)
+	}
+	kinds := make([]result.Kind, 6)
+	kinds[5] = result.Doubles
+	points := 0
+	if _, err := db.QueryRows(context.Background(), sql, kinds, func(r result.Row) error {
+		points += len(r[5].Points)
+		return nil
+	}); err != nil || points != 5000*500 {
+		t.Errorf("%d points, %v", points, err)
+	}
+	in := &timestreamquery.QueryInput{QueryString: &sql}
+	points = 0
+	for {
+		p, err := db.QueryPage(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		points += strings.Count(string(p.Rows), `{"Time":`)
+		if p.NextToken == "" {
+			break
+		}
+		in.NextToken = &p.NextToken
+	}
+	if points != 5000*500 {
+		t.Errorf("%d points by pages", points)
+	}
 }

@@ -54,7 +54,7 @@ func (db *DB) openDuck(dir string) (*duck.Database, error) {
 
 func (db *DB) options(dir string) map[string]string {
 	return map[string]string{
-		"memory_limit":         strconv.FormatInt(int64(db.cfg.MemoryLimit), 10) + "B",
+		"memory_limit":         strconv.FormatInt(db.cfg.databaseMemory(), 10) + "B",
 		"threads":              strconv.Itoa(db.cfg.Threads),
 		"checkpoint_threshold": checkpointThreshold,
 		"default_block_size":   blockSize,

@@ -291,7 +291,7 @@ func (q *queries) run(ctx context.Context, r *openResult, empty bool, own *place
 			if r.conn, err = q.db.duck.Connect(); err != nil {
 				return nil, false, err
 			}
-			if r.rows, err = r.conn.Read(life, plan.SQL); err != nil {
+			if r.rows, err = q.db.read(life, r.conn, plan, r.charge); err != nil {
 				return nil, false, err
 			}
 		}

@@ -209,7 +209,7 @@ WHERE "time" >= from_milliseconds(%d) AND "time" < from_milliseconds(%d) AND "me
 // BenchmarkQueryRowsOpen has many sorted results open at the same time, each at its first row, and reports what one of them takes.
 func BenchmarkQueryRowsOpen(b *testing.B) {
 	const results, series, samples = 300, 2500, 60
-	db, end := benchTableOf(b, 1, series, samples, func(c *Config) { c.MemoryLimit = 8 << 30 })
+	db, end := benchTableOf(b, 1, series, samples, func(c *Config) { c.MemoryLimit = 16 << 30 })
 	for _, n := range []int{1, samples} {
 		b.Run(fmt.Sprintf("samples=%d", n*series), func(b *testing.B) {
 			sql := benchGrouped("metric_0_total", "", end.Add(-time.Duration(n-1)*benchStep), end)

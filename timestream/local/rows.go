@@ -108,7 +108,7 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 				return err
 			}
 			s.q.holds()
-			if s.res, err = s.conn.Read(life, s.plan.SQL); err == nil {
+			if s.res, err = s.q.db.read(life, s.conn, s.plan, s.charge); err == nil {
 				s.rest = newSpool(s.q.db.cfg.Dir, kinds)
 				more, err = s.take()
 			}

@@ -65,7 +65,7 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 	defer db.queries.calls.Done()
 	s := &Status{
 		Dir:         db.cfg.Dir,
-		MemoryLimit: int64(db.cfg.MemoryLimit), OpenResults: db.queries.open(), MaxOpenResults: db.cfg.OpenResults, WaitingWrites: len(db.writer.queue),
+		MemoryLimit: db.cfg.databaseMemory(), OpenResults: db.queries.open(), MaxOpenResults: db.cfg.OpenResults, WaitingWrites: len(db.writer.queue),
 		Databases: []DatabaseStatus{},
 	}
 	if abs, err := filepath.Abs(s.Dir); err == nil {

@@ -45,7 +45,7 @@ func (b *bench) measurePushDown(ctx context.Context) (err error) {
 	fmt.Fprintf(b.progress, "%s: writing %s samples …\n", pushDownScenario, thousands(float64(month.series*month.points)))
 	began := time.Now()
 	// Without push-down each sample is put together with others on the server, which takes more than the default.
-	store, err := b.startStore(ctx, s, []history{month}, "--memory-limit=2GiB")
+	store, err := b.startStore(ctx, s, []history{month}, "--memory-limit=4GiB")
 	if err != nil {
 		return err
 	}

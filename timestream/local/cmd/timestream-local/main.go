@@ -10,8 +10,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/tributary-project/tributary/internal/admin"
@@ -110,6 +112,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	build.Register(reg, "timestream_local")
 	cfg.local.Logger, cfg.local.Registerer = logger, reg
 	cfg.wire.Logger, cfg.wire.Registerer = logger, reg
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // or GOMEMLIMIT says otherwise
+		debug.SetMemoryLimit(cfg.local.HeapLimit())
+	}
 	db, err := local.Open(ctx, cfg.local)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type Database struct{ db bindings.Database }
 // Open opens or creates the database file at path; an empty path is a database in memory. options are DuckDB's
 // configuration options.
 func Open(path string, options map[string]string) (*Database, error) {
+	fewArenas()
 	var config bindings.Config
 	if bindings.CreateConfig(&config) == bindings.StateError {
 		return nil, errors.New("duckdb: no configuration")
@@ -142,6 +143,26 @@ func (c *Conn) Read(ctx context.Context, sql string) (*Rows, error) {
 	return rows, nil
 }
 
+// ReadEach is Read of several statements, one after the other in one snapshot. plan makes them of the rows of the first, which are not
+// the caller's: it returns what returns the next statement, one at least and then none, "". The rows of all come as those of one
+// statement, so they must have the same columns.
+func (c *Conn) ReadEach(ctx context.Context, first string, plan func(*Rows) (next func() string)) (*Rows, error) {
+	rows, err := c.Read(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	next := plan(rows)
+	rows.ownTx = false
+	rows.Close()
+	if err = rows.Err(); err == nil {
+		if rows, err = c.Query(ctx, next()); err == nil {
+			rows.ownTx, rows.next = true, next
+			return rows, nil
+		}
+	}
+	return nil, errors.Join(err, c.Exec("ROLLBACK"))
+}
+
 // Query starts one statement, in the connection's transaction if one is open; otherwise nobody else may be writing, see
 // Read. Its rows are produced while they are read, so the result is never whole in memory, but the statement's snapshot
 // stays open until Rows.Close. The context governs the whole life of the Rows.
@@ -149,30 +170,43 @@ func (c *Conn) Query(ctx context.Context, sql string) (*Rows, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var stmt bindings.PreparedStatement
-	if bindings.Prepare(c.conn, sql, &stmt) == bindings.StateError {
-		err := &Error{Text: bindings.PrepareError(stmt)}
-		bindings.DestroyPrepare(&stmt)
-		return nil, err
-	}
-	rows := &Rows{conn: c, ctx: ctx, stmt: stmt}
-	var pending bindings.PendingResult
-	err := rows.guard(func() error {
-		defer bindings.DestroyPending(&pending)
-		if bindings.PendingPreparedStreaming(stmt, &pending) == bindings.StateError {
-			return &Error{Text: bindings.PendingError(pending)}
-		}
-		rows.hasResult = true
-		if bindings.ExecutePending(pending, &rows.res) == bindings.StateError {
-			return resultError(&rows.res)
-		}
-		return nil
-	})
-	if err != nil {
+	rows := &Rows{conn: c, ctx: ctx}
+	if err := rows.start(sql); err != nil {
 		rows.Close()
 		return nil, err
 	}
 	return rows, nil
+}
+
+// start runs a statement whose rows are the next.
+func (r *Rows) start(sql string) error {
+	if bindings.Prepare(r.conn.conn, sql, &r.stmt) == bindings.StateError {
+		return &Error{Text: bindings.PrepareError(r.stmt)}
+	}
+	var pending bindings.PendingResult
+	return r.guard(func() error {
+		defer bindings.DestroyPending(&pending)
+		if bindings.PendingPreparedStreaming(r.stmt, &pending) == bindings.StateError {
+			return &Error{Text: bindings.PendingError(pending)}
+		}
+		r.hasResult = true
+		if bindings.ExecutePending(pending, &r.res) == bindings.StateError {
+			return resultError(&r.res)
+		}
+		return nil
+	})
+}
+
+// end frees the statement that runs.
+func (r *Rows) end() {
+	if r.chunk.Ptr != nil {
+		bindings.DestroyDataChunk(&r.chunk)
+	}
+	if r.hasResult {
+		bindings.DestroyResult(&r.res)
+		r.hasResult = false
+	}
+	bindings.DestroyPrepare(&r.stmt)
 }
 
 func resultError(res *bindings.Result) error {
@@ -194,11 +228,13 @@ type Rows struct {
 	res       bindings.Result
 	hasResult bool
 	ownTx     bool
-	chunk     bindings.DataChunk
-	size      int
-	cols      []Column
-	err       error
-	closed    bool
+	// next returns the statement whose rows follow; it may be nil.
+	next   func() string
+	chunk  bindings.DataChunk
+	size   int
+	cols   []Column
+	err    error
+	closed bool
 }
 
 // guard runs f and interrupts it when the context ends.
@@ -253,6 +289,13 @@ func (r *Rows) Next() bool {
 			}
 			return nil
 		})
+		if r.err == nil && r.chunk.Ptr == nil && r.next != nil {
+			if sql := r.next(); sql != "" {
+				r.end()
+				r.err = r.start(sql)
+				continue
+			}
+		}
 		if r.err != nil || r.chunk.Ptr == nil {
 			return false
 		}
@@ -289,13 +332,7 @@ func (r *Rows) Close() {
 		return
 	}
 	r.closed = true
-	if r.chunk.Ptr != nil {
-		bindings.DestroyDataChunk(&r.chunk)
-	}
-	if r.hasResult {
-		bindings.DestroyResult(&r.res)
-	}
-	bindings.DestroyPrepare(&r.stmt)
+	r.end()
 	if r.ownTx {
 		// Nothing was written; the only failure is that the transaction ended by itself, after an error.
 		_ = r.conn.Exec("ROLLBACK")

@@ -217,3 +217,61 @@ func TestCancelledQueryEnds(t *testing.T) {
 		t.Errorf("the connection is not usable afterwards: %v", got)
 	}
 }
+
+// TestReadEach: the rows of several statements come as those of one, of one snapshot; a failure of any ends them all.
+func TestReadEach(t *testing.T) {
+	db, c := open(t)
+	writer, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := c.Exec("CREATE TABLE x AS SELECT range AS i FROM range(5000)"); err != nil {
+		t.Fatal(err)
+	}
+	read := func(statements ...string) (sum, n int64, err error) {
+		rows, err := c.ReadEach(context.Background(), "SELECT count(*) FROM x", func(first *Rows) func() string {
+			for first.Next() {
+				n -= first.Columns()[0].Int64(0)
+			}
+			return func() string {
+				if len(statements) == 0 {
+					return ""
+				}
+				s := statements[0]
+				statements = statements[1:]
+				return s
+			}
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			for i := range rows.Size() {
+				sum, n = sum+rows.Columns()[0].Int64(i), n+1
+			}
+			if err := writer.Exec("INSERT INTO x VALUES (-1)"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return sum, n, rows.Err()
+	}
+	const low, high, none = "SELECT i FROM x WHERE i < 3000", "SELECT i FROM x WHERE i >= 3000", "SELECT i FROM x WHERE i > 9000"
+	if sum, n, err := read(none, low, none, high, none); sum != 5000*4999/2 || n != 0 || err != nil {
+		t.Errorf("sum %d, %d rows too many, %v", sum, n, err)
+	}
+	for _, broken := range []string{"SELECT i FROM y", "SELECT error('no') FROM x"} {
+		for _, statements := range [][]string{{broken}, {high, broken}, {high, broken, high}} {
+			if _, _, err := read(statements...); err == nil {
+				t.Errorf("%q: no error", statements)
+			}
+		}
+	}
+	if _, err := c.ReadEach(context.Background(), "SELECT * FROM y", nil); err == nil {
+		t.Error("the first statement: no error")
+	}
+	if err := c.Exec("BEGIN; ROLLBACK"); err != nil { // nothing is open
+		t.Error(err)
+	}
+}

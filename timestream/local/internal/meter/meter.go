@@ -263,15 +263,16 @@ func (t *Table) fold() {
 	}
 }
 
-// Scanned estimates the bytes of the records with a time in [from, to] nanoseconds and, unless measures is nil, one of these measure names. Hours
+// Scanned estimates the number and the bytes of the records with a time in [from, to] nanoseconds and, unless measures is nil, one of these measure names. Hours
 // that are partly in the range count in proportion, and a measure name has the same part of every hour.
-func (t *Table) Scanned(from, to int64, measures []string) metering.Size {
+func (t *Table) Scanned(from, to int64, measures []string) Stored {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var sum metering.Size
+	var sum Stored
 	each := func(in map[int64]Stored, width int64) {
 		for h, s := range in {
-			sum.Add(part(s.Size, share(h, width, from, to)))
+			in := share(h, width, from, to)
+			sum.add(Stored{Records: int64(float64(s.Records) * in), Size: part(s.Size, in)})
 		}
 	}
 	each(t.hours, 1)
@@ -290,8 +291,9 @@ func (t *Table) Scanned(from, to int64, measures []string) metering.Size {
 			*sum = int64(float64(*sum) * (float64(of) / float64(all)))
 		}
 	}
-	ratio(&sum.Values, of.Values, t.all.Values)
-	ratio(&sum.Names, of.Names, t.all.Names)
+	ratio(&sum.Records, of.Values, t.all.Values)
+	ratio(&sum.Size.Values, of.Values, t.all.Values)
+	ratio(&sum.Size.Names, of.Names, t.all.Names)
 	return sum
 }
 

@@ -143,7 +143,7 @@ func TestDelta(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	for _, name := range []string{"a", "b", "c", "d"} {
-		if got, want := b.Scanned(0, 1<<62, []string{name}), a.Scanned(0, 1<<62, []string{name}); got != want || got.Values == 0 {
+		if got, want := b.Scanned(0, 1<<62, []string{name}), a.Scanned(0, 1<<62, []string{name}); got != want || got.Size.Values == 0 {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -49,6 +50,9 @@ type compiler struct {
 	now     int64 // nanoseconds
 	plan    *Plan
 	maxSQL  int
+	// top is the statement, if it is a query, and counts what is to become of Plan.Counts.
+	top    *tssql.Query
+	counts string
 	// queries numbers the SELECTs and the items of FROM, so that every generated name exists once in the DuckDB text.
 	queries int
 	joins   int
@@ -106,8 +110,12 @@ func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []ou
 	case *tssql.Query:
 		co.plan.Metered = true
 		co.plan.Action = ActionSelectValues
+		co.top = s
 		out := co.query(s, nil, nil)
 		co.plan.SQL, columns = out.sql, out.columns
+		if strings.Count(out.sql, wholeRange) == ranges { // or a text of the statement's looks like one
+			co.plan.Counts = co.counts
+		}
 		for _, column := range out.columns {
 			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
 		}

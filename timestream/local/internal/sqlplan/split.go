@@ -338,9 +338,14 @@ func (b *binder) halvedGroups(q *tssql.Query, s *tssql.Select, items []item) (st
 		if len(h.values) > 1 {
 			return "", false // those of one kind have no values of another
 		}
-		return b.bySeries(&h, keyed)
+		return b.bySeries(&h, keyed, q == b.co.top && len(q.OrderBy) == 0 && q.Limit == nil && !s.Distinct && !anyWindow(items))
 	}
 	return "", false
+}
+
+// anyWindow tells whether the select list has a window function.
+func anyWindow(items []item) bool {
+	return slices.ContainsFunc(items, func(it item) bool { return it.expr != nil && findWindow(it.expr) != nil })
 }
 
 // aggregatesIn adds the aggregate calls of an expression, which do not nest.
@@ -371,8 +376,8 @@ func (b *binder) tellsApart(h *halved, keyed []string) bool {
 
 // bySeries prints a grouped query whose keys tell series apart: samples are aggregated by the number of their series. The
 // series are those that there were when the statement was planned, because one that came later may differ from another in a
-// dimension that is no key.
-func (b *binder) bySeries(h *halved, keyed []string) (string, bool) {
+// dimension that is no key. With slices it may be run for some of them at a time, see Plan.Counts.
+func (b *binder) bySeries(h *halved, keyed []string, slices bool) (string, bool) {
 	if !b.tellsApart(h, keyed) {
 		return "", false
 	}
@@ -398,6 +403,11 @@ func (b *binder) bySeries(h *halved, keyed []string) (string, bool) {
 			return ""
 		}
 		return " WHERE " + strings.Join(conditions, " AND ")
+	}
+	if slices {
+		b.co.counts = "SELECT sid, count(*) FROM " + halves.Samples(h.value) + " AS " + p + "h" + where(append([]string{
+			"sid IN (SELECT sid FROM " + halves.Series() + " AS " + p + "s" + where(h.series) + ")"}, h.samples...)) + " GROUP BY 1 ORDER BY 1"
+		h.series, h.samples = append(h.series, wholeRange), append(h.samples, wholeRange)
 	}
 	list := func(items []string) string {
 		if len(items) == 0 {
