@@ -3,6 +3,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,8 +30,9 @@ const (
 
 // accountSettings is what UpdateAccountSettings changed; it is stored as JSON.
 type accountSettings struct {
-	MaxQueryTCU  int32
-	PricingModel qtypes.QueryPricingModel
+	MaxQueryTCU int32
+	// PricingModel is empty until it was changed.
+	PricingModel qtypes.QueryPricingModel `json:",omitempty"`
 	ComputeMode  qtypes.ComputeMode
 	// Provisioned and Notification are those of ComputeMode PROVISIONED.
 	Provisioned  int32                                            `json:",omitempty"`
@@ -40,10 +42,9 @@ type accountSettings struct {
 // accountKey is the row of cat_meta that holds the settings.
 const accountKey = "account"
 
-// loadAccount takes over what is stored, the defaults where nothing is. COMPUTE_UNITS is the model of every account that was made
-// since 2024-04-29.
+// loadAccount takes over what is stored, the defaults where nothing is.
 func (db *DB) loadAccount(stored string) error {
-	s := &accountSettings{MaxQueryTCU: defaultTCU, PricingModel: qtypes.QueryPricingModelComputeUnits, ComputeMode: qtypes.ComputeModeOnDemand}
+	s := &accountSettings{MaxQueryTCU: defaultTCU, ComputeMode: qtypes.ComputeModeOnDemand}
 	if stored != "" {
 		if err := json.Unmarshal([]byte(stored), s); err != nil {
 			return fmt.Errorf("account settings: %w", err)
@@ -51,6 +52,11 @@ func (db *DB) loadAccount(stored string) error {
 	}
 	db.account.Store(s)
 	return nil
+}
+
+// pricingModel is by what queries are charged.
+func (db *DB) pricingModel(s *accountSettings) qtypes.QueryPricingModel {
+	return cmp.Or(s.PricingModel, db.cfg.Cost.PricingModel)
 }
 
 func (s *accountSettings) compute() *qtypes.QueryComputeResponse {
@@ -71,7 +77,7 @@ func (db *DB) DescribeAccountSettings(context.Context, *timestreamquery.Describe
 		return nil, err
 	}
 	s := *db.account.Load()
-	return &timestreamquery.DescribeAccountSettingsOutput{MaxQueryTCU: &s.MaxQueryTCU, QueryPricingModel: s.PricingModel, QueryCompute: s.compute()}, nil
+	return &timestreamquery.DescribeAccountSettingsOutput{MaxQueryTCU: &s.MaxQueryTCU, QueryPricingModel: db.pricingModel(&s), QueryCompute: s.compute()}, nil
 }
 
 // UpdateAccountSettings changes the settings that it is given (API reference, UpdateAccountSettings). The pricing model can only become
@@ -111,7 +117,7 @@ func (db *DB) UpdateAccountSettings(ctx context.Context, in *timestreamquery.Upd
 		}
 		return nil, err
 	}
-	return &timestreamquery.UpdateAccountSettingsOutput{MaxQueryTCU: &s.MaxQueryTCU, QueryPricingModel: s.PricingModel, QueryCompute: s.compute()}, nil
+	return &timestreamquery.UpdateAccountSettingsOutput{MaxQueryTCU: &s.MaxQueryTCU, QueryPricingModel: db.pricingModel(&s), QueryCompute: s.compute()}, nil
 }
 
 func (db *DB) checkAccount(in *timestreamquery.UpdateAccountSettingsInput) error {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-project/tributary/internal/flags"
@@ -111,7 +112,7 @@ func DefaultConfig() Config {
 		Threads:               max(1, min(runtime.GOMAXPROCS(0)/4, 8)),
 		Limits:                LimitsStrict,
 		Quotas:                QuotasOff,
-		Cost:                  CostConfig{Prices: metering.ListPrices()},
+		Cost:                  CostConfig{Prices: metering.ListPrices(), PricingModel: qtypes.QueryPricingModelComputeUnits},
 		PastGrace:             25 * time.Minute,
 		FutureGrace:           15 * time.Minute,
 		WriteQueue:            4096,

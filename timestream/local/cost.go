@@ -37,11 +37,15 @@ type CostConfig struct {
 	// Rule is the reading by which bytes are counted where prices are made of them.
 	Rule   metering.Rule
 	Prices metering.Prices
+	// PricingModel is by what queries are charged until UpdateAccountSettings says otherwise. The service has BYTES_SCANNED for accounts from
+	// before 2024-04-29 only, and no way back to it (Developer Guide, tcu).
+	PricingModel qtypes.QueryPricingModel
 }
 
 // RegisterFlags registers the flags, with the present values as defaults.
 func (c *CostConfig) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&c.Rule, prefix+"cost.rule", "How bytes are counted for prices: guide (the Developer Guide's formula: names count; the highest), announced (names are free, as AWS announced in 2022) or least (also, a dimension that repeats in a request counts once).")
+	fs.Var((*pricingModelFlag)(&c.PricingModel), prefix+"cost.pricing-model", "The account's QueryPricingModel until UpdateAccountSettings changes it: COMPUTE_UNITS, or BYTES_SCANNED for an account from before 2024-04-29.")
 	const list = " in US dollars; the default is a list price of us-east-1"
 	for _, p := range []struct {
 		price      *float64
@@ -63,6 +67,9 @@ func (c *CostConfig) validate(name func(string) string) error {
 	if c.Rule < 0 || c.Rule >= metering.Rules {
 		errs = append(errs, fmt.Errorf("%s=%v: want guide, announced or least", name("cost.rule"), c.Rule))
 	}
+	if !slices.Contains(c.PricingModel.Values(), c.PricingModel) {
+		errs = append(errs, fmt.Errorf("%s=%q: %s", name("cost.pricing-model"), c.PricingModel, textPricingModel))
+	}
 	p := &c.Prices
 	for i, v := range []float64{p.WriteMillionUnits, p.MemoryGBHour, p.MagneticGBMonth, p.QueryGB, p.TCUHour} {
 		if v < 0 || math.IsNaN(v) || math.IsInf(v, 0) {
@@ -70,6 +77,21 @@ func (c *CostConfig) validate(name func(string) string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+const textPricingModel = "want COMPUTE_UNITS or BYTES_SCANNED"
+
+// pricingModelFlag is a flag's value.
+type pricingModelFlag qtypes.QueryPricingModel
+
+func (m *pricingModelFlag) String() string { return string(*m) }
+
+func (m *pricingModelFlag) Set(s string) error {
+	if model := qtypes.QueryPricingModel(s); !slices.Contains(model.Values(), model) {
+		return errors.New(textPricingModel)
+	}
+	*m = pricingModelFlag(s)
+	return nil
 }
 
 // isSystem tells whether a statement's table is one of ours.
@@ -145,7 +167,7 @@ func (db *DB) cost(r *costRow) (d dollars) {
 
 // queriesCost is that of the account's pricing model.
 func (db *DB) queriesCost(d *dollars) float64 {
-	if db.account.Load().PricingModel == qtypes.QueryPricingModelBytesScanned {
+	if db.pricingModel(db.account.Load()) == qtypes.QueryPricingModelBytesScanned {
 		return d.scanned
 	}
 	return d.compute

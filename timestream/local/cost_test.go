@@ -180,7 +180,20 @@ func TestQueryCost(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m = openMetered(t, m.dir, m.now)
+	// An account from before 2024-04-29 pays for what is scanned, until it opts for compute units.
+	m = openMetered(t, m.dir, m.now, func(c *Config) { c.Cost.PricingModel = qtypes.QueryPricingModelBytesScanned })
+	wantNumbers(t, "an old account", askOne(t, m.DB, "SELECT sum(queries_usd) FROM "+cost), 12*0.01*0.01)
+	if _, err := m.UpdateAccountSettings(context.Background(), &timestreamquery.UpdateAccountSettingsInput{QueryPricingModel: qtypes.QueryPricingModelComputeUnits}); err != nil {
+		t.Fatal(err)
+	}
+	wantNumbers(t, "an account that opted", askOne(t, m.DB, "SELECT sum(queries_usd) FROM "+cost), 8*30/3600.*0.518)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m = openMetered(t, m.dir, m.now, func(c *Config) { c.Cost.PricingModel = qtypes.QueryPricingModelBytesScanned })
+	if s, err := m.DescribeAccountSettings(context.Background(), nil); err != nil || s.QueryPricingModel != qtypes.QueryPricingModelComputeUnits || *s.MaxQueryTCU != 8 {
+		t.Errorf("the account after it opted: %+v, %v", s, err)
+	}
 	wantNumbers(t, "after a restart", askOne(t, m.DB, "SELECT sum(tcu_hours), sum(query_count) FROM "+cost), 8*30/3600., 12)
 }
 

@@ -35,13 +35,16 @@ type metered struct {
 	now time.Time
 }
 
-func openMetered(t *testing.T, dir string, now time.Time) *metered {
+func openMetered(t *testing.T, dir string, now time.Time, change ...func(*Config)) *metered {
 	t.Helper()
 	m := &metered{dir: dir, now: now}
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.DefaultDatabase, cfg.DefaultTable = dir, "db1", "tab"
 	cfg.MagneticRetentionDays = 30
 	cfg.Now = func() time.Time { return m.now }
+	for _, c := range change {
+		c(&cfg)
+	}
 	var err error
 	if m.DB, err = Open(context.Background(), cfg); err != nil {
 		t.Fatal(err)
