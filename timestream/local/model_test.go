@@ -36,7 +36,7 @@ import (
 var (
 	modelSeed  = flag.Uint64("model.seed", 1, "the first seed of TestStoreModel")
 	modelSeeds = flag.Int("model.seeds", 2, "how many seeds TestStoreModel runs")
-	modelOps   = flag.Int("model.ops", 120, "how many operations TestStoreModel makes of each seed")
+	modelOps   = flag.Int("model.ops", 80, "how many operations TestStoreModel makes of each seed")
 )
 
 // TestStoreModel makes random operations (requests alone and in groups, of all kinds and units of time, late, repeated, conflicting and
@@ -61,9 +61,11 @@ type storeModel struct {
 	open   atomic.Bool
 	tables map[string]*modelTable
 	// grain is the finest unit of times that are made.
-	grain  int
-	log    []string
-	params string
+	grain int
+	// seal, piece and fanIn are how parts grow and are rewritten.
+	seal, piece int64
+	fanIn       int
+	log         []string
 }
 
 type modelTable struct {
@@ -98,7 +100,7 @@ func (r *modelRecord) series() string {
 func newStoreModel(t *testing.T, seed uint64) *storeModel {
 	m := &storeModel{T: t, rng: rand.New(rand.NewPCG(seed, 99)), dir: t.TempDir(), gate: make(chan struct{}), tables: map[string]*modelTable{}}
 	m.now.Store(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC).UnixNano())
-	m.params = fmt.Sprintf("%d/%d/%d", 10+m.rng.IntN(60), 5+m.rng.IntN(30), 2+m.rng.IntN(3))
+	m.seal, m.piece, m.fanIn = 10+m.rng.Int64N(60), 5+m.rng.Int64N(30), 2+m.rng.IntN(3)
 	m.openDB(m.dir)
 	t.Cleanup(func() {
 		m.open.Store(true)
@@ -106,7 +108,7 @@ func newStoreModel(t *testing.T, seed uint64) *storeModel {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Log("parts ", m.params, "\n", strings.Join(m.log[max(0, len(m.log)-8):], "\n"))
+			t.Log("parts of", m.seal, "pieces of", m.piece, "merged by", m.fanIn, "\n", strings.Join(m.log[max(0, len(m.log)-8):], "\n"))
 		}
 	})
 	m.createTable("tab1")
@@ -122,10 +124,7 @@ func (m *storeModel) config(dir string) Config {
 	cfg.Now = m.clock
 	cfg.Logger = slog.New(slog.NewTextHandler(m.Output(), &slog.HandlerOptions{Level: slog.LevelError + 4}))
 	cfg.CheckpointLogSize = 64 << 10
-	var seal, piece int64
-	var fanIn int
-	fmt.Sscanf(m.params, "%d/%d/%d", &seal, &piece, &fanIn)
-	cfg.SmallParts(seal, piece, fanIn, nil)
+	cfg.SmallParts(m.seal, m.piece, m.fanIn, nil)
 	cfg.rewrite.retry = 10 * time.Millisecond
 	return cfg
 }

@@ -186,6 +186,8 @@ func TestFatalError(t *testing.T) {
 
 func TestFullQueueThrottles(t *testing.T) {
 	db := openTwo(t, func(c *Config) { c.WriteQueue = 1 })
+	db.stop() // the rewrite's jobs would take the one place
+	db.running.Wait()
 	release := hold(t, db)
 	first := make(chan error, 1)
 	go func() { first <- put(db, "good", "1", time.Now(), "host") }()
