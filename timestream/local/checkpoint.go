@@ -33,6 +33,9 @@ type checkpoints struct {
 	newLog bool
 	// notBefore is when to try again after a statement was in the way.
 	notBefore time.Time
+	// since is when the next one fell due, byRewrite and byStatement how often the rewrite or a statement was in its way.
+	since                  time.Time
+	byRewrite, byStatement int
 	// asked tells that there is a reason besides the size of the log: space that has come free is there to be used after it.
 	asked bool
 	// short tells that the disk was too full for the last checkpoint that was due.
@@ -82,40 +85,46 @@ func syncDir(dir string) error {
 // checkpointIfDue folds the log into the file when it is over its limit and nobody copies the two. It runs on the writer
 // goroutine, outside transactions. What fails here was acknowledged and stays in the log.
 func (w *writer) checkpointIfDue() {
-	c := &w.checkpoints
+	c, r := &w.checkpoints, w.db.rewriter
 	size := c.logSize()
 	if size < c.limit && !c.asked || w.db.usable.Err() != nil {
+		r.due.Store(false)
 		return
 	}
 	if len(c.held) > 0 {
 		w.breakHolds(size)
-		if len(c.held) > 0 {
-			return
-		}
 	}
-	if !w.spaceFor(size) {
+	if len(c.held) > 0 || !w.spaceFor(size) {
+		r.due.Store(false)
 		return
 	}
-	r := w.db.rewriter
-	if !r.piece.TryLock() {
-		r.due.Store(true) // it lets the writer come round again
-		return
-	}
-	defer r.piece.Unlock()
+	r.due.Store(true) // until it is made; the rewrite lets the writer come round again
 	start := time.Now()
+	if c.since.IsZero() {
+		c.since = start
+	}
 	if start.Before(c.notBefore) {
 		return
 	}
+	if !r.piece.TryLock() {
+		c.byRewrite++
+		return
+	}
+	defer r.piece.Unlock()
 	if err := w.checkpoint(); err != nil {
 		if blocked(err) {
 			c.notBefore = start.Add(blockedFor)
+			c.byStatement++
 			return
 		}
+		r.due.Store(false)
 		w.db.log.Error("checkpoint failed; what was acknowledged is in the log", "file", c.file, "log_bytes", size, "err", explain(c.dir, err))
 		return
 	}
-	c.asked = false
-	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond))
+	w.db.log.Debug("checkpoint", "log_bytes", size, "took", time.Since(start).Round(time.Millisecond),
+		"waited", start.Sub(c.since).Round(time.Millisecond), "for_rewrite", c.byRewrite, "for_statements", c.byStatement)
+	c.asked, c.since, c.byRewrite, c.byStatement = false, time.Time{}, 0, 0
+	r.due.Store(false)
 }
 
 // blockedFor is how long to wait for a statement that is in the way.

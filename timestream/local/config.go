@@ -122,7 +122,7 @@ func DefaultConfig() Config {
 		CallTime:              time.Minute,
 		QueryTime:             time.Hour,
 		MaxResultBytes:        5 << 30,
-		CheckpointLogSize:     64 << 20,
+		CheckpointLogSize:     16 << 20,
 		SnapshotMaxLog:        1 << 30,
 		RetentionEvery:        10 * time.Minute,
 		rewrite:               defaultRewrite(),

@@ -124,7 +124,7 @@ func (db *DB) open(ctx context.Context) error {
 	if db.lock, err = lockDir(dir); err != nil {
 		return err
 	}
-	file := filepath.Join(dir, fileName)
+	file, start := filepath.Join(dir, fileName), time.Now()
 	if db.duck, err = db.openDuck(dir); err != nil {
 		return err
 	}
@@ -141,7 +141,6 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start := time.Now()
 	if err := db.load(ctx); err != nil {
 		return err
 	}

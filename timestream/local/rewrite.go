@@ -19,8 +19,8 @@ import (
 )
 
 // A sealed part is rewritten into a run: sorted by series and time, its columns encoded for DuckDB's compression. Small runs
-// of neighbouring times are merged into larger ones, once. That happens on a connection of its own, in pieces of a million
-// records, into a table that no reader sees; then one short transaction of the writer puts it in the place of its inputs,
+// of neighbouring times are merged into larger ones, once. That happens on a connection of its own, in pieces of some
+// 100,000 records, into a table that no reader sees; then one short transaction of the writer puts it in the place of its inputs,
 // drops these and replaces the view. Whatever moment a crash chooses, the file has either the inputs or the run.
 //
 // Nobody waits for it. What the writer deletes from the inputs meanwhile (the old values of updated records) it notes, and
@@ -44,12 +44,14 @@ type rewriteConfig struct {
 }
 
 func defaultRewrite() rewriteConfig {
-	return rewriteConfig{sealRows: 2_000_000, pieceRows: 1_000_000, windowRows: 200_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
+	return rewriteConfig{sealRows: 2_000_000, pieceRows: 250_000, windowRows: 200_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
 }
 
 const (
 	// pagingWait is how long the change from inputs to run is put off for results whose pages are being fetched.
 	pagingWait = 30 * time.Second
+	// checkpointWait is how long one run is put off for checkpoints that statements are in the way of.
+	checkpointWait = 30 * time.Second
 	// maxRewriteDeleted bounds what is noted while a run is built; beyond it the run is given up.
 	maxRewriteDeleted = 200_000
 )
@@ -74,9 +76,11 @@ type rewriter struct {
 	conn *duck.Conn
 	wake chan struct{}
 	// piece is held while records are copied. DuckDB's checkpoints wait for the end of an insertion, so the writer does not
-	// begin one meanwhile: it sets due, and the rewrite lets it go first.
+	// begin one meanwhile: it sets due until it has made it, and the rewrite lets it go first.
 	piece sync.Mutex
 	due   atomic.Bool
+	// waited is how long the run that is being made has waited for checkpoints.
+	waited time.Duration
 	// busy tells that there is something to rewrite.
 	busy atomic.Bool
 	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
@@ -134,6 +138,7 @@ func (r *rewriter) all(ctx context.Context) error {
 			return err
 		}
 		start := time.Now()
+		r.waited = 0
 		if err = r.build(ctx, job); err == nil {
 			err = r.finish(ctx, job)
 		}
@@ -305,10 +310,8 @@ func (r *rewriter) step(ctx context.Context, sql string) error {
 	if r.db.cfg.rewrite.between != nil {
 		r.db.cfg.rewrite.between()
 	}
-	if r.due.Swap(false) {
-		if err := r.db.writer.between(ctx, func() {}); err != nil {
-			return err
-		}
+	if err := r.giveWay(ctx); err != nil {
+		return err
 	}
 	select {
 	case <-time.After(min(time.Since(start)/2, time.Second)):
@@ -316,6 +319,24 @@ func (r *rewriter) step(ctx context.Context, sql string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// giveWay lets the writer make a checkpoint that is due. When a statement is in its way that began before a table was created, the
+// rewrite creates none until it has ended, and lets the log not grow for want of a moment without an insertion.
+func (r *rewriter) giveWay(ctx context.Context) error {
+	for r.due.Load() && r.waited < checkpointWait {
+		// The writer may have nothing to do; it looks for checkpoints after each thing it does.
+		if err := r.db.writer.between(ctx, func() {}); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(blockedFor):
+			r.waited += blockedFor
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // inputSQL selects the records of a piece as the run has them.
