@@ -81,13 +81,17 @@ type rewriter struct {
 	due   atomic.Bool
 	// waited is how long the run that is being made has waited for checkpoints.
 	waited time.Duration
-	// busy tells that there is something to rewrite.
+	// busy tells that there is something to rewrite, or that nobody has looked yet.
 	busy atomic.Bool
 	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
 	packed int64
 }
 
-func newRewriter(db *DB) *rewriter { return &rewriter{db: db, wake: make(chan struct{}, 1)} }
+func newRewriter(db *DB) *rewriter {
+	r := &rewriter{db: db, wake: make(chan struct{}, 1)}
+	r.busy.Store(true)
+	return r
+}
 
 func (r *rewriter) wakeUp() {
 	select {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,9 +58,11 @@ func count(t *testing.T, db *DB, table string) string {
 	return *out.Rows[0].Data[0].ScalarValue
 }
 
-// hold stops the writer between two groups until the returned function is called.
+// hold stops the writer between two groups until the returned function is called. The rewrite is at rest, so that the queue holds
+// what the test puts there and nothing else.
 func hold(t *testing.T, db *DB) (release func()) {
 	t.Helper()
+	waitFor(t, "the rewrite to rest", func() bool { return !db.rewriter.busy.Load() })
 	entered, gate := make(chan struct{}), make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
@@ -70,12 +73,14 @@ func hold(t *testing.T, db *DB) (release func()) {
 		}, nil)
 	}()
 	<-entered
-	return func() {
+	release = sync.OnceFunc(func() {
 		close(gate)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}
+	})
+	t.Cleanup(release) // a test that fails while the writer is stopped must not wait for it when the database is closed
+	return release
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {
@@ -186,8 +191,6 @@ func TestFatalError(t *testing.T) {
 
 func TestFullQueueThrottles(t *testing.T) {
 	db := openTwo(t, func(c *Config) { c.WriteQueue = 1 })
-	db.stop() // the rewrite's jobs would take the one place
-	db.running.Wait()
 	release := hold(t, db)
 	first := make(chan error, 1)
 	go func() { first <- put(db, "good", "1", time.Now(), "host") }()
