@@ -115,3 +115,16 @@ func (db *DB) WithoutParts(t testing.TB) {
 
 // SliceFrom makes statements by series run in slices of that many samples.
 func (c *Config) SliceFrom(samples int64) { c.slice = samples }
+
+// BetweenTransactions runs f on the writer goroutine, while the rewrite copies nothing either.
+func (db *DB) BetweenTransactions(t testing.TB, f func()) {
+	t.Helper()
+	err := db.writer.between(context.Background(), func() {
+		db.rewriter.piece.Lock()
+		defer db.rewriter.piece.Unlock()
+		f()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

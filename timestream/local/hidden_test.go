@@ -90,7 +90,7 @@ func TestVisibilityDelay(t *testing.T) {
 		t.Errorf("after an update of a record that is seen: got %v, want %v", got, want)
 	}
 	early = allSeen(t, db)
-	image := crashImage(t, dir)
+	image := crashImage(t, db, dir)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -29,24 +29,33 @@ func reopen(t *testing.T, dir string) *local.DB {
 	return open(t, func(c *local.Config) { c.Dir = dir })
 }
 
-// crashImage copies what is on disk while the database is open: what a process finds that was killed at this moment.
-func crashImage(t *testing.T, dir string) string {
+// crashImage copies what is on disk: what a process finds that was killed at this moment. Of an open database it is copied between two
+// transactions of the writer: it makes the checkpoints, and one in the middle of copying would be no moment.
+func crashImage(t *testing.T, db *local.DB, dir string) string {
 	t.Helper()
 	image := t.TempDir()
+	if db == nil {
+		copyFiles(t, dir, image)
+	} else {
+		db.BetweenTransactions(t, func() { copyFiles(t, dir, image) })
+	}
+	return image
+}
+
+func copyFiles(t *testing.T, dir, image string) {
 	files, err := filepath.Glob(filepath.Join(dir, "timestream.duckdb*"))
 	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+		t.Error(files, err)
 	}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(image, filepath.Base(f)), b, 0o600)
 		}
-		if err := os.WriteFile(filepath.Join(image, filepath.Base(f)), b, 0o600); err != nil {
-			t.Fatal(err)
+		if err != nil {
+			t.Error(err)
 		}
 	}
-	return image
 }
 
 // fill writes something of every kind.
@@ -103,14 +112,14 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := rows(t, db, "SELECT * "+from+" ORDER BY measure_name, host, time")
-	image := crashImage(t, dir)
+	image := crashImage(t, db, dir)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, start := range []struct{ name, dir string }{{"after a crash", image}, {"after a clean end", dir}, {"after a crash after a clean end", ""}} {
 		t.Run(start.name, func(t *testing.T) {
 			if start.dir == "" {
-				start.dir = crashImage(t, dir)
+				start.dir = crashImage(t, nil, dir)
 				again := reopen(t, start.dir)
 				if got := rows(t, again, "SELECT count(*) "+from); got[0][0] != strconv.Itoa(len(before)+2) {
 					t.Errorf("got %v rows", got)
@@ -356,7 +365,7 @@ func testModel(t *testing.T, dir string, change func(*local.Config)) {
 		}
 	}
 	check(db)
-	image := crashImage(t, dir)
+	image := crashImage(t, db, dir)
 	check(reopen(t, image))
 	db.SealAll(t)
 	db.AwaitRewritten(t)

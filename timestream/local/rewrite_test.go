@@ -103,7 +103,7 @@ func TestRewriteKeepsAnswers(t *testing.T) {
 		pieces++
 		if pieces%4 == 1 {
 			compare(t, fmt.Sprintf("piece %d", pieces), answers(t, db), want)
-			images = append(images, image{crashImage(t, dir), fmt.Sprintf("a crash after piece %d", pieces)})
+			images = append(images, image{crashImage(t, db, dir), fmt.Sprintf("a crash after piece %d", pieces)})
 		}
 		f()
 	}
@@ -143,7 +143,7 @@ func TestRewriteKeepsAnswers(t *testing.T) {
 		t.Errorf("%d sealed parts and %d runs are left", sealed, runs)
 	}
 	compare(t, "rewritten", answers(t, db), want)
-	images = append(images, image{crashImage(t, dir), "a crash after the rewrite"})
+	images = append(images, image{crashImage(t, db, dir), "a crash after the rewrite"})
 	repeated := make(chan struct{})
 	go func() {
 		defer close(repeated)
@@ -237,7 +237,7 @@ func TestRewriteAndUpdates(t *testing.T) {
 		t.Errorf("only %d pieces", round)
 	}
 	check(db, "rewritten")
-	check(reopen(t, crashImage(t, dir)), "after a crash")
+	check(reopen(t, crashImage(t, db, dir)), "after a crash")
 }
 
 // TestRewriteExpires: expired records of a run are unseen, stay so when the retention grows, and go with the run; a record of

@@ -57,6 +57,7 @@ type localResult struct {
 // localWrites is one measurement of writing.
 type localWrites struct {
 	name     string
+	odd      bool // it has no mark
 	report   *tsload.Report
 	cpu, own time.Duration // of the process, and of the generator
 	peak     int64         // resident bytes
@@ -329,16 +330,19 @@ func (s *localServer) rest(ctx context.Context, r *localStore) error {
 	}
 }
 
-// replayLocal sends again what is stored: the newest scrapes, and scrapes of any time.
+// replayLocal sends again what is stored, as senders do that did not get their answers: the newest scrapes, and scrapes of half the
+// time ago in their order; and single requests of any time, which no sender does.
 func (b *bench) replayLocal(ctx context.Context, s *localServer, fleet tsload.Fleet, scrapes int, r *localStore) error {
 	n := int(b.duration.Seconds() * mostPerSecond / 2)
 	newest := min(scrapes, 4)
 	for _, c := range []struct {
 		name string
+		odd  bool
 		pick func(i int) (target, scrape int)
 	}{
-		{"replay of the newest minute", func(i int) (int, int) { return i % localTargets, scrapes - 1 - i/localTargets%newest }},
-		{"replay of any time", func(int) (int, int) { return rand.IntN(localTargets), rand.IntN(scrapes) }},
+		{"replay of the newest minute", false, func(i int) (int, int) { return i % localTargets, scrapes - 1 - i/localTargets%newest }},
+		{"replay of half the time ago", false, func(i int) (int, int) { return i % localTargets, min(scrapes/2+i/localTargets, scrapes-1) }},
+		{"replay of single requests at random", true, func(int) (int, int) { return rand.IntN(localTargets), rand.IntN(scrapes) }},
 	} {
 		fmt.Fprintf(b.progress, "%s, %s …\n", localScenario, c.name)
 		rendered := make([][]byte, n)
@@ -366,6 +370,7 @@ func (b *bench) replayLocal(ctx context.Context, s *localServer, fleet tsload.Fl
 		if err != nil {
 			return err
 		}
+		w.odd = c.odd
 		r.replays = append(r.replays, w)
 	}
 	return nil
