@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -145,6 +146,27 @@ func (s *localServer) write(ctx context.Context, name string, clients int, next 
 	return w, err
 }
 
+// shares hands n requests to the clients, each so many-th to the same one.
+func shares(n int, request func(i int) []byte) func(client int) []byte {
+	at := make([]int, localClients)
+	for c := range at {
+		at[c] = c
+	}
+	return func(c int) []byte {
+		i := at[c]
+		if i >= n {
+			return nil
+		}
+		at[c] += localClients
+		return request(i)
+	}
+}
+
+// ready hands out requests that are rendered already.
+func ready(rendered [][]byte) func(client int) []byte {
+	return shares(len(rendered), func(i int) []byte { return rendered[i] })
+}
+
 // measureLocal measures timestream-local: what it takes in an empty database, and all that depends on what is in one.
 func (b *bench) measureLocal(ctx context.Context) error {
 	r := &localResult{}
@@ -192,18 +214,7 @@ func (b *bench) measureLocalWrites(ctx context.Context) (w *localWrites, err err
 			return nil, err
 		}
 	}
-	at := make([]int, localClients)
-	for c := range at {
-		at[c] = c
-	}
-	next := func(c int) []byte {
-		i := at[c]
-		if i >= n {
-			return nil
-		}
-		at[c] += localClients
-		return rendered[i]
-	}
+	next := ready(rendered)
 	warm, cancel := context.WithTimeout(ctx, b.warmUp)
 	defer cancel()
 	// Time ends between two requests, so none is lost.
@@ -273,28 +284,23 @@ func (b *bench) fillLocal(ctx context.Context, s *localServer, fleet tsload.Flee
 	fmt.Fprintf(b.progress, "%s: storing %s samples of %s series …\n", localScenario, thousands(float64(r.samples)), thousands(float64(fleet.Series())))
 	began := time.Now()
 	report := time.Now()
-	at := make([]int, localClients)
-	for c := range at {
-		at[c] = c
-	}
-	var broken error
-	_, err := tsload.Send(ctx, s.address, localClients, func(c int) []byte {
-		i := at[c]
-		at[c] += localClients
-		if c == 0 && time.Since(report) > 30*time.Second {
+	var failed atomic.Pointer[error]
+	next := shares(localTargets*scrapes, func(i int) []byte {
+		request, err := tsload.Render(ctx, s.address, fleet.AppendBody(nil, i%localTargets, i/localTargets))
+		if err != nil {
+			failed.Store(&err)
+		}
+		if i%localClients == 0 && time.Since(report) > 30*time.Second { // the first client reports
 			report = time.Now()
 			fmt.Fprintf(b.progress, "%s: %.0f %% stored\n", localScenario, 100*float64(i)/float64(localTargets*scrapes))
 		}
-		if i >= localTargets*scrapes {
-			return nil
-		}
-		request, err := tsload.Render(ctx, s.address, fleet.AppendBody(nil, i%localTargets, i/localTargets))
-		if err != nil && c == 0 {
-			broken = err
-		}
 		return request
 	})
-	if err := errors.Join(err, broken, ctx.Err()); err != nil {
+	_, err := tsload.Send(ctx, s.address, localClients, next)
+	if p := failed.Load(); p != nil {
+		err = errors.Join(err, *p)
+	}
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	r.filled = time.Since(began)
@@ -353,19 +359,8 @@ func (b *bench) replayLocal(ctx context.Context, s *localServer, fleet tsload.Fl
 				return err
 			}
 		}
-		at := make([]int, localClients)
-		for c := range at {
-			at[c] = c
-		}
 		timed, cancel := context.WithTimeout(ctx, b.duration)
-		w, err := s.write(timed, c.name, localClients, func(c int) []byte {
-			i := at[c]
-			if i >= n {
-				return nil
-			}
-			at[c] += localClients
-			return rendered[i]
-		})
+		w, err := s.write(timed, c.name, localClients, ready(rendered))
 		cancel()
 		if err != nil {
 			return err
@@ -487,10 +482,6 @@ func (b *bench) bothLocal(ctx context.Context, s *localServer, fleet tsload.Flee
 			return err
 		}
 	}
-	at := make([]int, localClients)
-	for c := range at {
-		at[c] = c
-	}
 	timed, cancel := context.WithTimeout(ctx, bothTimes*b.duration)
 	defer cancel()
 	reading := make(chan error, 1)
@@ -506,14 +497,7 @@ func (b *bench) bothLocal(ctx context.Context, s *localServer, fleet tsload.Flee
 		}
 		reading <- nil
 	}()
-	r.both, err = s.write(timed, "writing while everything is read", localClients, func(c int) []byte {
-		i := at[c]
-		if i >= n {
-			return nil
-		}
-		at[c] += localClients
-		return rendered[i]
-	})
+	r.both, err = s.write(timed, "writing while everything is read", localClients, ready(rendered))
 	cancel()
 	return errors.Join(err, <-reading)
 }
