@@ -228,11 +228,13 @@ func (b *bench) measureLocalWrites(ctx context.Context) (w *localWrites, err err
 
 // measureLocalStore fills a database, lets it come to rest, and measures it.
 func (b *bench) measureLocalStore(ctx context.Context) (r *localStore, err error) {
-	dir, err := os.MkdirTemp("", "benche2e-")
-	if err != nil {
-		return nil, err
+	dir := b.storedIn
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "benche2e-"); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s, _, err := b.startLocal(ctx, dir)
 	running := func() error { return s.end() }
 	defer func() { err = errors.Join(err, running()) }()
@@ -242,8 +244,17 @@ func (b *bench) measureLocalStore(ctx context.Context) (r *localStore, err error
 	scrapes := (b.stored + localTargets*tsload.RecordsPerRequest - 1) / (localTargets * tsload.RecordsPerRequest)
 	fleet := localFleet(scrapes)
 	r = &localStore{samples: int64(scrapes * fleet.Series())}
-	if err := b.fillLocal(ctx, s, fleet, scrapes, r); err != nil {
+	found, err := fleet.Find(filepath.Join(dir, "fleet"))
+	if err != nil {
 		return nil, err
+	}
+	if !found {
+		if err := b.fillLocal(ctx, s, fleet, scrapes, r); err != nil {
+			return nil, err
+		}
+		if err := fleet.Note(filepath.Join(dir, "fleet")); err != nil {
+			return nil, err
+		}
 	}
 	restart := func(name string, end func() error) error {
 		if err := end(); err != nil {

@@ -99,8 +99,12 @@ func (b *bench) printLocalStore(r *localStore) {
 	for _, s := range r.starts {
 		starts = append(starts, []string{s.name, milliseconds(s.took)})
 	}
-	b.out.line("%s samples of %s series stored in %s, at rest %s later: %.2f bytes a sample on disk (%s MiB)", thousands(float64(r.samples)), thousands(float64(localFleet(1).Series())),
-		r.filled.Round(time.Second), r.rested.Round(time.Second), float64(r.bytes)/float64(r.samples), mib(float64(r.bytes)))
+	when := "found"
+	if r.filled > 0 {
+		when = fmt.Sprintf("stored in %s, at rest %s later", r.filled.Round(time.Second), r.rested.Round(time.Second))
+	}
+	b.out.line("%s samples of %s series %s: %.2f bytes a sample on disk (%s MiB)", thousands(float64(r.samples)), thousands(float64(localFleet(1).Series())),
+		when, float64(r.bytes)/float64(r.samples), mib(float64(r.bytes)))
 	b.out.table("timestream-local: start with that file", []string{"start", "ms until ready"}, starts)
 	var writes [][]string
 	for _, w := range append(slices.Clone(r.replays), r.both) {

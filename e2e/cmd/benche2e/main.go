@@ -44,6 +44,7 @@ type bench struct {
 	soak     time.Duration
 	past     time.Duration // how much the push-down scenario has stored
 	stored   int           // samples that timestream-local has stored when it is measured
+	storedIn string        // the folder in which they stay, empty for a temporary one
 	only     []string      // scenarios; empty means all
 	out      printer
 	progress io.Writer
@@ -77,6 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.DurationVar(&b.soak, "soak", 0, "How long the soak of 16 senders takes, such as 10m; 0 leaves it out.")
 	fs.DurationVar(&b.past, "past", 30*24*time.Hour, "How far the samples go back that the scenario "+pushDownScenario+" asks for.")
 	fs.IntVar(&b.stored, "stored", 100_000_000, "How many samples the scenario "+localScenario+" stores before it measures what depends on that (some 15 minutes); 0 leaves that out.")
+	fs.StringVar(&b.storedIn, "stored-in", "", "A folder in which the samples of --stored stay, for later runs to find; a run adds a little. Empty: a temporary one.")
 	fs.IntVar(&b.series, "series", 10_000, "Number of series, of 8 to 14 labels.")
 	fs.IntVar(&b.load.SamplesPerRequest, "samples-per-request", 2000, "Most samples in a request.")
 	fs.IntVar(&b.load.Senders, "senders", 5, "Number of senders where the scenario does not say another: five share 10,000 series in full requests.")

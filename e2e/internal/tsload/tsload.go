@@ -10,9 +10,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -31,6 +34,26 @@ type Fleet struct {
 	// Start is the moment of the first scrape, before the target's own offset within Step is added.
 	Start time.Time
 	Step  time.Duration
+}
+
+// Note writes down when the fleet began, Find reads it: the rest of a fleet follows from its other fields. Find tells whether there
+// was something to read.
+func (f Fleet) Note(file string) error {
+	return os.WriteFile(file, strconv.AppendInt(nil, f.Start.UnixMilli(), 10), 0o600)
+}
+
+// Find is told of at Note.
+func (f *Fleet) Find(file string) (bool, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ms, err := strconv.ParseInt(string(b), 10, 64)
+	f.Start = time.UnixMilli(ms)
+	return err == nil, err
 }
 
 // Series is how many series the fleet has.
