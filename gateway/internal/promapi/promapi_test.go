@@ -208,7 +208,8 @@ func (f *fixture) do(method, path, body string, header ...string) reply {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+	// A request that expects to be told to go on sends its body only then.
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}}
 	res, err := client.Do(req)
 	if err != nil {
 		return reply{err: err}
