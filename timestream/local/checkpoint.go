@@ -155,11 +155,10 @@ const checkpointReserve = 16 << 20
 // the database (DuckDB refuses everything afterwards), while a log that cannot grow only fails writes until there is space.
 func (w *writer) spaceFor(size int64) bool {
 	c := &w.checkpoints
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(c.dir, &fs); err != nil {
+	free, err := freeBytes(c.dir)
+	if err != nil {
 		return true // the checkpoint will tell
 	}
-	free := int64(fs.Bavail) * fs.Bsize //nolint:unconvert // the type differs between systems
 	enough := free >= size+checkpointReserve
 	if c.short == enough {
 		c.short = !enough
@@ -171,6 +170,15 @@ func (w *writer) spaceFor(size int64) bool {
 		}
 	}
 	return enough
+}
+
+// freeBytes is what the disk of a directory has left for this process.
+func freeBytes(dir string) (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(fs.Bavail) * fs.Bsize, nil //nolint:unconvert // Bsize has another type on other systems
 }
 
 // breakHolds ends the copies that have let the log grow beyond Config.SnapshotMaxLog.

@@ -4,12 +4,10 @@ package local
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -105,7 +103,7 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 }
 
 // measureDisk asks the file system.
-func (s *Status) measureDisk() error {
+func (s *Status) measureDisk() (err error) {
 	for suffix, size := range map[string]*int64{"": &s.FileBytes, ".wal": &s.LogBytes} {
 		// There is no log right after a checkpoint.
 		if info, err := os.Stat(filepath.Join(s.Dir, fileName+suffix)); err == nil {
@@ -114,12 +112,8 @@ func (s *Status) measureDisk() error {
 			return err
 		}
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.Dir, &fs); err != nil {
-		return fmt.Errorf("free space of %s: %w", s.Dir, err)
-	}
-	s.FreeBytes = int64(fs.Bavail) * fs.Bsize //nolint:unconvert // Bsize has another type elsewhere
-	return nil
+	s.FreeBytes, err = freeBytes(s.Dir)
+	return err
 }
 
 // physicalSize is what DuckDB estimates of the physical tables of one table.
