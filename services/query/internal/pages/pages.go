@@ -178,12 +178,15 @@ func (r *Runner) run(ctx context.Context, kind, statement string, ask ask, use f
 		}
 		err := use(&page.answer)
 		page.release()
-		switch {
-		case next == nil:
+		if next == nil {
 			return st, err
-		case err == nil:
-			page = <-next
-			continue
+		}
+		if err == nil {
+			// What came early is not for a caller who has left meanwhile.
+			if err = context.Cause(ctx); err == nil {
+				page = <-next
+				continue
+			}
 		}
 		stop()
 		if page = <-next; page.err == nil {

@@ -208,9 +208,11 @@ func TestRowsEndWithTheCaller(t *testing.T) {
 				s := rowsOf(5)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				left := errors.New("left")
+				ended := make(chan struct{})
 				s.before = func(n int, _ http.ResponseWriter) bool {
 					if n == 2 && where == "asking" {
 						cancel(left)
+						<-ended // an answer that is on its way already would still be read
 					}
 					return false
 				}
@@ -221,6 +223,7 @@ func TestRowsEndWithTheCaller(t *testing.T) {
 					}
 					return nil
 				})
+				close(ended)
 				if !errors.Is(err, left) || rows > 2 {
 					t.Errorf("got %v after %d rows", err, rows)
 				}
