@@ -37,6 +37,9 @@ const (
 type Config struct {
 	// Dir holds the database file; it is created when it is missing. One process at a time may have it open.
 	Dir string
+	// S3Dir is the directory of buckets that stands for S3 (package bucket): what loads from it, exports to it and reports into it has no other
+	// place. Empty means that there are no buckets.
+	S3Dir string
 	// Region and AccountID appear in ARNs only.
 	Region, AccountID string
 	// DefaultDatabase and DefaultTable are created by Open when they are missing, with magnetic-store writes on; empty
@@ -142,6 +145,7 @@ const (
 // flags' names begin with prefix, as do the errors that name them.
 func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
+	fs.StringVar(&c.S3Dir, prefix+s3Flag, c.S3Dir, "Directory in place of S3, created when missing: a bucket is a subdirectory, which you make, a key a path below it. Empty for no buckets.")
 	fs.StringVar(&c.AccountID, prefix+"account-id", c.AccountID, "AWS account number that appears in ARNs.")
 	fs.Int64Var(&c.MemoryRetentionHours, prefix+"memory-retention-hours", c.MemoryRetentionHours, "Memory-store retention of tables created without one, in hours (1 to 8766).")
 	fs.Int64Var(&c.MagneticRetentionDays, prefix+"magnetic-retention-days", c.MagneticRetentionDays, "Magnetic-store retention of tables created without one, in days (1 to 73000).")
@@ -167,6 +171,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	c.Cost.RegisterFlags(fs, prefix)
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
+
+// s3Flag is the flag of S3Dir, which errors name.
+const s3Flag = "s3-dir"
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)

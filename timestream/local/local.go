@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tributary-project/tributary/timestream/local/bucket"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
@@ -39,6 +40,7 @@ type DB struct {
 	hash     hasher
 	duck     *duck.Database
 	lock     *os.File
+	buckets  *bucket.Store
 	cat      catalogue
 	account  atomic.Pointer[accountSettings]
 	quotas   *quotas
@@ -122,6 +124,9 @@ func (db *DB) open(ctx context.Context) error {
 		return fmt.Errorf("the data directory (--data-dir) cannot be made: %w", err)
 	}
 	if db.lock, err = lockDir(dir); err != nil {
+		return err
+	}
+	if db.buckets, err = bucket.Open(db.cfg.S3Dir, db.cfg.flag(s3Flag)); err != nil {
 		return err
 	}
 	file, start := filepath.Join(dir, fileName), time.Now()
@@ -226,8 +231,11 @@ func (db *DB) release() {
 	if db.duck != nil {
 		db.duck.Close()
 	}
+	if db.buckets != nil {
+		db.closeErr = db.buckets.Close()
+	}
 	if db.lock != nil {
-		db.closeErr = db.lock.Close()
+		db.closeErr = errors.Join(db.closeErr, db.lock.Close())
 	}
 }
 

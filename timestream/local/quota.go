@@ -57,7 +57,7 @@ type quotas struct {
 
 	mu sync.Mutex
 	// calls by operation, and QueryInsights by its name.
-	calls map[string]*bucket
+	calls map[string]*tokens
 	// active has the partitions of each database by when they end.
 	active map[string]map[partition]time.Time
 }
@@ -65,15 +65,15 @@ type quotas struct {
 // partition is a day of a table.
 type partition struct{ table, day int64 }
 
-// bucket is how many calls are left: it fills with time, up to a second's worth. A full one lets that many through at once, as the
+// tokens is how many calls are left: it fills with time, up to a second's worth. A full one lets that many through at once, as the
 // service's do nobody knows how.
-type bucket struct {
+type tokens struct {
 	left float64
 	at   time.Time
 }
 
 func newQuotas(on bool) *quotas {
-	return &quotas{on: on, databases: maxDatabases, tables: maxTables, partitions: maxActivePartitions, calls: map[string]*bucket{}, active: map[string]map[partition]time.Time{}}
+	return &quotas{on: on, databases: maxDatabases, tables: maxTables, partitions: maxActivePartitions, calls: map[string]*tokens{}, active: map[string]map[partition]time.Time{}}
 }
 
 // take counts a call and tells whether there was one left.
@@ -82,7 +82,7 @@ func (q *quotas) take(name string, perSecond float64, now time.Time) bool {
 	defer q.mu.Unlock()
 	b := q.calls[name]
 	if b == nil {
-		b = &bucket{left: perSecond, at: now}
+		b = &tokens{left: perSecond, at: now}
 		q.calls[name] = b
 	}
 	b.left = min(perSecond, b.left+perSecond*max(0, now.Sub(b.at).Seconds()))
