@@ -120,7 +120,7 @@ func ping(ctx context.Context, conn *grpc.ClientConn) error {
 // awaitCalls calls until ok, which looks at what changed since the last call.
 func awaitCalls(t *testing.T, conn *grpc.ClientConn, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+	for deadline := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for: %s", what)
 		}
@@ -213,13 +213,13 @@ func TestHealth(t *testing.T) {
 // without losing a call and without waiting for health watchers.
 func TestReplicasComeAndGo(t *testing.T) {
 	a := newReplica(t, func(c *grpcserver.Config) { c.MaxConnectionAge = 200 * time.Millisecond })
-	b, c := newReplica(t, nil), newReplica(t, nil)
+	const drain = time.Hour // what a stop that waits for health watchers would take
+	b, c := newReplica(t, func(c *grpcserver.Config) { c.DrainTimeout = drain }), newReplica(t, nil)
 	conn, names := dial(t, a)
 	awaitCalls(t, conn, "names asked again", func() bool { return names.asked.Load() > 0 })
 	names.UpdateState(resolve(a, b, c))
 	awaitCalls(t, conn, "new replicas take calls", allCalled(b, c))
 
-	begin := time.Now()
 	b.stop()
 	ended := make(chan error, 1)
 	go func() { ended <- b.wait() }()
@@ -235,9 +235,6 @@ func TestReplicasComeAndGo(t *testing.T) {
 				t.Fatalf("a call was lost to a replica that stops in peace: %v", err)
 			}
 		}
-	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("the stop took %s", took)
 	}
 	if got := spread(t, conn, 100, b); got[0] != 0 {
 		t.Errorf("a stopped replica got %d calls", got[0])
@@ -260,12 +257,11 @@ func TestAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	begin := time.Now()
-	if err := ping(t.Context(), conn); status.Code(err) != codes.Unavailable {
+	// A call that waited for the peer would end with its context, and say so by another code.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := ping(ctx, conn); status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want Unavailable", err)
-	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("the call took %s", took)
 	}
 	if conn.CanonicalTarget() != "dns:///127.0.0.1:1" {
 		t.Errorf("got target %s, want DNS to be asked", conn.CanonicalTarget())

@@ -33,6 +33,7 @@ type admission struct {
 	// work are the calls of services, probes those of health checks and reflection: neither keeps out the other.
 	work, probes *lane
 	timeout      time.Duration
+	afterFunc    func(time.Duration, func()) *time.Timer // time.AfterFunc
 	logger       *slog.Logger
 	refused      *prometheus.CounterVec
 }
@@ -52,12 +53,12 @@ const (
 	maxProbesReceiving = 4
 )
 
-func newAdmission(cfg Config, logger *slog.Logger, reg prometheus.Registerer) *admission {
+func newAdmission(cfg Config, logger *slog.Logger, reg prometheus.Registerer, afterFunc func(time.Duration, func()) *time.Timer) *admission {
 	a := &admission{
 		work:    newLane(cfg.MaxCalls, cfg.MaxReceiving),
 		probes:  newLane(maxProbes, maxProbesReceiving),
-		timeout: cfg.ReceiveTimeout,
-		logger:  logger,
+		timeout: cfg.ReceiveTimeout, afterFunc: afterFunc,
+		logger: logger,
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_refused_calls_total",
 			Help: "Calls that ended before a handler saw them: over --grpc.max-calls, or not received within --grpc.receive-timeout.",
@@ -139,7 +140,7 @@ func (a *admission) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	case <-ctx.Done():
 		return // and so the message is not read
 	}
-	late := time.AfterFunc(a.timeout, func() {
+	late := a.afterFunc(a.timeout, func() {
 		a.refused.WithLabelValues(reasonReceiveTimeout).Inc()
 		a.logger.Warn("gave up a gRPC call whose request did not come within --grpc.receive-timeout", "method", c.method, "timeout", a.timeout)
 		c.cancel()

@@ -4,6 +4,7 @@ package grpcserver_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func open(ctx context.Context, t *testing.T, c *grpc.ClientConn) grpc.ClientStre
 func (r *running) await(t *testing.T, name string, want float64) {
 	t.Helper()
 	var got float64
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) { // polling a condition
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) { // polling a condition
 		if got = r.metric(t, name); got == want {
 			return
 		}
@@ -77,7 +78,7 @@ func echo(_ context.Context, in string) (string, error) { return in, nil }
 // TestMaxCalls: the bound holds for all connections together, says so at once, spares health checks, and is given back
 // however a call ends.
 func TestMaxCalls(t *testing.T) {
-	r := serve(t, func(c *grpcserver.Config) { c.MaxCalls = 2 }, echo)
+	r := serve(t, func(c *grpcserver.Config) { c.MaxCalls, c.ReceiveTimeout = 2, time.Hour }, echo)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	open(ctx, t, r.connect(t))
@@ -106,15 +107,15 @@ func TestMaxCalls(t *testing.T) {
 		if out, err := r.echo(t.Context(), "x"); err != nil || out != "x" {
 			t.Fatalf("after it: got %q %v", out, err)
 		}
+		r.await(t, "grpc_server_inflight_calls", 0) // its place is given back a moment after its answer
 	}
-	r.await(t, "grpc_server_inflight_calls", 0)
 	r.await(t, "grpc_server_receiving_calls", 0)
 }
 
 // TestMaxReceiving: requests are received one after another; handlers, which have limits of their own, are not held up.
 func TestMaxReceiving(t *testing.T) {
 	entered, release := make(chan struct{}, 3), make(chan struct{})
-	r := serve(t, func(c *grpcserver.Config) { c.MaxReceiving = 1 }, func(_ context.Context, in string) (string, error) {
+	r := serve(t, func(c *grpcserver.Config) { c.MaxReceiving, c.ReceiveTimeout = 1, time.Hour }, func(_ context.Context, in string) (string, error) {
 		entered <- struct{}{}
 		<-release
 		return in, nil
@@ -155,13 +156,29 @@ func TestMaxReceiving(t *testing.T) {
 	}
 }
 
-// TestReceiveTimeout: who does not send his request does not keep the turn of others.
+// TestReceiveTimeout: who does not send his request does not keep the turn of others. His time ends when the test says so:
+// that of the others, who do send theirs, must not.
 func TestReceiveTimeout(t *testing.T) {
-	r := serve(t, func(c *grpcserver.Config) { c.MaxReceiving, c.ReceiveTimeout = 1, 20*time.Millisecond }, echo)
+	began := make(chan func(), 2)
+	r := serveWithTimers(t, func(c *grpcserver.Config) { c.MaxReceiving, c.ReceiveTimeout = 1, time.Hour }, echo,
+		func(d time.Duration, f func()) *time.Timer {
+			began <- f
+			return time.AfterFunc(d, f)
+		})
 	silent := open(t.Context(), t, r.connect(t))
-	r.await(t, "grpc_server_receiving_calls", 1)
-	if out, err := r.echo(t.Context(), "x"); err != nil || out != "x" {
-		t.Errorf("got %q %v", out, err)
+	timeUp := <-began
+	answer := make(chan error, 1)
+	go func() {
+		out, err := r.echo(context.Background(), "x")
+		if err == nil && out != "x" {
+			err = fmt.Errorf("got %q", out)
+		}
+		answer <- err
+	}()
+	r.await(t, "grpc_server_inflight_calls", 2)
+	timeUp()
+	if err := <-answer; err != nil {
+		t.Errorf("the call that waited for its turn: %v", err)
 	}
 	if err := silent.RecvMsg(&wrapperspb.StringValue{}); status.Code(err) != codes.Canceled {
 		t.Errorf("the silent call: got %v, want its end", err)

@@ -115,6 +115,10 @@ type Server struct {
 // New listens on the configured address and builds the server, with options besides its own. The caller must Serve or
 // Close it.
 func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, extra ...grpc.ServerOption) (*Server, error) {
+	return newServer(cfg, logger, reg, time.AfterFunc, extra...)
+}
+
+func newServer(cfg Config, logger *slog.Logger, reg prometheus.Registerer, afterFunc func(time.Duration, func()) *time.Timer, extra ...grpc.ServerOption) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -132,7 +136,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, extra ...gr
 		logger.Error("panic in a gRPC call; this is a bug, please report it", "panic", p, "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "internal error; the log of the service has the details")
 	})
-	opts := append(newAdmission(cfg, logger, reg).options(),
+	opts := append(newAdmission(cfg, logger, reg, afterFunc).options(),
 		grpc.Creds(creds),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),

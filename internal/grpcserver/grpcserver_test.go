@@ -63,12 +63,18 @@ type running struct {
 
 func serve(t *testing.T, edit func(*grpcserver.Config), echo func(context.Context, string) (string, error)) *running {
 	t.Helper()
+	return serveWithTimers(t, edit, echo, time.AfterFunc)
+}
+
+// serveWithTimers is serve with another way to end the time in which requests are received.
+func serveWithTimers(t *testing.T, edit func(*grpcserver.Config), echo func(context.Context, string) (string, error), afterFunc func(time.Duration, func()) *time.Timer) *running {
+	t.Helper()
 	cfg := grpcserver.DefaultConfig("127.0.0.1:0")
 	if edit != nil {
 		edit(&cfg)
 	}
 	r := &running{registry: prometheus.NewRegistry(), done: make(chan error, 1)}
-	s, err := grpcserver.New(cfg, slog.New(slog.DiscardHandler), r.registry)
+	s, err := grpcserver.NewWithTimers(cfg, slog.New(slog.DiscardHandler), r.registry, afterFunc)
 	if err != nil {
 		t.Fatal(err)
 	}

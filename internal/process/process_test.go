@@ -85,7 +85,7 @@ func TestMainExitCodes(t *testing.T) {
 // TestMainSignals: the first signal ends the context; after it, signals kill the process.
 func TestMainSignals(t *testing.T) {
 	for _, what := range []string{"wait", "hang"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // then the process is killed
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // then the process is killed
 		defer cancel()
 		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), mainEnv+"="+what)
@@ -199,7 +199,7 @@ func TestHTTPDrain(t *testing.T) {
 		close(entered)
 		<-release
 		_, _ = io.WriteString(w, "answer")
-	}, 10*time.Second)
+	}, time.Hour)
 	type result struct {
 		body string
 		err  error

@@ -125,7 +125,7 @@ func handshake(t *testing.T, server, client *tls.Config) (serial int64, serverEr
 		_ = s.Close()
 		done <- err
 	}()
-	raw, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", l.Addr().String())
+	raw, err := (&net.Dialer{Timeout: time.Minute}).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
