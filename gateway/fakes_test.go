@@ -4,8 +4,10 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -163,7 +165,7 @@ func testConfig() gateway.Config {
 	cfg := gateway.DefaultConfig()
 	cfg.ListenAddress, cfg.GRPC.ListenAddress = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.HealthInterval = 5 * time.Millisecond
-	cfg.DrainTimeout, cfg.GRPC.DrainTimeout = 5*time.Second, 5*time.Second
+	cfg.DrainTimeout, cfg.GRPC.DrainTimeout = time.Minute, time.Minute
 	return cfg
 }
 
@@ -242,13 +244,39 @@ func (s *system) wait() error {
 
 func (s *system) await(what string, ok func() bool) {
 	s.tb.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			s.tb.Fatalf("waited too long for: %s", what)
 		}
 		time.Sleep(time.Millisecond) // polling a condition
 	}
+}
+
+// patiently is for what has to be done within a time limit of the gateway's, for which a busy machine may be too slow: it calls
+// try with longer and longer limits, until try says that it was done in time.
+func patiently(t *testing.T, first time.Duration, try func(limit time.Duration) (inTime bool)) {
+	t.Helper()
+	for limit := first; !try(limit) && !t.Failed(); limit *= 4 {
+		if limit > 20*time.Second {
+			t.Fatalf("not even done within %s", limit)
+		}
+	}
+}
+
+// freeAddress is one that nobody listens on. It is an address of this machine that no other test asks ports of, so that nobody
+// takes the port meanwhile.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil { // this system has one loopback address only
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
 }
 
 // answer is an HTTP answer whose body was read.

@@ -84,6 +84,7 @@ type Gateway struct {
 	http     *process.HTTPServer         // nil without a listener
 	grpc     *grpcserver.Server          // nil without a listener
 	draining atomic.Bool
+	after    func(time.Duration) <-chan time.Time // time.After
 }
 
 // New checks the configuration, registers metrics and listens. The caller must Run the gateway, or Close it.
@@ -97,6 +98,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	g := &Gateway{
 		cfg:    cfg,
 		deps:   deps,
+		after:  time.After,
 		logger: deps.Logger.With("component", roleGateway),
 		gate: fairgate.New(fairgate.Limits{
 			Requests: int64(cfg.MaxInFlightRequests), RequestsFlag: maxInFlightRequestsFlag,
@@ -249,11 +251,9 @@ func (g *Gateway) drain(ctx, serving context.Context, stop func()) error {
 		g.grpc.Health.Shutdown()
 	}
 	g.logger.Info("shutting down", "delay", g.cfg.DrainDelay, "timeout", g.cfg.DrainTimeout)
-	delay := time.NewTimer(g.cfg.DrainDelay)
-	defer delay.Stop()
 	select {
 	case <-serving.Done():
-	case <-delay.C:
+	case <-g.after(g.cfg.DrainDelay):
 	}
 	return nil
 }

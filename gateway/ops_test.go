@@ -58,21 +58,18 @@ func (s *system) wantCode(path string, want int) {
 
 // TestRolesAreIndependent takes one role down at a time.
 func TestRolesAreIndependent(t *testing.T) {
-	s := start(t, nil)
+	// What waited for a role that is away would do so for ever.
+	s := start(t, func(c *gateway.Config) { c.WriteTimeout, c.ReadTimeout = time.Hour, time.Hour })
 	s.query.read = series(nil)
 	write := func() answer { return s.post("/api/v1/write", typeV2, snappy.Encode(nil, []byte("x"))) }
 	read := func() answer { return s.post("/api/v1/read", typeV1, readRequest(t, query(0, 1))) }
 	fails := func(what string, call func() answer) {
 		t.Helper()
-		begin := time.Now()
 		got := call()
 		if got.code != 503 {
 			t.Errorf("%s: got %d %q, want 503", what, got.code, got.body)
 		}
 		checkRetryAfter(t, got, true)
-		if took := time.Since(begin); took > 3*time.Second {
-			t.Errorf("%s: the answer took %s", what, took)
-		}
 	}
 	works := func(what string, call func() answer) {
 		t.Helper()
@@ -120,7 +117,20 @@ func TestRolesAreIndependent(t *testing.T) {
 
 // TestDrain stops a gateway while a write is in flight: it says so first, goes on, lets the write end, and then closes.
 func TestDrain(t *testing.T) {
-	s := start(t, func(c *gateway.Config) { c.DrainDelay = 300 * time.Millisecond })
+	s, cfg, delay := newSystem(t), testConfig(), make(chan time.Time)
+	cfg.DrainDelay = time.Hour
+	s.run(func() (*gateway.Gateway, error) {
+		g, err := gateway.New(cfg, s.deps())
+		if err == nil {
+			g.SetAfter(func(d time.Duration) <-chan time.Time {
+				if d != cfg.DrainDelay {
+					t.Errorf("the drain delay is %s, want %s", d, cfg.DrainDelay)
+				}
+				return delay
+			})
+		}
+		return g, err
+	})
 	entered, release := make(chan struct{}, 1), make(chan struct{})
 	s.ingest.write = func(context.Context, *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		entered <- struct{}{}
@@ -136,6 +146,7 @@ func TestDrain(t *testing.T) {
 	if got.code != 503 || !strings.Contains(got.body, "shutting down") {
 		t.Errorf("got %d %q, want 503", got.code, got.body)
 	}
+	close(delay)
 	s.await("listener closed", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err != nil {
@@ -194,11 +205,7 @@ func TestNewFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = free.Close()
+	free := freeAddress(t)
 	tests := []struct {
 		name string
 		give func(*gateway.Config)
@@ -207,7 +214,7 @@ func TestNewFails(t *testing.T) {
 		{"configuration", func(c *gateway.Config) { c.MaxReadQueries = 0 }, "--read.max-queries"},
 		{"HTTP address", func(c *gateway.Config) { c.ListenAddress = taken.Addr().String() }, "--web.listen-address"},
 		{"gRPC address", func(c *gateway.Config) {
-			c.ListenAddress, c.GRPC.ListenAddress = free.Addr().String(), taken.Addr().String()
+			c.ListenAddress, c.GRPC.ListenAddress = free, taken.Addr().String()
 		}, "--grpc.listen-address"},
 		{"certificate", func(c *gateway.Config) { c.TLS.CertFile = "missing.pem" }, "tls-certificate"},
 	}
@@ -217,7 +224,7 @@ func TestNewFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v, want an error that names %s", err, tt.want)
 			}
-			l, err := net.Listen("tcp", free.Addr().String())
+			l, err := net.Listen("tcp", free)
 			if err != nil {
 				t.Fatalf("a failed New keeps its listener: %v", err)
 			}

@@ -128,7 +128,8 @@ func TestEveryMethodByGRPC(t *testing.T) {
 		}
 		req := newMessage(t, m.Input())
 		req.Set(m.Input().Fields().ByName("caller_id"), protoreflect.ValueOfString("somebody else"))
-		if err := errors.Join(stream.SendMsg(req.Interface()), stream.CloseSend()); err != nil {
+		// A call that is over already ends both by io.EOF; RecvMsg tells why.
+		if err := errors.Join(stream.SendMsg(req.Interface()), stream.CloseSend()); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		for {

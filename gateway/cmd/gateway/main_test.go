@@ -129,7 +129,7 @@ func TestRun(t *testing.T) {
 	ready := func(role string) bool {
 		return run(ctx, []string{"healthcheck", "--url=" + url + "/-/ready?role=" + role}, io.Discard, io.Discard) == nil
 	}
-	for deadline := time.Now().Add(10 * time.Second); !ready("ingest"); time.Sleep(5 * time.Millisecond) { // polling a condition
+	for deadline := time.Now().Add(time.Minute); !ready("ingest"); time.Sleep(5 * time.Millisecond) { // polling a condition
 		if time.Now().After(deadline) {
 			t.Fatal("ingest does not become ready")
 		}

@@ -209,7 +209,7 @@ func (f *fixture) do(method, path, body string, header ...string) reply {
 		req.Header.Set(header[i], header[i+1])
 	}
 	// A request that expects to be told to go on sends its body only then.
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}}
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 2 * time.Minute}}
 	res, err := client.Do(req)
 	if err != nil {
 		return reply{err: err}
