@@ -45,18 +45,21 @@ const (
 // accepted does not at all. Neither is documented.
 func (w *writer) weigh(jobs []*writeJob) {
 	for _, j := range jobs {
-		accepted := len(j.recs) - len(j.rejected)
-		if j.err != nil || accepted == 0 {
-			continue
+		if sent, accepted := j.accepted(); j.err == nil && accepted > 0 {
+			w.tables[j.table].weight.Request(sent, accepted)
 		}
-		sent := j.sent
-		for i := range j.rejected {
-			p := &j.recs[j.rejected[i].RecordIndex]
-			sent.Size.Sub(p.sent.size())
-			sent.Repeated -= int64(p.repeated)
-		}
-		w.tables[j.table].weight.Request(sent, accepted)
 	}
+}
+
+// accepted is the weight of a request without the records that were rejected, and how many there are of the others.
+func (j *writeJob) accepted() (sent metering.Request, records int) {
+	sent = j.sent
+	for i := range j.rejected {
+		p := &j.recs[j.rejected[i].RecordIndex]
+		sent.Size.Sub(p.sent.size())
+		sent.Repeated -= int64(p.repeated)
+	}
+	return sent, len(j.recs) - len(j.rejected)
 }
 
 // meter counts requests that have changed nothing in the file.

@@ -10,6 +10,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/metering"
 )
 
 // writeScratch is the memory of one WriteRecords request, used again for the next.
@@ -38,15 +39,29 @@ func (db *DB) FreeRequest(r *record.Request) { db.reqs.Put(r) }
 
 // Write is WriteRecords for package wire. The request may be freed when it has returned.
 func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIngested, error) {
+	w, err := db.write(ctx, req)
+	return w.ingested, err
+}
+
+// written is what became of a request.
+type written struct {
+	// ingested is what WriteRecords answers; it is empty when records were rejected.
+	ingested wtypes.RecordsIngested
+	// records and bytes are those that were accepted, also beside others that were not; the bytes are metered, in whole write units.
+	records, bytes int64
+}
+
+// write is Write.
+func (db *DB) write(ctx context.Context, req *record.Request) (written, error) {
 	if err := db.allowWrite("WriteRecords"); err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	if err := checkShape(req); err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	t, err := db.namedTable(&req.Database, &req.Table)
 	if err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	s := db.jobs.Get().(*writeScratch)
 	defer func() {
@@ -57,13 +72,13 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 	s.prep.limits, s.prep.key = db.cfg.Limits, props.requiredKey()
 	s.prep.window = db.window(props, now)
 	if err := s.prep.prepare(req); err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	if err := db.quotas.magnetic(t, s.prep.recs, db.now()); err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return wtypes.RecordsIngested{}, err
+		return written{}, err
 	}
 	j := &s.job
 	j.reset()
@@ -71,25 +86,31 @@ func (db *DB) Write(ctx context.Context, req *record.Request) (wtypes.RecordsIng
 	j.memoryFrom, j.magneticFrom = db.visibleFrom(now, req.Hide)
 	queued, err := db.writer.offer(j)
 	if err != nil {
-		return wtypes.RecordsIngested{}, writeInternal()
+		return written{}, writeInternal()
 	}
 	if !queued {
 		db.metrics.throttled.Inc()
-		return wtypes.RecordsIngested{}, writeThrottled()
+		return written{}, writeThrottled()
 	}
 	<-j.done
 	db.metrics.records(&j.counts)
 	if j.err != nil {
-		return wtypes.RecordsIngested{}, j.err
+		return written{}, j.err
+	}
+	sent, accepted := j.accepted()
+	w := written{records: int64(accepted)}
+	if accepted > 0 {
+		w.bytes = metering.Units(sent.Bytes(db.cfg.Cost.Rule)) * metering.WriteUnit
 	}
 	if len(j.rejected) > 0 {
 		// Those that had to be looked up were decided last.
 		slices.SortFunc(j.rejected, func(a, b wtypes.RejectedRecord) int { return int(a.RecordIndex - b.RecordIndex) })
-		return wtypes.RecordsIngested{}, &wtypes.RejectedRecordsException{Message: text(textRejected), RejectedRecords: j.rejected}
+		return w, &wtypes.RejectedRecordsException{Message: text(textRejected), RejectedRecords: j.rejected}
 	}
-	return wtypes.RecordsIngested{
+	w.ingested = wtypes.RecordsIngested{
 		Total: int32(j.memory + j.magnetic), MemoryStore: int32(j.memory), MagneticStore: int32(j.magnetic),
-	}, nil
+	}
+	return w, nil
 }
 
 // release drops what points into the request.
