@@ -59,6 +59,8 @@ type compiler struct {
 	// preparing is set while parameters have no values, which are then collected.
 	preparing  bool
 	parameters []*Parameter
+	// given are the values of parameters that have one.
+	given map[string]time.Time
 	// params numbers the parameters of lambdas in the DuckDB text.
 	params int
 }

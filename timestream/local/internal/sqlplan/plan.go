@@ -129,7 +129,12 @@ type Read struct {
 // now is what now() and ago() count from. A mistake in the statement is a *qtypes.ValidationException with the
 // service's text.
 func Compile(text string, c Catalog, now time.Time) (*Plan, error) {
-	var co compiler
+	return CompileWith(text, c, now, nil)
+}
+
+// CompileWith is Compile for a statement with parameters, whose values are timestamps by their names: each stands for a constant of its value.
+func CompileWith(text string, c Catalog, now time.Time, values map[string]time.Time) (*Plan, error) {
+	co := compiler{given: values}
 	if _, err := co.compile(text, c, now); err != nil {
 		return nil, err
 	}

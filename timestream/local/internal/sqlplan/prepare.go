@@ -51,6 +51,9 @@ func Prepare(text string, c Catalog, now time.Time) (*Prepared, error) {
 
 // parameter binds one.
 func (co *compiler) parameter(e *tssql.Parameter) bound {
+	if t, ok := co.given[e.Name]; ok {
+		return constant(Timestamp, t.UnixNano())
+	}
 	if !co.preparing {
 		fail(e.Pos, "Parameter '@%s' has no value", e.Name)
 	}
