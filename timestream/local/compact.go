@@ -26,11 +26,15 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 		part  *part
 	}
 	var all []candidate
+	now := r.db.now()
 	err = r.db.writer.between(ctx, func() {
 		for _, d := range r.db.cat.databases {
 			for _, t := range d.tables {
 				for _, k := range t.own.schema.kinds {
 					for _, p := range t.own.settled[k] {
+						if r.setbacks.resting(t, p.id, now) {
+							continue
+						}
 						all = append(all, candidate{t, p})
 					}
 				}

@@ -55,15 +55,17 @@ func newMetrics(db *DB) *metrics {
 	series := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "series",
 		Help: "Series that have records within their table's retention, or had until a short while ago. Each takes some 100 bytes of memory."}, func() float64 { return float64(db.cat.series()) })
 	rewriting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "rewriting",
-		Help: "1 while stored records are being sorted and encoded in the background, 0 when there is nothing left to do."}, func() float64 {
+		Help: "1 while stored records are being sorted and encoded in the background, 0 when there is nothing left to do, or nothing that does not rest after a failure."}, func() float64 {
 		if db.rewriter.busy.Load() {
 			return 1
 		}
 		return 0
 	})
+	failing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "rewrite_failing_parts",
+		Help: "Parts of tables that could not be sorted and encoded; they stay as they are, and are tried again after pauses of up to an hour. The log and the status page tell why."}, func() float64 { return float64(db.rewriter.setbacks.count()) })
 	hidden := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "hidden_records",
 		Help: "Records that are stored and not seen yet, or were so until a short while ago (" + db.cfg.flag("visibility-delay") + ", " + db.cfg.flag("magnetic-visibility-delay") + ")."}, func() float64 { return float64(db.hiddenRecords.Load()) })
-	m.collectors = []prometheus.Collector{series, rewriting, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
+	m.collectors = []prometheus.Collector{series, rewriting, failing, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)
 	}

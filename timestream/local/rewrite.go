@@ -83,6 +83,8 @@ type rewriter struct {
 	waited time.Duration
 	// busy tells that there is something to rewrite, or that nobody has looked yet.
 	busy atomic.Bool
+	// setbacks are the parts that could not be rewritten.
+	setbacks setbacks
 	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
 	packed int64
 }
@@ -110,9 +112,14 @@ func (r *rewriter) run(ctx context.Context) {
 	defer r.conn.Close()
 	retry := time.NewTicker(r.db.cfg.rewrite.retry)
 	defer retry.Stop()
+	said := "" // the class of the last failure
 	for {
 		if err := r.all(ctx); err != nil && ctx.Err() == nil {
-			r.db.log.Warn("rewriting stored records; they stay as they are, and it is tried again", "err", err)
+			log := r.db.log.Debug
+			if class := failureClass(err); class != said {
+				said, log = class, r.db.log.Warn
+			}
+			log("rewriting stored records; they stay as they are, and it is tried again", "err", err)
 			select {
 			case <-retry.C:
 			case <-ctx.Done():
@@ -120,6 +127,7 @@ func (r *rewriter) run(ctx context.Context) {
 			}
 			continue
 		}
+		said = ""
 		select {
 		case <-r.wake:
 		case <-retry.C: // retention makes work, too
@@ -148,8 +156,14 @@ func (r *rewriter) all(ctx context.Context) error {
 		}
 		if err != nil {
 			// If this fails, too, the next rewrite of the table drops it, or the next start.
-			return errors.Join(err, r.db.writer.control(context.WithoutCancel(ctx), job.giveUp, job.end))
+			gerr := r.db.writer.control(context.WithoutCancel(ctx), job.giveUp, job.end)
+			if ctx.Err() != nil || r.db.usable.Err() != nil {
+				return errors.Join(err, gerr)
+			}
+			r.setBack(ctx, job, errors.Join(err, gerr))
+			continue
 		}
+		r.setbacks.succeeded(job)
 		r.db.log.Debug("rewrote records", "database", job.table.database, "table", job.table.name, "parts", len(job.inputs), "records", job.out.rows,
 			"took", time.Since(start).Round(time.Millisecond))
 	}
@@ -160,6 +174,7 @@ func (r *rewriter) begin(ctx context.Context, next func() *rewriteJob) (*rewrite
 	var job *rewriteJob
 	err := r.db.writer.control(ctx, func(c *duck.Conn) error {
 		// In the same job as all else: what expires before it is in the inputs' floors, what expires after it in the run's.
+		r.setbacks.keep((*table).hasSettled)
 		if job = next(); job == nil {
 			return nil
 		}
@@ -189,8 +204,9 @@ func (r *rewriter) begin(ctx context.Context, next func() *rewriteJob) (*rewrite
 	return job, nil
 }
 
-// nextRewrite finds the sealed part, or the runs, that are best rewritten now.
+// nextRewrite finds the sealed part, or the runs, that are best rewritten now. Those that rest after a failure are left alone.
 func (db *DB) nextRewrite() *rewriteJob {
+	now := db.now()
 	var merge, expired *rewriteJob
 	for _, d := range db.cat.databases {
 		for _, t := range d.tables {
@@ -198,6 +214,7 @@ func (db *DB) nextRewrite() *rewriteJob {
 				var small []*part
 				for _, p := range t.own.settled[k] {
 					switch {
+					case db.rewriter.setbacks.resting(t, p.id, now):
 					case p.state == partSealed:
 						return &rewriteJob{table: t, inputs: []*part{p}}
 					case p.floor > p.first/2+p.last/2:

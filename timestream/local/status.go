@@ -29,6 +29,8 @@ type Status struct {
 	MaxOpenResults int              `json:"maxOpenResults"`
 	WaitingWrites  int              `json:"waitingWrites"`
 	Databases      []DatabaseStatus `json:"databases"`
+	// RewriteFailures are the parts of tables that could not be sorted and encoded, and are tried again later.
+	RewriteFailures []RewriteFailure `json:"rewriteFailures"`
 }
 
 // DatabaseStatus is one database of Status, in the order of names.
@@ -64,7 +66,7 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 	s := &Status{
 		Dir:         db.cfg.Dir,
 		MemoryLimit: db.cfg.databaseMemory(), OpenResults: db.queries.open(), MaxOpenResults: db.cfg.OpenResults, WaitingWrites: len(db.writer.queue),
-		Databases: []DatabaseStatus{},
+		Databases: []DatabaseStatus{}, RewriteFailures: db.rewriter.failures(),
 	}
 	if abs, err := filepath.Abs(s.Dir); err == nil {
 		s.Dir = abs

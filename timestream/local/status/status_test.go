@@ -50,6 +50,7 @@ func full() *fake {
 			}},
 			{Name: "empty"},
 		},
+		RewriteFailures: []local.RewriteFailure{{Database: "PrometheusDatabase", Table: "PrometheusMetricsTable", Part: "t1_double_p7", Records: 2000000, Failures: 3, Since: oldest, Next: newest, Error: "block <7> is damaged"}},
 	}}
 }
 
@@ -194,6 +195,7 @@ func TestPage(t *testing.T) {
 	for id, want := range map[string]string{
 		"uptime": "2 h 5 min", "file": "812 MiB", "free": "91.0 GiB", "memory": "256 MiB", "results": "3", "directory": "/var/lib/timestream-local",
 		"faults": "Calls fail on demand: throttle=0.05,seed=7", "now": "2026-11-22 08:00:00",
+		"rewrite-failures": "2 000 000 records of PrometheusDatabase.PrometheusMetricsTable could not be rewritten (t1_double_p7): block <7> is damaged. They stay as they are. Failed 3 times since 2026-01-02 03:04:05; next try at 2026-11-22 07:00:00 UTC.",
 	} {
 		if byID[id] != want {
 			t.Errorf("%s: got %q, want %q", id, byID[id], want)
