@@ -382,7 +382,7 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 		var sql strings.Builder
 		fmt.Fprintf(&sql, "DROP TABLE %s;", t.seriesTable())
 		sql.WriteString(t.dropSQL())
-		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_hidden WHERE table_id", "cat_cost WHERE table_id", "cat_meters WHERE table_id", "cat_tables WHERE id"} {
+		for _, cat := range []string{"cat_columns WHERE table_id", "cat_measures WHERE table_id", "cat_dimensions WHERE table_id", "cat_hidden WHERE table_id", "cat_cost WHERE table_id", "cat_meters WHERE table_id", "cat_tables WHERE id"} {
 			fmt.Fprintf(&sql, "DELETE FROM %s = %d;", cat, t.id)
 		}
 		sql.WriteString(deleteTags(t.database, t.name))

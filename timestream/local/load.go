@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS cat_tables (id BIGINT, db VARCHAR, name VARCHAR, crea
 CREATE TABLE IF NOT EXISTS cat_tags (db VARCHAR, tbl VARCHAR, k VARCHAR, v VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_columns (table_id BIGINT, role VARCHAR, ord INTEGER, name VARCHAR, type VARCHAR);
 CREATE TABLE IF NOT EXISTS cat_measures (table_id BIGINT, ord INTEGER, name VARCHAR, type VARCHAR);
+CREATE TABLE IF NOT EXISTS cat_dimensions (table_id BIGINT, measure BIGINT, low BIGINT, high BIGINT);
 CREATE TABLE IF NOT EXISTS cat_parts (table_id BIGINT, kind VARCHAR, id BIGINT, state VARCHAR, columns BIGINT, unit BIGINT,
 	n BIGINT, first BIGINT, last BIGINT, floor BIGINT);
 CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
@@ -59,7 +60,11 @@ func (db *DB) load(ctx context.Context) error {
 		return err
 	}
 	v := meta["format"]
-	if v != formatVersion || meta["meters"] != metersSaved {
+	whole, err := db.hasTable(ctx, "cat_dimensions")
+	if err != nil {
+		return err
+	}
+	if v != formatVersion || meta["meters"] != metersSaved || !whole {
 		// The file is of a time when there were fewer of these tables.
 		if err := db.writer.conn.Exec(catalogueSQL); err != nil {
 			return err
@@ -93,15 +98,20 @@ func (db *DB) load(ctx context.Context) error {
 	return nil
 }
 
+// hasTable tells whether the file has a table.
+func (db *DB) hasTable(ctx context.Context, name string) (has bool, err error) {
+	err = db.each(ctx, "SELECT 1 FROM duckdb_tables() WHERE NOT internal AND table_name = '"+name+"'", func([]duck.Column, int) error {
+		has = true
+		return nil
+	})
+	return has, err
+}
+
 // meta reads what the file says about itself. A file of another program, or of another version, is refused before anything is
 // written to it.
 func (db *DB) meta(ctx context.Context) (map[string]string, error) {
 	meta := map[string]string{}
-	ours := false
-	err := db.each(ctx, "SELECT 1 FROM duckdb_tables() WHERE NOT internal AND table_name = 'cat_meta'", func([]duck.Column, int) error {
-		ours = true
-		return nil
-	})
+	ours, err := db.hasTable(ctx, "cat_meta")
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +187,7 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return db.each(ctx, "SELECT table_id, name, type FROM cat_measures ORDER BY table_id, ord", func(c []duck.Column, i int) error {
+	err = db.each(ctx, "SELECT table_id, name, type FROM cat_measures ORDER BY table_id, ord", func(c []duck.Column, i int) error {
 		own := &byID[c[0].Int64(i)].own
 		k, ok := kindFromLower(c[2].String(i))
 		if !ok {
@@ -186,6 +196,21 @@ func (db *DB) loadCatalogue(ctx context.Context) error {
 		m := &measure{name: c[1].String(i), kind: k}
 		own.measures[m.name] = len(own.schema.measures)
 		own.schema.measures = append(own.schema.measures, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return db.each(ctx, "SELECT table_id, measure, low, high FROM cat_dimensions", func(c []duck.Column, i int) error {
+		measures, at := byID[c[0].Int64(i)].own.schema.measures, c[1].Int64(i)
+		if at >= int64(len(measures)) {
+			return fmt.Errorf("dimensions of the unknown measure %d", at)
+		}
+		for word := range measures[at].dims {
+			set := uint64(c[2+word].Int64(i))
+			measures[at].dims[word].Or(set)
+			measures[at].kept[word] |= set
+		}
 		return nil
 	})
 }

@@ -270,6 +270,67 @@ func TestSeriesExpire(t *testing.T) {
 	}
 }
 
+// TestExpiredSeriesLeaveTheirDimensions: DESCRIBE and SHOW MEASURES tell of what was ever written, also when its records and series have
+// expired, and also after a restart.
+func TestExpiredSeriesLeaveTheirDimensions(t *testing.T) {
+	now, dir := clock, t.TempDir()
+	change := func(c *local.Config) {
+		c.Dir = dir
+		c.MemoryRetentionHours, c.MagneticRetentionDays = 1, 1
+		c.Now = func() time.Time { return now }
+	}
+	db := open(t, change)
+	const day = -24 * time.Hour
+	mustWrite(t, db, rec("up", "1", day, "first", "a"), rec("up", "1", 0, "second", "a"), rec("gone", "1", day, "third", "a"), multi("m", day, "x", "a", "1", "DOUBLE"))
+	many := make([]string, 0, 2*80) // more than one word of bits
+	for i := range 80 {
+		many = append(many, fmt.Sprintf("d%02d", i), "x")
+	}
+	mustWrite(t, db, rec("wide", "1", day, many...))
+	tell := func(db *local.DB) string {
+		return fmt.Sprint(rows(t, db, "DESCRIBE "+database+"."+table), rows(t, db, "SHOW MEASURES FROM "+database+"."+table))
+	}
+	want := tell(db)
+	for _, name := range []string{"first", "second", "third", "host", "d00", "d79"} {
+		if strings.Count(want, name) < 2 {
+			t.Fatalf("%s is missing: %s", name, want)
+		}
+	}
+	now = now.Add(time.Hour + time.Second)
+	for range 2 {
+		if err := db.DeleteExpired(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := tell(db); got != want {
+			t.Errorf("expired: got %s\nwant %s", got, want)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, change)
+		if got := tell(db); got != want {
+			t.Errorf("restarted: got %s\nwant %s", got, want)
+		}
+		now = now.Add(100 * time.Hour) // and then the last series
+	}
+	// What comes later is added.
+	mustWrite(t, db, rec("up", "1", now.Sub(clock), "fifth", "a"))
+	want = tell(db)
+	if strings.Count(want, "fifth") != 2 {
+		t.Errorf("got %s", want)
+	}
+	now = now.Add(100 * time.Hour)
+	if err := db.DeleteExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := tell(open(t, change)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
 // TestModel writes random records, many of them late, repeated or conflicting, in random requests from several clients at
 // once, and compares what is stored with a map: the first value of a key wins unless a higher version comes. Each
 // client has series of its own, so the order of its requests decides.

@@ -13,7 +13,8 @@ import (
 
 // DeleteExpired deletes the rows that are older than their table's memory and magnetic retention together, and the series
 // that have no others. Queries do not see them anyway; this frees their space. It runs every Config.RetentionEvery, one
-// table at a time between the writes. Dimensions and measure names stay: the table keeps its columns.
+// table at a time between the writes. Dimensions and measure names stay, each with the other: a table has a column for every dimension
+// that was ever written, and a measure the dimensions that were seen with it (Developer Guide, data modeling).
 func (db *DB) DeleteExpired(ctx context.Context) error {
 	for _, d := range db.Databases() {
 		names, err := db.Tables(d)
@@ -49,6 +50,14 @@ type expiry struct {
 	marks  []mark
 	// settled are the parts, but for the live ones.
 	settled [sampleKinds][]*part
+	// kept are dimensions of measures that have been written down.
+	kept []keptDimensions
+}
+
+// keptDimensions are the dimensions of a measure as cat_dimensions has them.
+type keptDimensions struct {
+	measure *measure
+	dims    [2]uint64
 }
 
 // deleteExpired deletes rows and returns what is to be once that is committed.
@@ -74,6 +83,9 @@ func (t *table) deleteExpired(c *duck.Conn, oldest int64) (expiry, error) {
 	if len(gone) == 0 {
 		return e, nil
 	}
+	if err := t.keepDimensions(c, &e); err != nil {
+		return expiry{}, err
+	}
 	if err := fillProbe(c, gone); err != nil {
 		return expiry{}, err
 	}
@@ -89,6 +101,23 @@ func (t *table) deleteExpired(c *duck.Conn, oldest int64) (expiry, error) {
 		}
 	}
 	return e, nil
+}
+
+// keepDimensions writes down which dimensions the measures have been seen with, as far as only their series tell until now.
+func (t *table) keepDimensions(c *duck.Conn, e *expiry) error {
+	var sql strings.Builder
+	for i, m := range t.own.schema.measures {
+		k := keptDimensions{m, [2]uint64{m.dims[0].Load(), m.dims[1].Load()}}
+		if k.dims == m.kept {
+			continue
+		}
+		e.kept = append(e.kept, k)
+		fmt.Fprintf(&sql, "DELETE FROM cat_dimensions WHERE table_id = %[1]d AND measure = %[2]d; INSERT INTO cat_dimensions VALUES (%[1]d, %[2]d, %[3]d, %[4]d);", t.id, i, int64(k.dims[0]), int64(k.dims[1]))
+	}
+	if sql.Len() == 0 {
+		return nil
+	}
+	return c.Exec(sql.String())
 }
 
 // expireParts deletes the expired rows of a kind: from the parts that are not sorted, where they are together, one by one. A
@@ -138,6 +167,9 @@ func (t *table) expired(e expiry) {
 	}
 	if e.series != nil {
 		own.series, own.marks = e.series, e.marks
+		for _, k := range e.kept {
+			k.measure.kept = k.dims
+		}
 		t.countSeries()
 		t.spans.reset(t)
 	}

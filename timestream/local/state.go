@@ -143,6 +143,8 @@ type measure struct {
 	kind kind
 	// dims has a bit for each dimension that was seen with the measure.
 	dims [2]atomic.Uint64
+	// kept are those that cat_dimensions has. They belong to the writer goroutine.
+	kept [2]uint64
 }
 
 func (m *measure) dimensionSeen(i int)     { m.dims[i/64].Or(1 << (i % 64)) }

@@ -153,8 +153,20 @@ func datum(d qtypes.Datum) string {
 			fmt.Fprintf(&b, "%s=%s ", *p.Time, datum(*p.Value))
 		}
 		return b.String()
+	case d.RowValue != nil:
+		return data(d.RowValue.Data)
+	case d.ArrayValue != nil:
+		return data(d.ArrayValue)
 	}
 	return "NULL"
+}
+
+func data(list []qtypes.Datum) string {
+	var out []string
+	for _, d := range list {
+		out = append(out, datum(d))
+	}
+	return fmt.Sprint(out)
 }
 
 const (
