@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 )
 
 // newFile is what the database's file is called while it is being made.
@@ -46,10 +47,17 @@ func (db *DB) openDuck(dir string) (*duck.Database, error) {
 		}
 	}
 	d, err := duck.Open(file, db.options(dir))
-	if err != nil && strings.HasPrefix(duckText(err), "INTERNAL Error") {
+	switch {
+	case err != nil && strings.HasPrefix(duckText(err), "INTERNAL Error"):
 		return nil, fmt.Errorf("%w: %w", errDamaged, err) // nothing was asked yet: it stumbled over what it read
+	case err != nil:
+		return nil, err
 	}
-	return d, err
+	if err := d.Register(sqlfunc.All()...); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
 }
 
 func (db *DB) options(dir string) map[string]string {

@@ -29,23 +29,22 @@
 // ROWS and RANGE; arrays, rows, subscripts and fields; lambdas in filter and reduce. Functions: isAggregate, isRanking,
 // (*binder).overloads, special and higher lead to all of them.
 //
-// Everything else (FILTER, IGNORE NULLS, GROUPING SETS, formats of times that are no literals, regular expressions that RE2 does not have) is
+// Everything else (FILTER, IGNORE NULLS, GROUPING SETS) is
 // a ValidationException with a position. What each function does, and where it differs, is in the files of ../../spec/functions.
 //
 // # Where it differs from the service, knowingly
 //
-//   - Regular expressions are RE2's, see translateRegexp. Of a pattern that is not a literal only named groups are respelled, and some of what
-//     Java reads otherwise is refused while the query runs.
+//   - Regular expressions that RE2 has are RE2's, see javaregexp.RE2 for what it reads a little otherwise than Java. The others may take a number of
+//     steps, then the statement fails.
 //   - approx_distinct is exact, where the service's answer has a standard error.
 //   - approx_percentile is exact: a value that occurs, the smallest that at least the wanted share of the values (or weights) does
 //     not exceed. The service's is approximate and may answer a value between two. Percentiles have to be literals.
 //   - For NaN in min, max, greatest and least DuckDB's order holds, in which NaN is the greatest. The service does not
 //     store NaN, so it only comes from computations. Comparisons and IN with a list treat it as IEEE 754 does, IN with a
 //     subquery, ALL and ANY find it.
-//   - Counts and groups (of max, max_by, regexp_extract) have to be literals.
+//   - Counts (of max and max_by) have to be literals.
 //   - Interpolation leaves out the times for which there is nothing to go by: before the first point, and for the linear
 //     variant and the spline after the last. The guide does not say what the service does. The spline is the natural one.
-//   - Formats of times have English names only, and zones those that Joda reads by name.
 //   - to_iso8601 of a timestamp ends with nine digits and no zone.
 //   - At most maxQueryDepth queries stand in each other's FROM, maxJoins joins and maxQueries queries and tables in a statement.
 //   - The texts of errors that only show while a query runs are Trino's, but for sums that overflow and a few more, which are DuckDB's.

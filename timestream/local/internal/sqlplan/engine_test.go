@@ -15,6 +15,7 @@ import (
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 )
 
 // now is what the tests take for the present: 2022-06-17 10:25:20.123456789.
@@ -106,6 +107,9 @@ func newEngine(t testing.TB, setup string) *engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
+	if err := db.Register(sqlfunc.All()...); err != nil {
+		t.Fatal(err)
+	}
 	conn, err := db.Connect()
 	if err != nil {
 		t.Fatal(err)

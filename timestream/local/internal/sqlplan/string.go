@@ -6,11 +6,12 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
 // The string functions (Timestream Developer Guide, string-functions) that DuckDB does not have as the service has them. All count
-// code points; DuckDB's own count bytes (levenshtein, hamming) or graphemes (reverse). strrpos and the texts of errors are those of Presto.
+// code points; DuckDB's own count bytes (hamming) or graphemes (reverse). strrpos and the texts of errors are those of Presto.
 
 // whiteSpace is what trim takes away: what Java's Character.isWhitespace holds for white space.
 const whiteSpace = " \t\n\v\f\r\x1c\x1d\x1e\x1f\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000"
@@ -34,7 +35,7 @@ func (b *binder) stringOverloads(name string) []overload {
 			" WHEN $1 = '' AND $2 = '' THEN CAST(0 AS BIGINT) WHEN " + ascii + " THEN CAST(hamming($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN list_transform([str_split($1, '')], lambda " + l + ": list_transform([str_split($2, '')], lambda " + r +
 			": CAST(len(list_filter(range(1, len(" + l + ") + 1), lambda " + i + ": " + l + "[" + i + "] <> " + r + "[" + i + "])) AS BIGINT))[1])[1] END)")}
 	case "levenshtein_distance":
-		return []overload{two("(CASE WHEN " + ascii + " THEN CAST(levenshtein($1, $2) AS BIGINT) WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN " + b.levenshtein() + " END)")}
+		return []overload{two(sqlfunc.Levenshtein + "($1, $2, " + b.quiet() + ")")}
 	case "lpad", "rpad":
 		return []overload{{[]Scalar{Varchar, Bigint, Varchar}, Varchar, "(CASE WHEN $2 NOT BETWEEN 0 AND " + itoa(maxPadded) + " THEN " + b.raise("Target length must be in the range [0.."+itoa(maxPadded)+"]") +
 			" WHEN $3 = '' THEN " + b.raise("Padding string must not be empty") + " ELSE " + name + "($1, CAST($2 AS INTEGER), $3) END)", true}}
@@ -54,18 +55,6 @@ func (b *binder) stringOverloads(name string) []overload {
 func (b *binder) places() string {
 	i := b.co.param()
 	return "list_filter(range(1, length($1) - length($2) + 2), lambda " + i + ": substring($1, " + i + ", length($2)) = $2)"
-}
-
-// levenshtein is the distance of $1 and $2 by code points. DuckDB counts bytes, so every character becomes one byte: those that both
-// texts have one each, all others of a text the same, for they match nothing.
-func (b *binder) levenshtein() string {
-	l, r, s, c := b.co.param(), b.co.param(), b.co.param(), b.co.param()
-	coded := func(text, other string) string {
-		return "array_to_string(list_transform(" + text + ", lambda " + c + ": chr(CAST(coalesce(list_position(" + s + ", " + c + ") + 2, " + other + ") AS INTEGER))), '')"
-	}
-	return "list_transform([str_split($1, '')], lambda " + l + ": list_transform([str_split($2, '')], lambda " + r + ": list_transform([list_distinct(list_intersect(" + l + ", " + r + "))], lambda " + s +
-		": CASE WHEN len(" + s + ") > 125 THEN " + b.raise("levenshtein_distance of texts with more than 125 different characters in common is not supported") +
-		" ELSE CAST(levenshtein(" + coded(l, "1") + ", " + coded(r, "2") + ") AS BIGINT) END)[1])[1])[1]"
 }
 
 // stringFunction returns the binder of a function of strings that gives or takes more than scalars; nil for others.

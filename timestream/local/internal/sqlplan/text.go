@@ -47,5 +47,3 @@ func (b *binder) moreOverloads(name string) []overload {
 	}
 	return nil
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -5,6 +5,7 @@ package sqlplan
 import (
 	"strings"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
@@ -127,6 +128,14 @@ func (b *binder) interpolate(c *tssql.Call, args []bound) bound {
 	if n == 3 {
 		fill = coerce(args[2], ScalarOf(Double), c.Args[2].Position()).sql
 	}
+	if name == "interpolate_spline_cubic" {
+		// One pass from the first point to the last and back is a loop, which SQL does not have.
+		sql := b.doubles(args[0], func(points string) string { return sqlfunc.Spline + "(" + points + ", " + wanted.sql + ")" })
+		if single {
+			return bound{sql: sql + "[1].v", typ: ScalarOf(Double)}
+		}
+		return bound{sql: sql, typ: seriesOf(Double)}
+	}
 	sql := b.doubles(args[0], func(points string) string {
 		e, i := b.co.param(), b.co.param()
 		tagged := "list_transform(" + points + ", lambda " + e + ": {'t': " + e + ".t, 'k': 0}) || list_transform(list_distinct(" + wanted.sql + "), lambda " + e + ": {'t': " + e + ", 'k': 1})"
@@ -135,8 +144,6 @@ func (b *binder) interpolate(c *tssql.Call, args []bound) bound {
 		at, next := points+"["+e+".n]", points+"["+e+".n + 1]"
 		value := at + ".v"
 		switch name {
-		case "interpolate_spline_cubic":
-			return b.spline(points, wanted.sql, before)
 		case "interpolate_fill":
 			value = "(CASE WHEN " + e + ".n > 0 AND " + at + ".t = " + e + ".t THEN " + value + " ELSE " + fill + " END)"
 		case "interpolate_linear":
