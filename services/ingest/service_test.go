@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/value"
@@ -364,13 +365,58 @@ func TestEndpointAway(t *testing.T) {
 	}
 }
 
+// deadlines is a Timestream that stores everything and remembers until when.
+type deadlines struct {
+	RecordWriter // bodies are taken
+	mu           sync.Mutex
+	all          []time.Time
+}
+
+func (d *deadlines) WriteRecordsBody(ctx context.Context, _ []byte, release func()) (*timestreamwrite.WriteRecordsOutput, error) {
+	defer release()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if deadline, ok := ctx.Deadline(); ok {
+		d.all = append(d.all, deadline)
+	}
+	return &timestreamwrite.WriteRecordsOutput{}, nil
+}
+
 // The deadline of the caller ends the writing early enough for the answer.
 func TestDeadline(t *testing.T) {
-	r := newRig(t, quick())
+	cfg := quick()
+	cfg.WriteTimeout = 2 * time.Hour
+	req := request(t, rw2, ingesttest.Load(300, 300, 0)...)
+	for left, want := range map[time.Duration]time.Duration{time.Minute: answerTime, 2 * time.Second: 200 * time.Millisecond} {
+		deadline := time.Now().Add(time.Hour)
+		var seen deadlines
+		s, err := NewService(cfg, Deps{
+			Writer: &seen, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Now: func() time.Time { return deadline.Add(-left) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		defer cancel()
+		if res, err := s.Write(ctx, req); err != nil || res.GetLedger().GetSamples().GetStored() != 300 {
+			t.Errorf("got %v, %v", res, err)
+		}
+		for _, d := range seen.all {
+			if got := deadline.Sub(d); got != want {
+				t.Errorf("with %s left the writing ends %s before the deadline, want %s", left, got, want)
+			}
+		}
+		if len(seen.all) == 0 {
+			t.Error("no call had a deadline")
+		}
+	}
+
+	r := newRig(t, cfg)
 	r.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply { return ingesttest.Reply{Hang: true} })
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	res, err := r.client.Write(ctx, request(t, rw2, ingesttest.Load(300, 300, 0)...))
+	res, err := r.service.Write(ctx, req)
 	if err != nil || !strings.Contains(res.GetDeferredReason(), "ran out of time") || res.GetLedger().GetSamples().GetDeferred() != 300 {
 		t.Errorf("got %v, %v", res, err)
 	}
@@ -415,13 +461,21 @@ func reason(err error) string {
 func TestLedgerUnderRandomFaults(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	var mu sync.Mutex
+	n := 0 // of the request: by chance alone all of them, or none, could be deferred
 	cfg := quick()
 	cfg.WriteRetries = 1
 	r := newRig(t, cfg)
 	r.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) ingesttest.Reply {
 		mu.Lock()
 		defer mu.Unlock()
-		switch rnd.IntN(12) {
+		fault := rnd.IntN(12)
+		switch n {
+		case 20:
+			fault = 0
+		case 40:
+			fault = 11
+		}
+		switch fault {
 		case 0:
 			return ingesttest.Reply{Class: "ThrottlingException", Status: 429}
 		case 1:
@@ -453,6 +507,7 @@ func TestLedgerUnderRandomFaults(t *testing.T) {
 	for i := range 60 {
 		var load []ingesttest.Series
 		mu.Lock()
+		n = i
 		for range 1 + rnd.IntN(400) {
 			s := sample("__name__", fmt.Sprint("m", rnd.IntN(20)), "job", fmt.Sprint("j", rnd.IntN(5)), "i", fmt.Sprint(rnd.IntN(5)))
 			s.Samples[0].Timestamp += int64(i)

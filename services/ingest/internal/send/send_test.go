@@ -5,8 +5,6 @@ package send
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +23,7 @@ import (
 )
 
 func config() Config {
-	return Config{MaxInFlight: 4, Retries: 3, AttemptTimeout: 5 * time.Second, MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond}
+	return Config{MaxInFlight: 4, Retries: 3, AttemptTimeout: time.Minute, MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond}
 }
 
 func input(n int) *timestreamwrite.WriteRecordsInput {
@@ -179,24 +177,27 @@ func TestThrottlingThenRecovery(t *testing.T) {
 
 // An attempt that hangs is given up and made again; the request's own deadline ends all of it.
 func TestTimeouts(t *testing.T) {
-	e := ingesttest.NewEndpoint(t)
-	var n atomic.Int32
-	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
-		return ingesttest.Reply{Hang: n.Add(1) == 1}
-	})
 	cfg := config()
 	cfg.AttemptTimeout = 50 * time.Millisecond
-	if res := newSender(cfg, e.Writer()).Write(context.Background(), input(1)); res.Failure != nil || n.Load() != 2 {
-		t.Errorf("got %+v after %d attempts", res, n.Load())
+	attempts := 0
+	res := newSender(cfg, nil).Sender.Write(context.Background(), 1, func(ctx context.Context) (*timestreamwrite.WriteRecordsOutput, error) {
+		if attempts++; attempts == 1 {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return &timestreamwrite.WriteRecordsOutput{}, nil
+	})
+	if res.Failure != nil || attempts != 2 {
+		t.Errorf("got %+v after %d attempts", res, attempts)
 	}
 
+	e := ingesttest.NewEndpoint(t)
 	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply { return ingesttest.Reply{Hang: true} })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	start := time.Now()
-	res := newSender(config(), e.Writer()).Write(ctx, input(1))
-	if res.Failure == nil || res.Failure.Cause != Interrupted || time.Since(start) > 4*time.Second {
-		t.Errorf("got %+v after %v", res, time.Since(start))
+	cfg.AttemptTimeout = time.Hour
+	if res = newSender(cfg, e.Writer()).Write(ctx, input(1)); res.Failure == nil || res.Failure.Cause != Interrupted {
+		t.Errorf("got %+v", res)
 	}
 }
 
@@ -207,19 +208,16 @@ func TestNoPauseBeyondTheDeadline(t *testing.T) {
 		return ingesttest.Reply{Class: "ThrottlingException", Status: 429}
 	})
 	cfg := config()
-	cfg.MinBackoff, cfg.MaxBackoff = time.Hour, time.Hour
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	cfg.MinBackoff, cfg.MaxBackoff = 3*time.Hour, 3*time.Hour
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	start := time.Now()
-	if res := newSender(cfg, e.Writer()).Write(ctx, input(1)); res.Failure == nil || res.Failure.Cause != Throttled || time.Since(start) > 10*time.Second {
-		t.Errorf("got %+v after %v", res, time.Since(start))
+	if res := newSender(cfg, e.Writer()).Write(ctx, input(1)); res.Failure == nil || res.Failure.Cause != Throttled {
+		t.Errorf("got %+v", res)
 	}
 }
 
 func TestUnreachable(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
-	srv.Close()
-	res := newSender(config(), ingesttest.Writer(t, srv.URL)).Write(context.Background(), input(1))
+	res := newSender(config(), ingesttest.Writer(t, "http://127.0.0.1:1")).Write(context.Background(), input(1))
 	if res.Failure == nil || res.Failure.Cause != Unavailable || !strings.Contains(res.Failure.Text, "cannot be reached") {
 		t.Errorf("got %+v", res)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tributary-project/tributary/services/ingest/internal/ingesttest"
 	"github.com/tributary-project/tributary/services/ingest/internal/ledger"
 	"github.com/tributary-project/tributary/services/ingest/internal/series"
+	"github.com/tributary-project/tributary/timestream"
 )
 
 // bring appends entries and returns the account, which must be balanced.
@@ -281,31 +282,28 @@ func testHistogramBesideSpecialFloat(t *testing.T, form form) {
 func TestComingWhileTheLastOneLeaves(t *testing.T) { inBothForms(t, testComingWhileTheLastOneLeaves) }
 
 func testComingWhileTheLastOneLeaves(t *testing.T, form form) {
-	s, e := newStore(t, form, Config{ShareWait: 50 * time.Millisecond})
+	s, e := newStore(t, form, Config{ShareWait: time.Hour})
 	tab := s.table(Destination{"d", "t"})
 	for range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		wg.Go(func() {
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
 			var a ledger.Account
 			a.Receive(ledger.Samples, 1)
 			if err := s.Append(ctx, Destination{"d", "t"}, Entries{Series: []series.Series{one(1, "__name__", "leaves")}}, &a); err != nil {
 				t.Error(err)
 			}
-		})
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
-			tab.sharing.Lock()
-			if tab.open != nil {
-				break // and keep the lock
-			}
-			tab.sharing.Unlock()
-		}
-		var stays *ledger.Account
-		wg.Go(func() { stays = bring(t, s, Entries{Series: []series.Series{one(2, "__name__", "stays")}}) })
+		}()
+		awaitAboard(tab, 1)
+		tab.sharing.Lock()
+		stayed := make(chan *ledger.Account, 1)
+		go func() { stayed <- bring(t, s, Entries{Series: []series.Series{one(2, "__name__", "stays")}}) }()
 		cancel()
 		tab.sharing.Unlock()
-		wg.Wait()
-		if got, want := outcome(stays, ledger.Samples), "1 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
+		<-left
+		waitIsOver(s, tab, 1)
+		if got, want := outcome(<-stayed, ledger.Samples), "1 stored, 0 duplicate, 0 rejected, 0 deferred"; got != want {
 			t.Fatalf("got %s, want %s", got, want)
 		}
 	}
@@ -314,11 +312,33 @@ func testComingWhileTheLastOneLeaves(t *testing.T, form form) {
 	}
 }
 
+// awaitAboard waits until the open batch of a table has so many members.
+func awaitAboard(tab *table, members int) {
+	for {
+		tab.sharing.Lock()
+		there := tab.open != nil && tab.open.aboard == members
+		tab.sharing.Unlock()
+		if there {
+			return
+		}
+		time.Sleep(time.Millisecond) // polling a condition
+	}
+}
+
+// waitIsOver sends the open batch of a table as soon as it has so many members, as the end of ShareWait would: a busy machine
+// may need longer than any wait to bring them together.
+func waitIsOver(s *Store, tab *table, members int) {
+	awaitAboard(tab, members)
+	tab.sharing.Lock()
+	defer tab.sharing.Unlock()
+	s.leave(tab, tab.open)
+}
+
 // Small requests that come together share a call, and each is told about its own records.
 func TestSmallRequestsShareABatch(t *testing.T) { inBothForms(t, testSmallRequestsShareABatch) }
 
 func testSmallRequestsShareABatch(t *testing.T, form form) {
-	s, e := newStore(t, form, Config{ShareWait: 20 * time.Millisecond})
+	s, e := newStore(t, form, Config{ShareWait: time.Hour}) // it is not needed: together they fill a batch
 	e.OnWrite(func(_ ingesttest.WriteCall, records []ingesttest.Record) (r ingesttest.Reply) {
 		for i, x := range records {
 			if x.MeasureName == "bad" {
@@ -327,7 +347,7 @@ func testSmallRequestsShareABatch(t *testing.T, form form) {
 		}
 		return r
 	})
-	const requests = 30
+	const requests = timestream.MaxRecordsPerWrite / 2
 	var wg sync.WaitGroup
 	var got [requests]string
 	for i := range requests {
@@ -385,7 +405,8 @@ func testSharedBatchesKeepEntriesApart(t *testing.T, form form) {
 func TestLeavingASharedBatch(t *testing.T) { inBothForms(t, testLeavingASharedBatch) }
 
 func testLeavingASharedBatch(t *testing.T, form form) {
-	s, e := newStore(t, form, Config{ShareWait: 20 * time.Millisecond})
+	s, e := newStore(t, form, Config{ShareWait: time.Hour})
+	tab := s.table(Destination{"d", "t"})
 	reached, release := make(chan struct{}), make(chan struct{})
 	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
 		close(reached)
@@ -409,6 +430,7 @@ func testLeavingASharedBatch(t *testing.T, form form) {
 			}
 		})
 	}
+	waitIsOver(s, tab, 2)
 	<-reached
 	cancel()
 	wg.Wait()
@@ -419,9 +441,14 @@ func testLeavingASharedBatch(t *testing.T, form form) {
 		t.Errorf("who stayed: got %s, want %s", got, want)
 	}
 
-	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply { return ingesttest.Reply{Hang: true} })
-	ctx, cancel = context.WithTimeout(context.Background(), 60*time.Millisecond)
+	e.OnWrite(func(ingesttest.WriteCall, []ingesttest.Record) ingesttest.Reply {
+		cancel()
+		return ingesttest.Reply{Hang: true}
+	})
+	ctx, cancel = context.WithCancel(context.Background())
 	defer cancel()
+	wg.Go(func() { waitIsOver(s, tab, 1) })
+	defer wg.Wait()
 	var a ledger.Account
 	a.Receive(ledger.Samples, 1)
 	if err := s.Append(ctx, Destination{"d", "t"}, Entries{Series: []series.Series{one(9, "__name__", "m9")}}, &a); err != nil || a.Deferral == nil {
@@ -468,7 +495,7 @@ func testOrderIsLearned(t *testing.T, form form) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		before := shared()
 		for i := range ss {
 			ss[i].Samples[0].TimeMs++

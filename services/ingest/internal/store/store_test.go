@@ -48,7 +48,7 @@ func newStore(t testing.TB, f form, cfg Config) (*Store, *ingesttest.Endpoint) {
 	}
 	cfg.Database, cfg.Table, cfg.MaxTables, cfg.InFlight, cfg.Limits, cfg.CatalogueRefresh = "d", "t", 3, 4, promschema.StrictLimits(), time.Hour
 	cfg.Catalogue = catalogue.Config{Fixed: catalogue.Fixed(), MaxLabelColumns: 100}
-	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: 5 * time.Second, MinBackoff: 1, MaxBackoff: 1}, prometheus.NewRegistry(), time.Now)
+	sender := send.New(send.Config{MaxInFlight: 4, AttemptTimeout: time.Minute, MinBackoff: 1, MaxBackoff: 1}, prometheus.NewRegistry(), time.Now)
 	var writer Writer = e.BodyWriter()
 	if f == inputs {
 		writer = e.Writer()
