@@ -166,42 +166,57 @@ func rowLine(r result.Row, kinds []result.Kind) string {
 	return b.String()
 }
 
-// TestLargeResultsFit: a result far larger than DuckDB's memory is read by pages and by rows, when it is by series and in no order.
+// TestLargeResultsFit: a result far larger than DuckDB's memory is read by pages and by rows, when it is by series, in the order of something about
+// series or in none.
 func TestLargeResultsFit(t *testing.T) {
 	db, end := benchTableOf(t, 1, 5000, 500, func(c *Config) { c.MemoryLimit = 128 << 20 })
 	table, _ := db.cat.table(benchDatabase, benchTable)
 	table.meter.RestoreStored(int64(end.Add(-time.Hour).Sub(time.Unix(0, 0))/time.Hour), 1, meter.Stored{Records: 5000 * 498}) // what was not written by requests
-	sql, order, _ := strings.Cut(benchGrouped("metric_0_total", "", end.Add(-499*benchStep), end), "ORDER BY")
-	plan, err := db.queries.compile(sql + "ORDER BY" + order)
-	if err != nil || plan.Counts != "" {
-		t.Errorf("what is ordered is cut: %v", err)
-	}
-	if plan, err = db.queries.compile(sql); err != nil || plan.Counts == "" {
-		t.Errorf("what is not ordered is not cut: %v", err)
-	}
-	kinds := make([]result.Kind, 6)
-	kinds[5] = result.Doubles
-	points := 0
-	if _, err := db.QueryRows(context.Background(), sql, kinds, func(r result.Row) error {
-		points += len(r[5].Points)
-		return nil
-	}); err != nil || points != 5000*500 {
-		t.Errorf("%d points, %v", points, err)
-	}
-	in := &timestreamquery.QueryInput{QueryString: &sql}
-	points = 0
-	for {
-		p, err := db.QueryPage(context.Background(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		points += strings.Count(string(p.Rows), `{"Time":`)
-		if p.NextToken == "" {
-			break
-		}
-		in.NextToken = &p.NextToken
-	}
-	if points != 5000*500 {
-		t.Errorf("%d points by pages", points)
+	sorted := benchGrouped("metric_0_total", "", end.Add(-499*benchStep), end)
+	unsorted, _, _ := strings.Cut(sorted, "ORDER BY")
+	for _, tt := range []struct {
+		name, sql string
+		points    int
+		sorted    bool
+	}{
+		{"in no order", unsorted, 5000 * 500, false},
+		{"in the order of labels", sorted, 5000 * 500, true},
+		{"the last of each 15 s", benchLastPerStep("metric_0_total", end.Add(-499*benchStep), end, "15s"), 5000 * 500, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			kinds := make([]result.Kind, 6)
+			kinds[5] = result.Doubles
+			points, before := 0, ""
+			if _, err := db.QueryRows(context.Background(), tt.sql, kinds, func(r result.Row) error {
+				points += len(r[5].Points)
+				key := ""
+				for _, c := range r[:5] {
+					key += string(c.Text) + "\x00"
+				}
+				if key += strconv.FormatInt(r[5].Points[0].T, 10); tt.sorted && key <= before {
+					t.Fatalf("%q comes after %q", key, before)
+				}
+				before = key
+				return nil
+			}); err != nil || points != tt.points {
+				t.Errorf("%d points, %v", points, err)
+			}
+			in := &timestreamquery.QueryInput{QueryString: &tt.sql}
+			points = 0
+			for {
+				p, err := db.QueryPage(context.Background(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				points += strings.Count(string(p.Rows), `{"Time":`)
+				if p.NextToken == "" {
+					break
+				}
+				in.NextToken = &p.NextToken
+			}
+			if points != tt.points {
+				t.Errorf("%d points by pages", points)
+			}
+		})
 	}
 }

@@ -154,7 +154,7 @@ func (db *DB) executionError(text string) (string, bool) {
 	case "Conversion", "Out of Range", "Invalid Input", "Mismatch Type", "Not implemented":
 		return sqlplan.Failure(rest), true
 	case "Out of Memory":
-		return "The query needs more memory than it may use (" + db.cfg.flag("memory-limit") + ").", true
+		return "The query needs more memory than it may use (" + db.cfg.flag("memory-limit") + "). A shorter range of time or fewer series need less.", true
 	case "Catalog":
 		return "A table of the query was deleted while it ran.", true
 	}

@@ -109,6 +109,17 @@ GROUP BY "code", "instance", "job", "namespace", "pod", bin("time", 2h)
 ORDER BY %s, bin("time", 2h)`, metric, from.UnixMilli(), to.UnixMilli()+1, more, benchKey)
 }
 
+// benchLastPerStep is a statement of the query service that reads the last sample of each step.
+func benchLastPerStep(metric string, from, to time.Time, step string) string {
+	return fmt.Sprintf(`SELECT "code", "instance", "job", "namespace", "pod", CREATE_TIME_SERIES("__tributary_time", "__tributary_last") AS "__tributary_samples"
+FROM (SELECT "code", "instance", "job", "namespace", "pod", max("time") AS "__tributary_time", max_by("measure_value::double", "time") AS "__tributary_last"
+FROM "prometheus"."metrics"
+WHERE "measure_name" = '%s' AND "time" >= from_milliseconds(%d) AND "time" < from_milliseconds(%d) AND "measure_value::double" IS NOT NULL
+GROUP BY "code", "instance", "job", "namespace", "pod", bin("time" + 1ms, %s)) AS "__tributary_steps"
+GROUP BY "code", "instance", "job", "namespace", "pod", bin("__tributary_time", 8h)
+ORDER BY %s, bin("__tributary_time", 8h)`, metric, from.UnixMilli(), to.UnixMilli()+1, step, benchKey)
+}
+
 var benchKey = func() string {
 	var parts []string
 	for _, l := range []string{"code", "instance", "job", "namespace", "pod"} {

@@ -37,13 +37,14 @@ func TestSlices(t *testing.T) {
 		for _, sql := range []string{
 			`SELECT ` + key + `, CREATE_TIME_SERIES(time, measure_value::double) %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key + `, bin(time, 1h)`,
 			`SELECT measure_name, "zone" || 'x', CREATE_TIME_SERIES(time, measure_value::double) AS s, count(*) + 1 %s WHERE "host" <> 'b' AND time > from_milliseconds(1) AND measure_value::double IS NOT NULL AND measure_value::double > -100 GROUP BY ` + key + ` HAVING count(*) > 1`,
-			`SELECT max(measure_value::bigint), "zone" || 'sid BETWEEN 0 AND 9223372036854775807' %s WHERE measure_value::bigint IS NOT NULL GROUP BY ` + key,
+			`SELECT max(measure_value::bigint), "zone" || 'sid BETWEEN' || chr(0) || 'q1h' || chr(0) %s WHERE measure_value::bigint IS NOT NULL GROUP BY ` + key,
 			`SELECT sum(measure_value::double), (SELECT count(*) FROM "` + database + `"."` + table + `") %s WHERE measure_name IN ('m0', 'm2') AND measure_value::double IS NOT NULL GROUP BY ` + key,
 			`SELECT count(*) %s WHERE "host" = 'nowhere' AND measure_value::double IS NOT NULL GROUP BY ` + key,
 			// These cannot be cut.
 			`SELECT row_number() OVER (ORDER BY count(*), ` + key + `), ` + key + ` %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key,
 			`SELECT DISTINCT count(*) %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key,
 			`SELECT ` + key + `, count(*) %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key + ` ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT 7`,
+			`WITH w AS (SELECT ` + key + `, count(*) AS n %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key + `) SELECT w.*, (SELECT sum(n) FROM w) FROM w`,
 			`SELECT count(*), max(n) FROM (SELECT count(*) AS n %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key + `)`,
 			`SELECT count(*) AS n %s WHERE measure_value::double IS NOT NULL GROUP BY ` + key + ` UNION ALL SELECT 1`,
 		} {

@@ -143,24 +143,45 @@ func (c *Conn) Read(ctx context.Context, sql string) (*Rows, error) {
 	return rows, nil
 }
 
-// ReadEach is Read of several statements, one after the other in one snapshot. plan makes them of the rows of the first, which are not
+// ReadEach is Read of several statements, one after the other in one snapshot. plan makes them of the rows of the last of first, none of which are
 // the caller's: it returns what returns the next statement, one at least and then none, "". The rows of all come as those of one
-// statement, so they must have the same columns.
-func (c *Conn) ReadEach(ctx context.Context, first string, plan func(*Rows) (next func() string)) (*Rows, error) {
-	rows, err := c.Read(ctx, first)
+// statement, so they must have the same columns. Those of first may make temporary tables, which end with the snapshot.
+func (c *Conn) ReadEach(ctx context.Context, first []string, plan func(*Rows) (next func() string)) (*Rows, error) {
+	if err := c.Exec("BEGIN TRANSACTION READ ONLY"); err != nil {
+		return nil, err
+	}
+	rows, err := c.readEach(ctx, first, plan)
+	if err != nil {
+		return nil, errors.Join(err, c.Exec("ROLLBACK"))
+	}
+	rows.ownTx = true
+	return rows, nil
+}
+
+func (c *Conn) readEach(ctx context.Context, first []string, plan func(*Rows) (next func() string)) (*Rows, error) {
+	var next func() string
+	for i, sql := range first {
+		rows, err := c.Query(ctx, sql)
+		if err != nil {
+			return nil, err
+		}
+		if i == len(first)-1 {
+			next = plan(rows)
+		} else {
+			for rows.Next() {
+			}
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := c.Query(ctx, next())
 	if err != nil {
 		return nil, err
 	}
-	next := plan(rows)
-	rows.ownTx = false
-	rows.Close()
-	if err = rows.Err(); err == nil {
-		if rows, err = c.Query(ctx, next()); err == nil {
-			rows.ownTx, rows.next = true, next
-			return rows, nil
-		}
-	}
-	return nil, errors.Join(err, c.Exec("ROLLBACK"))
+	rows.next = next
+	return rows, nil
 }
 
 // Query starts one statement, in the connection's transaction if one is open; otherwise nobody else may be writing, see

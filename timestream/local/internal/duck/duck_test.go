@@ -230,7 +230,7 @@ func TestReadEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := func(statements ...string) (sum, n int64, err error) {
-		rows, err := c.ReadEach(context.Background(), "SELECT count(*) FROM x", func(first *Rows) func() string {
+		rows, err := c.ReadEach(context.Background(), []string{"SELECT count(*) FROM x"}, func(first *Rows) func() string {
 			for first.Next() {
 				n -= first.Columns()[0].Int64(0)
 			}
@@ -268,7 +268,7 @@ func TestReadEach(t *testing.T) {
 			}
 		}
 	}
-	if _, err := c.ReadEach(context.Background(), "SELECT * FROM y", nil); err == nil {
+	if _, err := c.ReadEach(context.Background(), []string{"SELECT * FROM y"}, nil); err == nil {
 		t.Error("the first statement: no error")
 	}
 	if err := c.Exec("BEGIN; ROLLBACK"); err != nil { // nothing is open

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -50,9 +49,11 @@ type compiler struct {
 	now     int64 // nanoseconds
 	plan    *Plan
 	maxSQL  int
-	// top is the statement, if it is a query, and counts what is to become of Plan.Counts.
+	// top is the statement, if it is a query, and cut what is known of it if each row is about one series. places are where
+	// conditions of slices may come in.
 	top    *tssql.Query
-	counts string
+	cut    *sliced
+	places []string
 	// queries numbers the SELECTs and the items of FROM, so that every generated name exists once in the DuckDB text.
 	queries int
 	joins   int
@@ -114,10 +115,8 @@ func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []ou
 		co.plan.Action = ActionSelectValues
 		co.top = s
 		out := co.query(s, nil, nil)
-		co.plan.SQL, columns = out.sql, out.columns
-		if strings.Count(out.sql, wholeRange) == ranges { // or a text of the statement's looks like one
-			co.plan.Counts = co.counts
-		}
+		co.plan.SQL, columns = co.plain(out.sql), out.columns
+		co.cuts(out.sql)
 		for _, column := range out.columns {
 			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
 		}

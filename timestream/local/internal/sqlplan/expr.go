@@ -4,6 +4,7 @@ package sqlplan
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,10 +107,13 @@ type binder struct {
 	// group is set in a grouped query; then expressions are over the inner query, but for the arguments of aggregates.
 	group       *grouping
 	inAggregate string
-	// outputs are the select list, which ORDER BY may name while ordering is set.
+	// outputs are the select list, which ORDER BY may name while ordering is set; entries is that of a SELECT.
 	outputs     []bound
 	outputNames []outColumn
+	entries     []item
 	ordering    bool
+	// sliced is the source, or the groups made of it, if each row is about one series.
+	sliced *sliced
 	// clause is the whole expression being bound, which is what Trino names when a part of it is not grouped.
 	clause tssql.Expr
 }
@@ -262,16 +266,14 @@ func (b *binder) find(c *tssql.Column) *column {
 }
 
 // namesOutput tells whether c, in ORDER BY, is an entry of the select list.
-func (b *binder) namesOutput(c *tssql.Column) bool {
+func (b *binder) namesOutput(c *tssql.Column) bool { return b.output(c) >= 0 }
+
+// output is the place of the first entry of the select list that c, in ORDER BY, is the name of; -1 if it names none.
+func (b *binder) output(c *tssql.Column) int {
 	if !b.ordering || b.inAggregate != "" || c.Qualifier != "" || b.isParam(c.Name) {
-		return false
+		return -1
 	}
-	for _, o := range b.outputNames {
-		if o.name == c.Name {
-			return true
-		}
-	}
-	return false
+	return slices.IndexFunc(b.outputNames, func(o outColumn) bool { return o.name == c.Name })
 }
 
 func (b *binder) columnRef(c *tssql.Column) bound {

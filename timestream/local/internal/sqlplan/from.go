@@ -18,8 +18,9 @@ type source struct {
 	sql     string
 	columns []column
 	depth   int
-	// halves are those of a table that is the whole source.
+	// halves are those of a table that is the whole source, sliced is what is known of a query that is.
 	halves Halves
+	sliced *sliced
 }
 
 // from compiles an item of FROM. With apart its columns have names that exist once in the statement, which they need as soon as there is
@@ -34,6 +35,11 @@ func (co *compiler) from(item tssql.FromItem, scope *ctes, outer *binder, apart 
 			}
 			entry.uses++
 			s := co.derived(f.Pos, entry.query, first(f.Alias, f.Name), entry.alias)
+			if s.sliced != nil {
+				through := *s.sliced
+				through.entries = append(slices.Clip(through.entries), entry)
+				s.sliced = &through
+			}
 			if apart {
 				s = co.apart(f.Pos, s)
 			}
@@ -66,9 +72,12 @@ func first(a, b string) string {
 // derived makes a source of a finished query.
 func (co *compiler) derived(at tssql.Pos, q finished, alias, sql string) source {
 	co.nested(at, q.depth)
-	s := source{sql: sql + " AS s" + co.number(at), columns: make([]column, len(q.columns)), depth: q.depth}
+	s := source{sql: sql + " AS s" + co.number(at), columns: make([]column, len(q.columns)), depth: q.depth, sliced: q.sliced}
 	for i, c := range q.columns {
-		s.columns[i] = column{qualifier: alias, name: c.name, bound: bound{sql: c.sql, typ: c.typ, noNaN: c.noNaN}}
+		s.columns[i] = column{qualifier: alias, name: c.name, bound: bound{sql: c.sql, typ: c.typ, noNaN: c.noNaN}, side: aboutMore}
+		if q.sliced != nil && slices.Contains(q.sliced.names, c.sql) {
+			s.columns[i].side = aboutSeries
+		}
 	}
 	return s
 }
@@ -108,7 +117,7 @@ func (co *compiler) apart(at tssql.Pos, s source) source {
 		s.columns[i].bound.sql = name
 	}
 	s.sql = "(SELECT " + strings.Join(items, ", ") + " FROM " + s.sql + ") AS t" + n
-	s.halves = nil
+	s.halves, s.sliced = nil, nil
 	return s
 }
 

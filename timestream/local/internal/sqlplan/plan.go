@@ -4,8 +4,6 @@ package sqlplan
 
 import (
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
@@ -97,20 +95,8 @@ type Plan struct {
 	Tables []Table
 	// Reads are the items of FROM that are tables.
 	Reads []Read
-	// Counts, unless it is empty, is the DuckDB query for how many samples the statement aggregates of each series: rows of the series' number
-	// and the count, by number. The statement's rows are then those of all its slices, in any order.
-	Counts string
-}
-
-// wholeRange is the condition on the number of a series in SQL whose place that of a slice takes. It holds for all.
-const wholeRange = "sid BETWEEN 0 AND 9223372036854775807"
-
-// ranges is how often a statement that has slices has wholeRange: once where it reads series, once where it reads samples.
-const ranges = 2
-
-// Slice is SQL for the series whose number is in [from, to] alone. It is to be called if there is a Counts only.
-func (p *Plan) Slice(from, to int64) string {
-	return strings.ReplaceAll(p.SQL, wholeRange, "sid BETWEEN "+strconv.FormatInt(from, 10)+" AND "+strconv.FormatInt(to, 10))
+	// Slices, unless it is nil, is how the statement may be run for some series after others.
+	Slices *Slices
 }
 
 // Read is one table in a FROM, with what the WHERE clause of that SELECT says of the records it needs. What is said elsewhere, around a subquery

@@ -38,6 +38,8 @@ type finished struct {
 	sql     string
 	columns []outColumn
 	depth   int
+	// sliced is set if each row is about one series.
+	sliced *sliced
 }
 
 // bounds returns the columns as expressions over the query.
@@ -140,8 +142,9 @@ func (co *compiler) ordered(q *tssql.Query, in finished, scope *ctes, outer *bin
 	for _, o := range q.OrderBy {
 		b.noAggregates(o.Expr, "ORDER BY clause")
 	}
-	in.sql = "SELECT * FROM (" + in.sql + ") AS s" + n + b.orderBy(q.OrderBy, false) + limit(q)
+	in.sql = "SELECT * FROM (" + in.sql + ") AS s" + n + orderBy(b.sortedBy(q.OrderBy, false)) + limit(q)
 	in.depth = max(in.depth, b.depth) + 1
+	in.sliced = nil
 	return in
 }
 

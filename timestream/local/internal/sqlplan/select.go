@@ -31,6 +31,7 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 	if s.From != nil {
 		from := co.from(s.From, scope, outer, outer != nil)
 		source, b.columns, b.depth, b.halves = from.sql, from.columns, from.depth, from.halves
+		b.sliced = from.sliced
 	}
 	where := ""
 	if s.Where != nil {
@@ -83,13 +84,14 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 		cond := b.condition(s.Having, "HAVING clause must evaluate to a boolean: actual type %s")
 		having = cond.sql
 	}
-	b.outputs, b.outputNames = selected, out.columns
-	order := b.orderBy(q.OrderBy, s.Distinct)
+	b.outputs, b.outputNames, b.entries = selected, out.columns, items
+	order := b.sortedBy(q.OrderBy, s.Distinct)
 
 	if b.group != nil {
 		inner, ok := b.halvedGroups(q, s, items)
 		if !ok {
 			inner = b.group.sql(source, where)
+			b.sliced = b.sliced.grouped(b)
 		}
 		source, where = "("+inner+") AS "+b.prefix+"g", having
 	} else if s.Distinct {
@@ -114,9 +116,18 @@ func (co *compiler) selectQuery(q *tssql.Query, s *tssql.Select, scope *ctes, ou
 	if where != "" {
 		sql.WriteString(" WHERE " + where)
 	}
-	sql.WriteString(order + limit(q))
+	sql.WriteString(orderBy(order) + limit(q))
 	out.sql = sql.String()
 	out.depth = b.depth + 1
+	if s.Distinct || q.Limit != nil || anyWindow(q, items) {
+		return out
+	}
+	if q == co.top {
+		co.cut = b.sliced
+		co.plan.Slices = b.sliced.statement(b, order)
+	} else {
+		out.sliced = b.sliced.selected(b, items, selected, out.columns)
+	}
 	return out
 }
 
@@ -187,23 +198,26 @@ func (b *binder) groupKeys(s *tssql.Select, items []item) []tssql.Expr {
 	return out
 }
 
-// orderBy prints the ORDER BY clause. A key is an entry's place, an entry's name, or an expression, in which entries' names
+// sortedBy binds the ORDER BY clause. A key is an entry's place, an entry's name, or an expression, in which entries' names
 // hide the source's columns, as in Trino.
-func (b *binder) orderBy(list []tssql.OrderItem, distinct bool) string {
-	var keys []string
+func (b *binder) sortedBy(list []tssql.OrderItem, distinct bool) []sortedBy {
+	var keys []sortedBy
 	for _, o := range list {
 		place := -1
 		at := o.Expr.Position()
 		var key bound
+		var about side
 		if n, ok := o.Expr.(*tssql.Int); ok {
 			if n.Value < 1 || n.Value > int64(len(b.outputs)) {
 				fail(at, "ORDER BY position %d is not in select list", n.Value)
 			}
 			place = int(n.Value - 1)
 			key = b.outputs[place]
+			about = b.aboutEntry(place)
 		} else {
 			b.ordering = true
 			key = b.top(o.Expr)
+			about = b.about(o.Expr)
 			b.ordering = false
 			for k := range b.outputs {
 				if b.outputs[k].sql == key.sql {
@@ -222,15 +236,26 @@ func (b *binder) orderBy(list []tssql.OrderItem, distinct bool) string {
 			// It sorts nothing, and DuckDB would take an integer for a place.
 			continue
 		}
+		by := sortedBy{sql: key.sql, item: o, ofSeries: about&^aboutSeries == 0}
 		if place >= 0 {
 			key.sql = strconv.Itoa(place + 1)
 		}
-		keys = append(keys, sortKey(key.sql, o))
+		by.printed = sortKey(key.sql, o)
+		keys = append(keys, by)
 	}
+	return keys
+}
+
+// orderBy prints the ORDER BY clause.
+func orderBy(keys []sortedBy) string {
 	if keys == nil {
 		return ""
 	}
-	return " ORDER BY " + strings.Join(keys, ", ")
+	printed := make([]string, len(keys))
+	for i := range keys {
+		printed[i] = keys[i].printed
+	}
+	return " ORDER BY " + strings.Join(printed, ", ")
 }
 
 // sortKey prints one key of an order. NULLs come last in either direction unless the statement says otherwise.

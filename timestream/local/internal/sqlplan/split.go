@@ -51,6 +51,9 @@ const (
 func (b *binder) about(e tssql.Expr) side {
 	switch e := e.(type) {
 	case *tssql.Column:
+		if i := b.output(e); i >= 0 {
+			return b.aboutEntry(i)
+		}
 		if c := b.find(e); c != nil {
 			return c.side
 		}
@@ -67,6 +70,9 @@ func (b *binder) about(e tssql.Expr) side {
 		}
 	}
 	var s side
+	if c, ok := e.(*tssql.Call); ok && isAggregate(c.Name) {
+		s = aboutSamples // even count(*)
+	}
 	for x := range children(e) {
 		s |= b.about(x)
 	}
@@ -338,14 +344,15 @@ func (b *binder) halvedGroups(q *tssql.Query, s *tssql.Select, items []item) (st
 		if len(h.values) > 1 {
 			return "", false // those of one kind have no values of another
 		}
-		return b.bySeries(&h, keyed, q == b.co.top && len(q.OrderBy) == 0 && q.Limit == nil && !s.Distinct && !anyWindow(items))
+		return b.bySeries(&h, keyed)
 	}
 	return "", false
 }
 
-// anyWindow tells whether the select list has a window function.
-func anyWindow(items []item) bool {
-	return slices.ContainsFunc(items, func(it item) bool { return it.expr != nil && findWindow(it.expr) != nil })
+// anyWindow tells whether the select list or the order has a window function.
+func anyWindow(q *tssql.Query, items []item) bool {
+	return slices.ContainsFunc(items, func(it item) bool { return it.expr != nil && findWindow(it.expr) != nil }) ||
+		slices.ContainsFunc(q.OrderBy, func(o tssql.OrderItem) bool { return findWindow(o.Expr) != nil })
 }
 
 // aggregatesIn adds the aggregate calls of an expression, which do not nest.
@@ -359,25 +366,26 @@ func aggregatesIn(e tssql.Expr, calls []*tssql.Call) []*tssql.Call {
 	return calls
 }
 
+// needed returns the columns in which any two series differ.
+func (b *binder) needed(h *halved) []string {
+	var out []string
+	for i := range b.columns {
+		if c := &b.columns[i]; c.measure && h.measure == "" {
+			out = append(out, c.bound.sql)
+		}
+	}
+	return append(out, b.halves.Tells(h.value, h.measure)...)
+}
+
 // tellsApart tells whether two series never agree in all of these columns.
 func (b *binder) tellsApart(h *halved, keyed []string) bool {
-	for i := range b.columns {
-		if c := &b.columns[i]; c.measure && h.measure == "" && !slices.Contains(keyed, c.bound.sql) {
-			return false
-		}
-	}
-	for _, d := range b.halves.Tells(h.value, h.measure) {
-		if !slices.Contains(keyed, d) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(b.needed(h), func(c string) bool { return !slices.Contains(keyed, c) })
 }
 
 // bySeries prints a grouped query whose keys tell series apart: samples are aggregated by the number of their series. The
 // series are those that there were when the statement was planned, because one that came later may differ from another in a
-// dimension that is no key. With slices it may be run for some of them at a time, see Plan.Counts.
-func (b *binder) bySeries(h *halved, keyed []string, slices bool) (string, bool) {
+// dimension that is no key.
+func (b *binder) bySeries(h *halved, keyed []string) (string, bool) {
 	if !b.tellsApart(h, keyed) {
 		return "", false
 	}
@@ -404,17 +412,24 @@ func (b *binder) bySeries(h *halved, keyed []string, slices bool) (string, bool)
 		}
 		return " WHERE " + strings.Join(conditions, " AND ")
 	}
-	if slices {
-		b.co.counts = "SELECT sid, count(*) FROM " + halves.Samples(h.value) + " AS " + p + "h" + where(append([]string{
-			"sid IN (SELECT sid FROM " + halves.Series() + " AS " + p + "s" + where(h.series) + ")"}, h.samples...)) + " GROUP BY 1 ORDER BY 1"
-		h.series, h.samples = append(h.series, wholeRange), append(h.samples, wholeRange)
-	}
 	list := func(items []string) string {
 		if len(items) == 0 {
 			return ""
 		}
 		return ", " + strings.Join(items, ", ")
 	}
+	b.sliced = &sliced{known: true, of: "(SELECT sid" + list(ofSeries) + " FROM " + halves.Series() + " AS " + p + "h" + where(h.series) + ")",
+		counts: "SELECT sid, count(*) AS n FROM " + halves.Samples(h.value) + " AS " + p + "h" + where(append([]string{
+			"sid IN (SELECT sid FROM " + halves.Series() + " AS " + p + "s" + where(h.series) + ")"}, h.samples...)) + " GROUP BY 1"}
+	needed := b.needed(h)
+	for _, k := range b.group.keys {
+		if i := slices.Index(needed, k.bound.sql); i >= 0 {
+			b.sliced.apart = append(b.sliced.apart, k.out.sql)
+			needed = slices.Delete(needed, i, i+1)
+		}
+	}
+	b.sliced.series, b.sliced.samples = b.co.anywhere(p)
+	h.series, h.samples = append(h.series, b.sliced.series), append(h.samples, b.sliced.samples)
 	return "WITH " + p + "l AS MATERIALIZED (SELECT sid AS " + p + "i" + list(ofSeries) + " FROM " + halves.Series() + " AS " + p + "h" + where(h.series) + ")" +
 		" SELECT " + strings.Join(out, ", ") +
 		" FROM (SELECT " + p + "l." + p + "i" + list(ofSamples) +
