@@ -79,6 +79,9 @@ func (db *DB) load(ctx context.Context) error {
 	if err := db.loadAccount(meta[accountKey]); err != nil {
 		return err
 	}
+	if err := db.loads.load(meta); err != nil {
+		return err
+	}
 	if err := db.loadTags(ctx); err != nil {
 		return err
 	}

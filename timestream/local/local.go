@@ -47,6 +47,7 @@ type DB struct {
 	writer   *writer
 	meters   meters
 	queries  *queries
+	loads    *batchLoads
 	metrics  *metrics
 	jobs     sync.Pool
 	reqs     record.Pool
@@ -100,6 +101,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db.meters.rest = meter.NewTable(db.now())
 	db.usable, db.invalidate = context.WithCancelCause(context.Background())
 	db.background, db.stop = context.WithCancel(context.Background())
+	db.loads = newBatchLoads(db)
 	db.jobs.New = func() any { return &writeScratch{prep: preparer{db: db}} }
 	if err := db.open(ctx); err != nil {
 		db.stop()
@@ -161,6 +163,9 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.running.Go(func() { db.housekeeping(db.background) })
 	db.running.Go(func() { db.rewriter.run(db.background) })
+	for range loadsAtOnce {
+		db.running.Go(func() { db.loads.run(db.background) })
+	}
 	return nil
 }
 

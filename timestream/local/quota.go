@@ -41,9 +41,9 @@ const (
 // and Prepare five, but for the account's settings.
 func callsPerSecond(operation string) float64 {
 	switch operation {
-	case "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "CreateTable", "UpdateTable", "DeleteTable", "DescribeAccountSettings", "UpdateAccountSettings":
+	case "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "CreateTable", "UpdateTable", "DeleteTable", "CreateBatchLoadTask", "ResumeBatchLoadTask", "DescribeAccountSettings", "UpdateAccountSettings":
 		return 1
-	case "ListDatabases", "DescribeDatabase", "ListTables", "DescribeTable", "PrepareQuery":
+	case "ListDatabases", "DescribeDatabase", "ListTables", "DescribeTable", "DescribeBatchLoadTask", "ListBatchLoadTasks", "PrepareQuery":
 		return 5
 	}
 	return 0

@@ -22,6 +22,8 @@ type storing struct {
 	version int64
 	// refused is called for each record that is not stored.
 	refused func(r *record.Record, reason string)
+	// invalid is called in its place, unless it is nil, for a record that would be refused in any table and at any time.
+	invalid func(r *record.Record, reason string)
 	// records and bytes are those that were accepted so far; the bytes are metered, in whole write units.
 	records, bytes int64
 }
@@ -60,6 +62,9 @@ func (s *storing) request(ctx context.Context, records []record.Record) error {
 		return nil
 	case !errors.As(err, &invalid):
 		return err
+	case len(records) == 1 && s.invalid != nil:
+		s.invalid(&records[0], str(invalid.Message))
+		return nil
 	case len(records) == 1:
 		s.refused(&records[0], str(invalid.Message))
 		return nil

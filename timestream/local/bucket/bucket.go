@@ -96,11 +96,17 @@ func (s *Store) bucket(name string) (*os.Root, error) {
 		return nil, fmt.Errorf("%w: %q is not the name of a bucket", ErrNoBucket, name)
 	}
 	info, err := s.root.Stat(name)
-	if err == nil && !info.IsDir() {
-		err = syscall.ENOTDIR
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: it would be a directory in %s (%s): %w", ErrNoBucket, name, s.root.Name(), s.flag, err)
+	var pe *fs.PathError
+	switch {
+	case err == nil && info.IsDir():
+	case err == nil:
+		return nil, fmt.Errorf("%w: %s: it is a file in %s (%s), and not a directory", ErrNoBucket, name, s.root.Name(), s.flag)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %s: there is no directory of this name in %s (%s)", ErrNoBucket, name, s.root.Name(), s.flag)
+	case errors.As(err, &pe):
+		return nil, fmt.Errorf("%w: %s: the directory of this name in %s (%s): %w", ErrNoBucket, name, s.root.Name(), s.flag, pe.Err)
+	default:
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoBucket, name, err)
 	}
 	return s.root.OpenRoot(name)
 }
@@ -194,11 +200,10 @@ func list(b *os.Root, dir, at, prefix string, depth int, f func(Object) error) e
 		if !strings.HasPrefix(key, prefix) || ValidKey(key) != nil {
 			return nil
 		}
-		info, err := b.Stat(key)
-		if err != nil || !info.Mode().IsRegular() {
-			return nil //nolint:nilerr // removed meanwhile, or a link that leads nowhere or out of here
+		if info, err := b.Stat(key); err == nil && info.Mode().IsRegular() {
+			return f(Object{Key: key, Size: info.Size(), Modified: info.ModTime()})
 		}
-		return f(Object{Key: key, Size: info.Size(), Modified: info.ModTime()})
+		return nil // removed meanwhile, or a link that leads nowhere or out of here
 	})
 }
 

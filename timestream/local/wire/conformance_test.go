@@ -205,7 +205,6 @@ func TestConformanceFraming(t *testing.T) {
 	}
 	converse(t, srv.URL, []exchange{
 		{"unknown operation", "NoSuch", `{}`, frameworkSpace + "UnknownOperationException", `The operation is unknown: want POST / with X-Amz-Target Timestream_20181101. and the name of an operation, not POST / with "Timestream_20181101.NoSuch"`},
-		{"batch load is not served", "CreateBatchLoadTask", `{}`, frameworkSpace + "UnknownOperationException", "timestream-local does not serve the operation CreateBatchLoadTask"},
 		{"scheduled queries are not served", "ListScheduledQueries", `{}`, frameworkSpace + "UnknownOperationException", "timestream-local does not serve the operation ListScheduledQueries"},
 		{"endpoints", "DescribeEndpoints", `{}`, "", `{"Endpoints":[{"Address":"` + srv.URL + `","CachePeriodInMinutes":1440}]}`},
 		{"no body is no members", "ListTables", ``, "", `{"Tables":["…"],"NextToken":null}`},

@@ -101,9 +101,12 @@ func (h *handler) decide(name string, body []byte) *faults.Decision {
 
 // tables are the tables that a call is about, as database.table, or the database alone.
 func (h *handler) tables(body []byte) []string {
-	var in struct{ DatabaseName, TableName, QueryString, ResourceARN string }
+	var in struct{ DatabaseName, TableName, TargetDatabaseName, TargetTableName, QueryString, ResourceARN string }
 	if json.Unmarshal(body, &in) != nil {
 		return nil
+	}
+	if in.TargetDatabaseName != "" { // of a batch load task
+		in.DatabaseName, in.TableName = in.TargetDatabaseName, in.TargetTableName
 	}
 	switch {
 	case in.QueryString != "":

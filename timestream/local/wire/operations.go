@@ -71,6 +71,22 @@ func operations(db *local.DB) map[string]operation {
 			}
 			return json.Marshal(object{"Tags": list}.with("NextToken", next))
 		},
+		"CreateBatchLoadTask": call(db.CreateBatchLoadTask, func(o *timestreamwrite.CreateBatchLoadTaskOutput) any {
+			return object{"TaskId": o.TaskId}
+		}),
+		"DescribeBatchLoadTask": call(db.DescribeBatchLoadTask, func(o *timestreamwrite.DescribeBatchLoadTaskOutput) any {
+			return object{"BatchLoadTaskDescription": batchLoad(o.BatchLoadTaskDescription)}
+		}),
+		"ListBatchLoadTasks": call(db.ListBatchLoadTasks, func(o *timestreamwrite.ListBatchLoadTasksOutput) any {
+			list := make([]object, len(o.BatchLoadTasks))
+			for i := range o.BatchLoadTasks {
+				t := &o.BatchLoadTasks[i]
+				list[i] = batchLoadTask(t.TaskId, t.TaskStatus, t.CreationTime, t.LastUpdatedTime, t.ResumableUntil).
+					with("DatabaseName", t.DatabaseName).with("TableName", t.TableName)
+			}
+			return object{"BatchLoadTasks": list}.with("NextToken", o.NextToken)
+		}),
+		"ResumeBatchLoadTask": call(db.ResumeBatchLoadTask, func(*timestreamwrite.ResumeBatchLoadTaskOutput) any { return object{} }),
 		"PrepareQuery": call(db.PrepareQuery, func(o *timestreamquery.PrepareQueryOutput) any {
 			columns := make([]object, len(o.Columns))
 			for i, c := range o.Columns {

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// batchErrors is what a task found wrong, as its error report has it (Developer Guide, batch-load-using-error-reports): of each file the reasons,
+// and of each reason the lines. It is bounded; what has no place is counted.
+type batchErrors struct {
+	Task     []batchReason     `json:",omitempty"`
+	Files    []batchFileErrors `json:",omitempty"`
+	Reasons  int               `json:",omitempty"`
+	Ranges   int               `json:",omitempty"`
+	Unlisted int64             `json:",omitempty"`
+}
+
+type batchFileErrors struct {
+	FileName string        `json:"fileName"`
+	Errors   []batchReason `json:"errors"`
+}
+
+// batchReason is a reason and the lines that it is about, from the first to the last of each range; none for a whole file.
+type batchReason struct {
+	Reason     string     `json:"reason"`
+	LineRanges [][2]int64 `json:"lineRanges,omitempty"`
+}
+
+const (
+	maxReportReasons = 500
+	maxReportRanges  = 10_000
+	// maxReason is the longest reason in bytes: it may repeat what is in the file.
+	maxReason = 512
+)
+
+// windowReason begins the reason of a record outside the window, which names the times; in a report it names none, so that all such lines are
+// together, as in the guide's example.
+const windowReason = "The record timestamp is outside the time range "
+
+// reason is what a report says of a rejection.
+func reportReason(s string) string {
+	if strings.HasPrefix(s, windowReason) {
+		_, store, _ := strings.Cut(s, ") of the ")
+		return windowReason + "of the " + store
+	}
+	if len(s) > maxReason {
+		n := maxReason
+		for !utf8.RuneStart(s[n]) {
+			n--
+		}
+		return s[:n] + "…"
+	}
+	return s
+}
+
+// task notes what is wrong with the task.
+func (e *batchErrors) task(err error) {
+	e.Task = append(e.Task, batchReason{Reason: reportReason(err.Error())})
+}
+
+// file notes what is wrong with a whole file.
+func (e *batchErrors) file(name string, err error) { e.lines(name, err.Error(), 0, 0) }
+
+// lines notes what is wrong with the lines of a file.
+func (e *batchErrors) lines(name, reason string, first, last int64) {
+	r := e.place(name, reportReason(reason))
+	if r == nil {
+		e.Unlisted++
+		return
+	}
+	n := len(r.LineRanges) - 1
+	switch {
+	case first == 0:
+	case n >= 0 && first <= r.LineRanges[n][1]+1:
+		r.LineRanges[n][1] = max(r.LineRanges[n][1], last)
+	case e.Ranges == maxReportRanges:
+		e.Unlisted++
+	default:
+		e.Ranges++
+		r.LineRanges = append(r.LineRanges, [2]int64{first, last})
+	}
+}
+
+// place is where the lines of a file with a reason are noted, nil when there is no place. Files come one after another.
+func (e *batchErrors) place(name, reason string) *batchReason {
+	if n := len(e.Files); n == 0 || e.Files[n-1].FileName != name {
+		if e.Reasons == maxReportReasons {
+			return nil
+		}
+		e.Files = append(e.Files, batchFileErrors{FileName: name})
+	}
+	f := &e.Files[len(e.Files)-1]
+	for i := range f.Errors {
+		if f.Errors[i].Reason == reason {
+			return &f.Errors[i]
+		}
+	}
+	if e.Reasons == maxReportReasons {
+		return nil
+	}
+	e.Reasons++
+	f.Errors = append(f.Errors, batchReason{Reason: reason})
+	return &f.Errors[len(f.Errors)-1]
+}
+
+// clone shares nothing with e.
+func (e *batchErrors) clone() batchErrors {
+	c := *e
+	c.Task = slices.Clone(e.Task)
+	c.Files = slices.Clone(e.Files)
+	for i := range c.Files {
+		errs := slices.Clone(c.Files[i].Errors)
+		for k := range errs {
+			errs[k].LineRanges = slices.Clone(errs[k].LineRanges)
+		}
+		c.Files[i].Errors = errs
+	}
+	return c
+}
+
+// any tells whether something is wrong.
+func (e *batchErrors) any() bool { return len(e.Task) > 0 || len(e.Files) > 0 || e.Unlisted > 0 }
+
+// report is the object in the bucket. The elements of taskErrors are not published; here they have a reason, as those of files.
+func (e *batchErrors) report(id string) ([]byte, error) {
+	task, files := append([]batchReason{}, e.Task...), e.Files
+	if e.Unlisted > 0 {
+		task = append(task, batchReason{Reason: fmt.Sprintf("%d more errors are not listed: a report has at most %d reasons and %d ranges of lines.", e.Unlisted, maxReportReasons, maxReportRanges)})
+	}
+	if files == nil {
+		files = []batchFileErrors{}
+	}
+	return json.MarshalIndent(struct {
+		TaskID     string            `json:"taskId"`
+		TaskErrors []batchReason     `json:"taskErrors"`
+		FileErrors []batchFileErrors `json:"fileErrors"`
+	}{id, task, files}, "", "  ")
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
+	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/delimited"
+)
+
+// The constraints of the API model on batch load tasks, and what the guide says of CSV files.
+
+const (
+	maxListLoads       = 100
+	maxS3Key           = 1024
+	maxS3KeyPrefix     = 928
+	maxLoadToken       = 64
+	shownBucketPattern = `[a-z0-9][\.\-a-z0-9]{1,61}[a-z0-9]`
+	shownKeyPattern    = `[a-zA-Z0-9|!\-_*'\(\)]([a-zA-Z0-9]|[!\-_*'\(\)\/.])+`
+	shownTaskPattern   = "[A-Z0-9]+"
+)
+
+var (
+	bucketPattern = regexp.MustCompile("^(?:" + shownBucketPattern + ")$")
+	keyPattern    = regexp.MustCompile("^(?:" + shownKeyPattern + ")$")
+	taskPattern   = regexp.MustCompile("^(?:" + shownTaskPattern + ")$")
+)
+
+// batchLoadTask checks the id of a task.
+func batchLoadTask(id *string) (string, error) {
+	var v violations
+	v.text(id, true, 3, 32, "taskId")
+	v.pattern(id, taskPattern, shownTaskPattern, "taskId")
+	return str(id), v.asWrite()
+}
+
+func (v *violations) bucket(name *string, required bool, member string) {
+	v.text(name, required, 3, 63, member)
+	v.pattern(name, bucketPattern, shownBucketPattern, member)
+}
+
+func (v *violations) key(key *string, most int, member string) {
+	v.text(key, false, 1, most, member)
+	v.pattern(key, keyPattern, shownKeyPattern, member)
+}
+
+// checkBatchLoad checks a request for a task.
+func checkBatchLoad(in *timestreamwrite.CreateBatchLoadTaskInput) error {
+	var v violations
+	v.text(in.ClientToken, false, 1, maxLoadToken, "clientToken")
+	checkModelConfiguration(&v, in.DataModelConfiguration)
+	checkSource(&v, in.DataSourceConfiguration)
+	const report = "reportConfiguration"
+	if r := in.ReportConfiguration; r == nil {
+		v.null(report)
+	} else if s3 := r.ReportS3Configuration; s3 != nil {
+		const member = report + ".reportS3Configuration"
+		v.bucket(s3.BucketName, true, member+".bucketName")
+		v.key(s3.ObjectKeyPrefix, maxS3KeyPrefix, member+".objectKeyPrefix")
+		enum(&v, s3.EncryptionOption, member+".encryptionOption", wtypes.S3EncryptionOptionSseS3, wtypes.S3EncryptionOptionSseKms)
+		v.text(s3.KmsKeyId, false, 1, maxKeyID, member+".kmsKeyId")
+	}
+	for _, n := range []struct {
+		name   *string
+		member string
+	}{{in.TargetDatabaseName, "targetDatabaseName"}, {in.TargetTableName, "targetTableName"}} {
+		v.name(n.name, n.member)
+		v.pattern(n.name, namePattern, "[a-zA-Z0-9_.-]+", n.member)
+	}
+	if err := v.asWrite(); err != nil {
+		return err
+	}
+	switch c := in.DataModelConfiguration; {
+	case c == nil || (c.DataModel == nil) == (c.DataModelS3Configuration == nil):
+		return writeInvalid("Either DataModel or DataModelS3Configuration is required in DataModelConfiguration.")
+	case c.DataModel == nil && (c.DataModelS3Configuration.BucketName == nil || c.DataModelS3Configuration.ObjectKey == nil):
+		return writeInvalid("DataModelS3Configuration requires BucketName and ObjectKey.")
+	case in.ReportConfiguration.ReportS3Configuration == nil:
+		return writeInvalid("ReportConfiguration requires ReportS3Configuration.")
+	case in.RecordVersion != nil && *in.RecordVersion < 1:
+		return writeInvalid("The record version %d is invalid: it must be at least 1.", *in.RecordVersion)
+	}
+	_, err := csvOptions(in.DataSourceConfiguration.CsvConfiguration)
+	return err
+}
+
+func checkModelConfiguration(v *violations, c *wtypes.DataModelConfiguration) {
+	if c == nil {
+		return
+	}
+	const member = "dataModelConfiguration"
+	if c.DataModel != nil {
+		checkDataModel(v, c.DataModel, member+".dataModel")
+	}
+	if s3 := c.DataModelS3Configuration; s3 != nil {
+		v.bucket(s3.BucketName, false, member+".dataModelS3Configuration.bucketName")
+		v.key(s3.ObjectKey, maxS3Key, member+".dataModelS3Configuration.objectKey")
+	}
+}
+
+// checkDataModel checks a data model; member is its path.
+func checkDataModel(v *violations, m *wtypes.DataModel, member string) {
+	v.text(m.TimeColumn, false, 1, 256, member+".timeColumn")
+	enum(v, m.TimeUnit, member+".timeUnit", m.TimeUnit.Values()...)
+	if m.DimensionMappings == nil {
+		v.null(member + ".dimensionMappings")
+	} else {
+		v.length(len(m.DimensionMappings), 1, len(m.DimensionMappings), "[]", member+".dimensionMappings")
+	}
+	for i := range m.DimensionMappings {
+		path := member + ".dimensionMappings." + strconv.Itoa(i+1) + ".member"
+		v.filled(m.DimensionMappings[i].SourceColumn, false, path+".sourceColumn")
+		v.filled(m.DimensionMappings[i].DestinationColumn, false, path+".destinationColumn")
+	}
+	if mm := m.MultiMeasureMappings; mm != nil {
+		path := member + ".multiMeasureMappings"
+		v.filled(mm.TargetMultiMeasureName, false, path+".targetMultiMeasureName")
+		if mm.MultiMeasureAttributeMappings == nil {
+			v.null(path + ".multiMeasureAttributeMappings")
+		}
+		checkAttributes(v, mm.MultiMeasureAttributeMappings, path)
+	}
+	if mixed := m.MixedMeasureMappings; mixed != nil {
+		v.length(len(mixed), 1, len(mixed), "[]", member+".mixedMeasureMappings")
+	}
+	for i := range m.MixedMeasureMappings {
+		x, path := &m.MixedMeasureMappings[i], member+".mixedMeasureMappings."+strconv.Itoa(i+1)+".member"
+		v.filled(x.MeasureName, false, path+".measureName")
+		v.filled(x.SourceColumn, false, path+".sourceColumn")
+		v.filled(x.TargetMeasureName, false, path+".targetMeasureName")
+		if x.MeasureValueType == "" {
+			v.null(path + ".measureValueType")
+		}
+		enum(v, x.MeasureValueType, path+".measureValueType", x.MeasureValueType.Values()...)
+		checkAttributes(v, x.MultiMeasureAttributeMappings, path)
+	}
+	v.text(m.MeasureNameColumn, false, 1, 256, member+".measureNameColumn")
+}
+
+func checkAttributes(v *violations, list []wtypes.MultiMeasureAttributeMapping, member string) {
+	if list == nil {
+		return
+	}
+	member += ".multiMeasureAttributeMappings"
+	v.length(len(list), 1, len(list), "[]", member)
+	for i := range list {
+		a, path := &list[i], member+"."+strconv.Itoa(i+1)+".member"
+		v.filled(a.SourceColumn, true, path+".sourceColumn")
+		v.filled(a.TargetMultiMeasureAttributeName, false, path+".targetMultiMeasureAttributeName")
+		enum(v, a.MeasureValueType, path+".measureValueType", a.MeasureValueType.Values()...)
+	}
+}
+
+// filled checks a text that must not be empty and may have any length.
+func (v *violations) filled(s *string, required bool, member string) {
+	v.text(s, required, 1, len(str(s)), member)
+}
+
+func checkSource(v *violations, s *wtypes.DataSourceConfiguration) {
+	const member = "dataSourceConfiguration"
+	if s == nil {
+		v.null(member)
+		return
+	}
+	if s3 := s.DataSourceS3Configuration; s3 == nil {
+		v.null(member + ".dataSourceS3Configuration")
+	} else {
+		v.bucket(s3.BucketName, true, member+".dataSourceS3Configuration.bucketName")
+		v.key(s3.ObjectKeyPrefix, maxS3Key, member+".dataSourceS3Configuration.objectKeyPrefix")
+	}
+	if c := s.CsvConfiguration; c != nil {
+		v.text(c.ColumnSeparator, false, 1, 1, member+".csvConfiguration.columnSeparator")
+		v.text(c.EscapeChar, false, 1, 1, member+".csvConfiguration.escapeChar")
+		v.text(c.QuoteChar, false, 1, 1, member+".csvConfiguration.quoteChar")
+		v.text(c.NullValue, false, 1, 256, member+".csvConfiguration.nullValue")
+	}
+	if s.DataFormat == "" {
+		v.null(member + ".dataFormat")
+	}
+	enum(v, s.DataFormat, member+".dataFormat", wtypes.BatchLoadDataFormatCsv)
+}
+
+// csvOptions are those of a file (API reference, CsvConfiguration). What holds where it says nothing is our guess: a comma, double quotes, no escape
+// character, so that a quote within quotes is doubled, and white space as it is.
+func csvOptions(c *wtypes.CsvConfiguration) (delimited.Options, error) {
+	o := delimited.Options{Separator: ',', Quote: '"', MaxRow: maxLoadRowBytes}
+	if c == nil {
+		return o, nil
+	}
+	for _, x := range []struct {
+		member, allowed, words string
+		given                  *string
+		to                     *byte
+	}{
+		{"ColumnSeparator", ",|;\t ", "a comma, a pipe, a semicolon, a tab or a space", c.ColumnSeparator, &o.Separator},
+		{"QuoteChar", `'"`, "a single or a double quote", c.QuoteChar, &o.Quote},
+		{"EscapeChar", asciiMarks, "a character of ASCII that is no letter, digit or white space", c.EscapeChar, &o.Escape},
+	} {
+		if x.given == nil {
+			continue
+		}
+		if !strings.Contains(x.allowed, *x.given) {
+			return o, writeInvalid("%s is %q: it has to be %s.", x.member, *x.given, x.words)
+		}
+		*x.to = (*x.given)[0]
+	}
+	if o.Escape == o.Separator {
+		return o, writeInvalid("EscapeChar and ColumnSeparator are the same character.")
+	}
+	o.Null = str(c.NullValue)
+	o.Trim = c.TrimWhiteSpace != nil && *c.TrimWhiteSpace
+	return o, nil
+}
+
+const asciiMarks = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
