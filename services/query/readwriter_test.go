@@ -272,7 +272,7 @@ func TestChunksWaitForTheReader(t *testing.T) {
 	}
 	// It stands still once the windows of the connection are full.
 	last := int64(-1)
-	for deadline := time.Now().Add(20 * time.Second); m.pieces.Load() != last; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); m.pieces.Load() != last; time.Sleep(200 * time.Millisecond) {
 		if last = m.pieces.Load(); time.Now().After(deadline) {
 			t.Fatal("it is read on and on")
 		}
@@ -281,7 +281,7 @@ func TestChunksWaitForTheReader(t *testing.T) {
 		t.Errorf("%d series were read for nobody", last)
 	}
 	cancel()
-	for deadline := time.Now().Add(20 * time.Second); !m.closed.Load(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !m.closed.Load(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the read goes on without its caller")
 		}

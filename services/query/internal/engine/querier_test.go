@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,17 +45,35 @@ func instant(ctx context.Context, t *testing.T, e *Engine, expr string) (*Query,
 	return q, q.Exec(ctx)
 }
 
+// atMost counts what runs at the same time.
+type atMost struct {
+	mu        sync.Mutex
+	now, most int
+}
+
+func (a *atMost) enter() (now int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now++
+	a.most = max(a.most, a.now)
+	return a.now
+}
+
+func (a *atMost) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now--
+}
+
 // TestSelectorsAreReadAtTheSameTime holds back every selection until as many have begun as may.
 func TestSelectorsAreReadAtTheSameTime(t *testing.T) {
 	m := filled()
 	m.Warnings = []string{"careful"}
-	var running, most atomic.Int64
+	var running atMost
 	all := make(chan struct{})
 	m.Before = func(ctx context.Context, sel series.Selection) error {
-		n := running.Add(1)
-		defer running.Add(-1)
-		most.Store(max(most.Load(), n))
-		if n == loadsPerQuery {
+		defer running.leave()
+		if running.enter() == loadsPerQuery {
 			close(all)
 		}
 		select {
@@ -74,8 +93,8 @@ func TestSelectorsAreReadAtTheSameTime(t *testing.T) {
 	if warnings, _ := res.Warnings.AsStrings("", 0, 0); fmt.Sprint(warnings) != "[careful]" {
 		t.Errorf("warnings %v", warnings)
 	}
-	if n := most.Load(); n != loadsPerQuery {
-		t.Errorf("%d at once", n)
+	if running.most != loadsPerQuery {
+		t.Errorf("%d at once", running.most)
 	}
 	// m is read once although two selectors ask for it.
 	if got := q.Loaded(); got.Queries != 4 || got.Pages != 4 || got.Series != 4 || got.Samples != 4 {
@@ -88,13 +107,13 @@ func TestSelectorsAreReadAtTheSameTime(t *testing.T) {
 
 func TestSelectionsAreBoundedPerQuery(t *testing.T) {
 	m := filled()
-	var running, most atomic.Int64
+	var running atMost
 	begun, release := make(chan struct{}, 10), make(chan struct{})
 	m.Before = func(context.Context, series.Selection) error {
-		most.Store(max(most.Load(), running.Add(1)))
+		running.enter()
+		defer running.leave()
 		begun <- struct{}{}
 		<-release
-		running.Add(-1)
 		return nil
 	}
 	e := newEngine(t, testConfig(), m)
@@ -110,8 +129,8 @@ func TestSelectionsAreBoundedPerQuery(t *testing.T) {
 	if res := <-done; res.Err != nil {
 		t.Fatal(res.Err)
 	}
-	if n := most.Load(); n > loadsPerQuery {
-		t.Errorf("%d at once", n)
+	if running.most > loadsPerQuery {
+		t.Errorf("%d at once", running.most)
 	}
 }
 
@@ -132,32 +151,44 @@ func TestErrorsOfTheStoreSurvive(t *testing.T) {
 	}
 }
 
+// outOfTime is a context whose deadline passes when over is closed.
+type outOfTime struct {
+	context.Context
+	over chan struct{}
+}
+
+func (c outOfTime) Done() <-chan struct{} { return c.over }
+
+func (c outOfTime) Err() error {
+	select {
+	case <-c.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestTheEndOfTheContextEndsAll(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		ctx  func(context.Context) (context.Context, context.CancelFunc)
-		want error
-	}{
-		{"cancelled", func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }, context.Canceled},
-		{"out of time", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 20*time.Millisecond)
-		}, context.DeadlineExceeded},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
+		t.Run(want.Error(), func(t *testing.T) {
 			m := filled()
 			var begun, ended atomic.Int64
-			ctx, cancel := tt.ctx(t.Context())
-			defer cancel()
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			if errors.Is(want, context.DeadlineExceeded) {
+				over := make(chan struct{})
+				ctx, end = outOfTime{context.WithoutCancel(t.Context()), over}, func() { close(over) }
+			}
 			m.Before = func(ctx context.Context, _ series.Selection) error {
-				if begun.Add(1) == 2 && errors.Is(tt.want, context.Canceled) {
-					cancel()
+				if begun.Add(1) == 2 {
+					end()
 				}
 				<-ctx.Done()
 				ended.Add(1)
 				return ctx.Err()
 			}
 			_, res := instant(ctx, t, newEngine(t, testConfig(), m), "m + n")
-			if !errors.Is(res.Err, tt.want) {
+			if !errors.Is(res.Err, want) {
 				t.Errorf("got %v", res.Err)
 			}
 			if begun.Load() != ended.Load() {

@@ -290,7 +290,7 @@ func TestStartsOfSeriesThatAreGone(t *testing.T) {
 	}
 	sel := named("up")
 	sel.StartMs, sel.EndMs, sel.Starts = t0, t0+1000, true
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	set, err := newStore(t, testConfig(), b).Select(ctx, sel)
 	if err != nil {
