@@ -31,12 +31,16 @@ func (b *binder) aggregateCall(c *tssql.Call) bound {
 	}
 	name := strings.ToLower(c.Name)
 	b.inAggregate = name
+	// TRY around it is about what is made of its result.
+	trying := b.trying
+	b.trying = false
 	args := make([]bound, len(c.Args))
 	for i, a := range c.Args {
 		args[i] = b.expr(a)
 	}
 	b.inAggregate = ""
 	x := b.aggregate(c, name, args)
+	b.trying = trying
 	if b.group == nil {
 		// Clauses that see single rows have refused aggregates before they are bound.
 		fail(c.Pos, "'%s' is not allowed here", tssql.PrintExpr(c))
@@ -134,51 +138,34 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		mismatch(c, args, expected)
 	case "min", "max":
 		if len(args) == 2 {
-			b.ordered(c, args[0])
-			return b.several(c, name+"("+args[0].sql+", ", args, 1, args[0].typ)
+			return b.several(c, name, args[0], args[0], args)
 		}
 		x := one(name + "(T)")
 		b.ordered(c, x)
+		if name == "max" && mayBeNaN(x) {
+			// NaN is the answer only where there is nothing else, as it is for min in DuckDB's order.
+			number := "(CASE WHEN NOT isnan(" + x.sql + ") THEN " + x.sql + " END)"
+			return bound{sql: "coalesce(max(" + number + ")" + b.over + ", max(" + x.sql + ")" + b.over + ")", typ: x.typ}
+		}
 		return of(name, x, x.typ)
 	case "min_by", "max_by":
 		if len(args) == 3 {
-			b.ordered(c, args[1])
-			// DuckDB leaves out the rows whose value is NULL; none is in a struct.
-			x := b.several(c, "arg_"+name[:3]+"({'x': "+args[0].sql+"}, "+args[1].sql+", ", args, 2, args[0].typ)
-			p := b.co.param()
-			x.sql = "list_transform(" + x.sql + ", lambda " + p + ": " + p + ".x)"
-			return x
+			return b.several(c, name, args[0], args[1], args)
 		}
 		if len(args) != 2 || c.Distinct {
 			mismatch(c, args, name+"(V, K)")
 		}
 		b.ordered(c, args[1])
-		function := "arg_min_null"
-		if name == "max_by" {
-			function = "arg_max_null"
+		function := "arg_" + name[:3] + "_null"
+		by := func(key string) string { return function + "(" + args[0].sql + ", " + key + ")" + b.over }
+		x := bound{sql: by(args[1].sql), typ: args[0].typ, noNaN: args[0].noNaN}
+		if key := args[1]; name == "max_by" && mayBeNaN(key) {
+			number := "(CASE WHEN NOT isnan(" + key.sql + ") THEN " + key.sql + " END)"
+			x.sql = "(CASE WHEN count(" + number + ")" + b.over + " > 0 THEN " + by(number) + " ELSE " + x.sql + " END)"
 		}
-		return bound{sql: function + "(" + args[0].sql + ", " + args[1].sql + ")" + b.over, typ: args[0].typ, noNaN: args[0].noNaN}
+		return x
 	case "approx_distinct":
-		// Exact, so within any error: DuckDB's sketch is off by more than the service's 2.3 % of the values.
-		const expected = "approx_distinct(T), approx_distinct(T, double)"
-		if len(args) != 1 && len(args) != 2 {
-			mismatch(c, args, expected)
-		}
-		if len(args) == 2 {
-			if !coercible(args[1].typ, ScalarOf(Double)) {
-				mismatch(c, args, expected)
-			}
-			at := c.Args[1].Position()
-			e, ok := coerce(args[1], ScalarOf(Double), at).k.(float64)
-			switch {
-			case !ok:
-				fail(at, "approx_distinct: an error that is not a literal is not supported")
-			case !(e >= minStandardError && e <= maxStandardError):
-				fail(at, "Max standard error must be in [0.0040625, 0.26000]: %s", appendDouble(nil, e))
-			}
-		}
-		b.ordered(c, args[0])
-		return bound{sql: "count(DISTINCT " + args[0].sql + ")" + b.over, typ: ScalarOf(Bigint)}
+		return b.approxDistinct(c, args)
 	case "arbitrary":
 		x := one("arbitrary(T)")
 		return of("any_value", x, x.typ)
@@ -224,125 +211,6 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		return of("bit_"+name[len("bitwise_"):len(name)-len("_agg")], coerce(x, ScalarOf(Bigint), c.Pos), ScalarOf(Bigint))
 	}
 	return bound{}
-}
-
-// The bounds of the second argument of approx_distinct (Timestream Developer Guide, aggregate-functions).
-const (
-	minStandardError = 0.0040625
-	maxStandardError = 0.26
-)
-
-// maxSeveral is Trino's bound on n in max(x, n).
-const maxSeveral = 10000
-
-// several closes a call whose last argument is how many values it collects.
-func (b *binder) several(c *tssql.Call, call string, args []bound, last int, elem Type) bound {
-	at := c.Args[last].Position()
-	if !coercible(args[last].typ, ScalarOf(Bigint)) {
-		mismatch(c, args, strings.ToLower(c.Name)+"(T, "+strings.Repeat("K, ", last-1)+"bigint)")
-	}
-	which, rule := "second argument of max_n/min_n", "must be positive"
-	if last == 2 {
-		which, rule = "third argument of max_by/min_by", "must be a positive integer"
-	}
-	n, ok := args[last].k.(int64)
-	switch {
-	case !ok:
-		fail(at, "%s: a count that is not a literal is not supported", strings.ToLower(c.Name))
-	case n <= 0:
-		fail(at, "%s %s", which, rule)
-	case n > maxSeveral:
-		fail(at, "%s must be less than or equal to %d; found %d", which, maxSeveral, n)
-	}
-	return bound{sql: call + itoa(int(n)) + ")" + b.over, typ: Type{Array: &elem}}
-}
-
-// percentile is approx_percentile(x[, weight], p or array of p[, accuracy]). It is exact here: the smallest value such that at
-// least the share p of the values, or of their weights, is not greater. The service's is approximate, and may lie between.
-func (b *binder) percentile(c *tssql.Call, args []bound) bound {
-	const expected = "approx_percentile(T, double), approx_percentile(T, bigint, double), approx_percentile(T, array(double)), approx_percentile(T, bigint, array(double)), approx_percentile(T, bigint, double, double), approx_percentile(T, bigint, array(double), double)"
-	if len(args) < 2 || len(args) > 4 || c.Distinct {
-		mismatch(c, args, expected)
-	}
-	x := args[0]
-	if x.typ.isScalar(Unknown) || x.typ.isScalar(Integer) {
-		x = coerce(x, ScalarOf(Bigint), c.Pos)
-	}
-	if rank(x.typ) == 0 {
-		mismatch(c, args, expected)
-	}
-	weighted := len(args) > 2
-	place := 1
-	if weighted {
-		place = 2
-		if !coercible(args[1].typ, ScalarOf(Bigint)) {
-			mismatch(c, args, expected)
-		}
-	}
-	if len(args) == 4 {
-		accuracy := c.Args[3].Position()
-		if !coercible(args[3].typ, ScalarOf(Double)) {
-			mismatch(c, args, expected)
-		}
-		v, ok := coerce(args[3], ScalarOf(Double), accuracy).k.(float64)
-		switch {
-		case !ok:
-			fail(accuracy, "approx_percentile: an accuracy that is not a literal is not supported")
-		case !(v > 0 && v < 1):
-			fail(accuracy, "Percentile accuracy must be strictly between 0 and 1")
-		}
-	}
-	at := c.Args[place].Position()
-	var shares []float64
-	list := false
-	var exprs []tssql.Expr
-	if a, ok := c.Args[place].(*tssql.Array); ok {
-		exprs, list = a.Elems, true
-	} else {
-		exprs = []tssql.Expr{c.Args[place]}
-	}
-	for _, e := range exprs {
-		b.inAggregate = "approx_percentile"
-		p := b.expr(e)
-		b.inAggregate = ""
-		if !coercible(p.typ, ScalarOf(Double)) {
-			mismatch(c, args, expected)
-		}
-		v, ok := coerce(p, ScalarOf(Double), at).k.(float64)
-		if !ok {
-			fail(e.Position(), "approx_percentile: a percentile that is not a literal is not supported")
-		}
-		if !(v >= 0 && v <= 1) {
-			fail(e.Position(), "Percentile must be between 0 and 1")
-		}
-		shares = append(shares, v)
-	}
-	if len(shares) == 0 {
-		fail(at, "approx_percentile: the array of percentiles is empty")
-	}
-	one := func(p string) string { return "quantile_disc(" + x.sql + ", " + p + ")" + b.over }
-	if weighted {
-		w := coerce(args[1], ScalarOf(Bigint), c.Pos)
-		// The values in order with the weight up to each; the first that reaches the share is it.
-		pairs := "list({'x': " + x.sql + ", 'w': " + w.sql + "})" + b.over
-		one = func(p string) string {
-			l, q, s, n := b.co.param(), b.co.param(), b.co.param(), b.co.param()
-			kept := "list_sort(list_filter(" + pairs + ", lambda " + q + ": " + q + ".x IS NOT NULL AND " + q + ".w > 0))"
-			state := "CAST(NULL AS " + duckType(x.typ) + ")"
-			return "list_transform([" + kept + "], lambda " + l + ": list_reduce(list_transform(" + l + ", lambda " + q + ": {'x': " + q + ".x, 'w': " + q + ".w, 'r': " + state + "}), lambda " + s + ", " + n +
-				": {'x': " + n + ".x, 'w': " + s + ".w + " + n + ".w, 'r': coalesce(" + s + ".r, CASE WHEN " + s + ".w + " + n + ".w >= " + p + " * list_sum(list_transform(" + l + ", lambda " + q + ": " + q + ".w)) THEN " + n + ".x END)}, {'x': " +
-				state + ", 'w': CAST(0 AS BIGINT), 'r': " + state + "}).r)[1]"
-		}
-	}
-	parts := make([]string, len(shares))
-	for i, v := range shares {
-		parts[i] = one(constant(Double, v).sql)
-	}
-	if !list {
-		return bound{sql: parts[0], typ: x.typ, noNaN: x.noNaN}
-	}
-	elem := x.typ
-	return bound{sql: "(CASE WHEN " + parts[0] + " IS NOT NULL THEN [" + strings.Join(parts, ", ") + "] END)", typ: Type{Array: &elem}}
 }
 
 // ordered refuses a value without an order.

@@ -66,8 +66,11 @@ func (b *binder) whole(op string, l, r bound) bound {
 	switch op {
 	case "/", "%":
 		x.sql = b.quotient(l.sql, op, r)
-	default:
+	case "+", "-", "*":
 		x.sql = "(" + l.sql + " " + op + " " + r.sql + ")"
+		if b.trying {
+			x.sql = "TRY_CAST(CAST(" + l.sql + " AS HUGEINT) " + op + " " + r.sql + " AS " + duckType(l.typ) + ")"
+		}
 	}
 	return x
 }

@@ -232,7 +232,12 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 			elem := array(c, args, 1, name+"(array(E))")
 			// A NULL among the elements makes the result NULL.
 			return bound{sql: b.let(args[0], func(x string) string {
-				return "(CASE WHEN list_count(" + x + ") = len(" + x + ") THEN list_" + name[len("array_"):] + "(" + x + ") END)"
+				found := "list_" + name[len("array_"):] + "(" + x + ")"
+				if name == "array_max" && elem.isScalar(Double) {
+					p := b.co.param() // NaN is the answer only where there is nothing else
+					found = "coalesce(list_max(list_filter(" + x + ", lambda " + p + ": NOT isnan(" + p + "))), " + found + ")"
+				}
+				return "(CASE WHEN list_count(" + x + ") = len(" + x + ") THEN " + found + " END)"
 			}), typ: elem}
 		}
 	case "array_position":
@@ -255,7 +260,7 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 			}
 			p := b.co.param()
 			given := args[0].sql + " IS NOT NULL AND " + args[1].sql + " IS NOT NULL"
-			elem := castTo(bound{sql: p, typ: *args[0].typ.Array}, ScalarOf(Varchar), c.Pos, false).sql
+			elem := b.castTo(bound{sql: p, typ: *args[0].typ.Array}, ScalarOf(Varchar), c.Pos, false).sql
 			if len(args) == 3 {
 				elem = "coalesce(" + elem + ", " + args[2].sql + ")"
 				given += " AND " + args[2].sql + " IS NOT NULL"

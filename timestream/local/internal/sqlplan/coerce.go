@@ -118,12 +118,12 @@ func castWord(try bool) string {
 }
 
 // typed reads a typed constant.
-func typed(e *tssql.Typed) bound {
+func (b *binder) typed(e *tssql.Typed) bound {
 	if unit, ok := strings.CutPrefix(e.Type, "INTERVAL "); ok {
 		return intervalOf(e, unit)
 	}
 	t, _ := parseType(e.Pos, e.Type)
-	x := castTo(constant(Varchar, e.Text), t, e.Pos, false)
+	x := b.castTo(constant(Varchar, e.Text), t, e.Pos, false)
 	if x.k == nil {
 		fail(e.Pos, "'%s' is not a valid %s literal", e.Text, t)
 	}
@@ -169,6 +169,8 @@ func parseType(at tssql.Pos, name string) (Type, int) {
 		return ScalarOf(Date), -1
 	case "time":
 		return ScalarOf(TimeOfDay), -1
+	case "varbinary":
+		return ScalarOf(Varbinary), -1
 	case "interval day to second":
 		return ScalarOf(DayTime), -1
 	case "interval year to month":
@@ -203,21 +205,21 @@ func parseRow(at tssql.Pos, fields string) Type {
 }
 
 // castRow converts a row field by field.
-func castRow(x bound, t Type, at tssql.Pos, try bool) bound {
+func (b *binder) castRow(x bound, t Type, at tssql.Pos, try bool) bound {
 	if len(x.typ.Row) != len(t.Row) {
 		fail(at, "Cannot cast %s to %s", x.typ, t)
 	}
 	parts := make([]string, len(t.Row))
 	for i, f := range t.Row {
 		from := bound{sql: "struct_extract(r, '" + fieldKey(x.typ, i) + "')", typ: x.typ.Row[i].Type}
-		parts[i] = "'" + fieldKey(t, i) + "': CAST(" + castTo(from, f.Type, at, try).sql + " AS " + duckType(f.Type) + ")"
+		parts[i] = "'" + fieldKey(t, i) + "': CAST(" + b.castTo(from, f.Type, at, try).sql + " AS " + duckType(f.Type) + ")"
 	}
 	return bound{sql: "list_transform([" + x.sql + "], lambda r: CASE WHEN r IS NOT NULL THEN {" + strings.Join(parts, ", ") + "} END)[1]", typ: t}
 }
 
 func (b *binder) cast(e *tssql.Cast) bound {
 	t, length := parseType(e.Pos, e.Type)
-	x := castTo(b.expr(e.X), t, e.Pos, e.Try || b.trying)
+	x := b.castTo(b.expr(e.X), t, e.Pos, e.Try || b.trying)
 	if length >= 0 {
 		// Trino cuts to the length.
 		x = bound{sql: "left(" + x.sql + ", " + strconv.Itoa(length) + ")", typ: x.typ}
@@ -226,25 +228,25 @@ func (b *binder) cast(e *tssql.Cast) bound {
 }
 
 // castTo converts by CAST or TRY_CAST. Constants are converted here where that is simple.
-func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
+func (b *binder) castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 	from, to := x.typ.Scalar, t.Scalar
 	out := bound{typ: t, noNaN: x.noNaN && from != Varchar}
 	cast := castWord(try) + "(" + x.sql + " AS " + duckType(t) + ")"
 	switch {
 	case x.typ.Row != nil && t.Row != nil:
-		return castRow(x, t, at, try)
+		return b.castRow(x, t, at, try)
 	case x.typ.equal(t):
 		return x
 	case from == Unknown, x.typ.Array != nil && t.Array != nil && x.typ.Array.isScalar(Unknown):
 		return coerce(x, t, at)
 	case x.typ.Array != nil && t.Array != nil:
-		e := castTo(bound{sql: "e", typ: *x.typ.Array}, *t.Array, at, try)
+		e := b.castTo(bound{sql: "e", typ: *x.typ.Array}, *t.Array, at, try)
 		return bound{sql: "list_transform(" + x.sql + ", lambda e: " + e.sql + ")", typ: t}
 	case x.typ.Scalar == "" || t.Scalar == "":
 	case to == Varchar:
 		if v, ok := x.k.(int64); ok {
-			if b, err := appendInteger(nil, &clock{}, &x.typ, v); err == nil {
-				return constant(Varchar, string(b))
+			if s, err := appendInteger(nil, &clock{}, &x.typ, v); err == nil {
+				return constant(Varchar, string(s))
 			}
 		}
 		if v, ok := x.k.(float64); ok {
@@ -267,7 +269,7 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 		case YearMonth:
 			out.sql = "((CASE WHEN " + x.sql + " < 0 THEN '-' ELSE '' END) || CAST(abs(" + x.sql + ") // 12 AS VARCHAR) || '-' || CAST(abs(" + x.sql + ") % 12 AS VARCHAR))"
 		}
-	case from == Varchar:
+	case from == Varchar && to != Varbinary:
 		return castText(x, t, at, try)
 	case rank(x.typ) > 0 && rank(t) > 0:
 		if rank(x.typ) < rank(t) {
@@ -288,6 +290,15 @@ func castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 		out.sql = cast
 	case to == Timestamp && from == Date:
 		return coerce(x, t, at)
+	case to == Timestamp && from == TimeOfDay:
+		// The time of the current day, as in Trino.
+		today := floorDiv(b.co.now, nsDay) * nsDay
+		if v, ok := x.k.(int64); ok {
+			return constant(Timestamp, today+v)
+		}
+		out.sql = "(" + x.sql + " + " + strconv.FormatInt(today, 10) + ")"
+	case to == Varbinary && from == Varchar:
+		out.sql = "encode(" + x.sql + ")"
 	case to == Date && from == Timestamp:
 		if v, ok := x.k.(int64); ok {
 			return constant(Date, floorDiv(v, nsDay))

@@ -117,7 +117,11 @@ func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []ou
 		out := co.query(s, nil, nil)
 		co.plan.SQL, columns = co.plain(out.sql), out.columns
 		co.cuts(out.sql)
-		for _, column := range out.columns {
+		for i, column := range out.columns {
+			if column.typ.binary() {
+				// What the service answers is not known; its API has no such type.
+				fail(place(s, i), "A result cannot have the type %s", column.typ)
+			}
 			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
 		}
 		if len(co.plan.Tables) > 0 {
@@ -131,6 +135,20 @@ func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []ou
 		return nil, fmt.Errorf("sqlplan: unexpected statement %T", statement)
 	}
 	return columns, nil
+}
+
+// place is where entry i of a query's select list stands, or the query where that cannot be told.
+func place(q *tssql.Query, i int) tssql.Pos {
+	s, ok := q.Body.(*tssql.Select)
+	if !ok || i >= len(s.Items) {
+		return q.Pos
+	}
+	for _, item := range s.Items[:i+1] {
+		if item.Expr == nil {
+			return q.Pos
+		}
+	}
+	return s.Items[i].Expr.Position()
 }
 
 func (co *compiler) uses(t Table) {

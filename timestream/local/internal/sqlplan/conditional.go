@@ -36,8 +36,8 @@ func coalesce(c *tssql.Call, args []bound) bound {
 	return unified(c, args, "All COALESCE operands must be the same type: %s")
 }
 
-// extreme is greatest or least: NULL if any argument is, where DuckDB skips NULLs. For NaN, which Trino refuses in these
-// two, DuckDB's order holds: it is the greatest.
+// extreme is greatest or least: NULL if any argument is, where DuckDB skips NULLs. NaN is the answer only where all are NaN, as in Trino since 346;
+// those before refuse it.
 func extreme(c *tssql.Call, args []bound, name string) bound {
 	if _, ok := comparison(args...); !ok || len(args) == 0 {
 		mismatch(c, args, name+"(T, ...)")
@@ -48,6 +48,13 @@ func extreme(c *tssql.Call, args []bound, name string) bound {
 		if a.k == nil {
 			tests = append(tests, a.sql+" IS NULL")
 		}
+	}
+	if name == "greatest" && mayBeNaN(x) && len(args) > 1 {
+		numbers := make([]string, len(args))
+		for i, a := range args {
+			numbers[i] = "(CASE WHEN NOT isnan(" + a.sql + ") THEN " + a.sql + " END)"
+		}
+		x.sql = "coalesce(greatest(" + strings.Join(numbers, ", ") + "), CAST('nan' AS DOUBLE))"
 	}
 	if len(tests) > 0 && len(args) > 1 {
 		x.sql = "(CASE WHEN " + strings.Join(tests, " OR ") + " THEN NULL ELSE " + x.sql + " END)"

@@ -38,14 +38,12 @@
 //     steps, then the statement fails.
 //   - approx_distinct is exact, where the service's answer has a standard error.
 //   - approx_percentile is exact: a value that occurs, the smallest that at least the wanted share of the values (or weights) does
-//     not exceed. The service's is approximate and may answer a value between two. Percentiles have to be literals.
-//   - For NaN in min, max, greatest and least DuckDB's order holds, in which NaN is the greatest. The service does not
+//     not exceed. The service's is approximate and may answer a value between two.
+//   - NaN in max, min, greatest, least and orders is where Trino has it since 346: behind all numbers. The service does not
 //     store NaN, so it only comes from computations. Comparisons and IN with a list treat it as IEEE 754 does, IN with a
 //     subquery, ALL and ANY find it.
-//   - Counts (of max and max_by) have to be literals.
 //   - Interpolation leaves out the times for which there is nothing to go by: before the first point, and for the linear
 //     variant and the spline after the last. The guide does not say what the service does. The spline is the natural one.
 //   - to_iso8601 of a timestamp ends with nine digits and no zone.
 //   - At most maxQueryDepth queries stand in each other's FROM, maxJoins joins and maxQueries queries and tables in a statement.
-//   - The texts of errors that only show while a query runs are Trino's, but for sums that overflow and a few more, which are DuckDB's.
 package sqlplan

@@ -75,6 +75,8 @@ func duckType(t Type) string {
 	switch t.Scalar {
 	case Varchar:
 		return "VARCHAR"
+	case Varbinary:
+		return "BLOB"
 	case Boolean:
 		return "BOOLEAN"
 	case Double:
@@ -183,7 +185,7 @@ func (b *binder) node(e tssql.Expr) bound {
 	case *tssql.Interval:
 		return interval(e.Pos, e.Count, e.Unit)
 	case *tssql.Typed:
-		return typed(e)
+		return b.typed(e)
 	case *tssql.Unary:
 		return b.unary(e)
 	case *tssql.Binary:
@@ -352,15 +354,31 @@ func (b *binder) unary(e *tssql.Unary) bound {
 	default:
 		fail(e.Pos, "'-' cannot be applied to %s", x.typ)
 	}
-	switch v := x.k.(type) {
-	case float64:
-		return constant(Double, -v)
-	case int64:
-		if v != math.MinInt64 && (duckType(x.typ) == "BIGINT" || v != math.MinInt32) {
-			return constant(x.typ.Scalar, -v)
+	out := bound{sql: "(- " + x.sql + ")", typ: x.typ, noNaN: x.noNaN}
+	if x.typ.isScalar(Double) {
+		if v, ok := x.k.(float64); ok {
+			return constant(Double, -v)
 		}
+		return out
 	}
-	return bound{sql: "(- " + x.sql + ")", typ: x.typ, noNaN: x.noNaN}
+	// The least number has no twin.
+	least := int64(math.MinInt64)
+	if duckType(x.typ) == "INTEGER" {
+		least = math.MinInt32
+	}
+	overflow := "Interval is out of range"
+	if rank(x.typ) > 0 {
+		overflow = x.typ.String() + " negation overflow: " + strconv.FormatInt(least, 10)
+	}
+	v, ok := x.k.(int64)
+	switch {
+	case ok && v != least:
+		return constant(x.typ.Scalar, -v)
+	case ok && !b.trying:
+		fail(e.Pos, "%s", overflow)
+	}
+	out.sql = "(CASE WHEN " + x.sql + " = " + strconv.FormatInt(least, 10) + " THEN " + b.raise(overflow) + " ELSE - " + x.sql + " END)"
+	return out
 }
 
 func (b *binder) binary(e *tssql.Binary) bound {

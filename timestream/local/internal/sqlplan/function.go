@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
@@ -176,7 +177,8 @@ func (b *binder) overloads(name string) []overload {
 	case "lower":
 		return text(Varchar, "lower($1)")
 	case "upper":
-		return text(Varchar, "upper($1)")
+		// DuckDB has a capital ß, which no simple mapping of Unicode makes of a small one.
+		return text(Varchar, "(CASE WHEN contains($1, 'ß') THEN "+sqlfunc.Upper+"($1) ELSE upper($1) END)")
 	case "length":
 		return text(Bigint, "length($1)")
 	case "trim", "ltrim", "rtrim":
@@ -191,6 +193,9 @@ func (b *binder) overloads(name string) []overload {
 		return list
 	}
 	if list := b.stringOverloads(name); list != nil {
+		return list
+	}
+	if list := b.binaryOverloads(name); list != nil {
 		return list
 	}
 	return b.timeOverloads(name)
@@ -313,23 +318,24 @@ func (b *binder) raiseSQL(text string) string {
 	return "error(" + text + ")"
 }
 
-// try is TRY(x): NULL where x has no result. DuckDB's TRY does not take what this package raises, which is NULL right away.
+// try is TRY(x): NULL where x has no result. What this package checks is NULL right away; for the rest there is DuckDB's TRY, which neither
+// takes its own error() nor subqueries, window functions, what answers otherwise each time, or parameters of lambdas. As in Trino, what aggregates,
+// window functions and subqueries answer is there before: errors in them are not caught.
 func (b *binder) try(c *tssql.Call) bound {
 	if len(c.Args) != 1 {
 		fail(c.Pos, "The 'try' function must have exactly one argument")
 	}
-	outside := b.trying
+	outside, queries := b.trying, b.co.queries
 	b.trying = true
 	x := b.expr(c.Args[0])
 	b.trying = outside
 	if x.isConst() {
 		return x
 	}
-	// DuckDB's TRY takes nothing that answers otherwise each time.
 	drawn := findCall(c.Args[0], func(c *tssql.Call) bool {
 		return slices.Contains([]string{"rand", "random", "shuffle"}, strings.ToLower(c.Name))
 	})
-	if drawn == nil && findAggregate(c.Args[0]) == nil && findWindow(c.Args[0]) == nil {
+	if drawn == nil && findWindow(c.Args[0]) == nil && b.co.queries == queries && len(b.params) == 0 {
 		x.sql = "TRY(" + x.sql + ")"
 	}
 	return x

@@ -237,10 +237,13 @@ func (b *binder) sortedBy(list []tssql.OrderItem, distinct bool) []sortedBy {
 			continue
 		}
 		by := sortedBy{sql: key.sql, item: o, ofSeries: about&^aboutSeries == 0}
+		if o.Desc && mayBeNaN(key) && !distinct {
+			by.printed = "isnan(" + key.sql + "), " // NaN comes behind all numbers in either direction
+		}
 		if place >= 0 {
 			key.sql = strconv.Itoa(place + 1)
 		}
-		by.printed = sortKey(key.sql, o)
+		by.printed += sortKey(key.sql, o)
 		keys = append(keys, by)
 	}
 	return keys

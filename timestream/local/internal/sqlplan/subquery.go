@@ -8,11 +8,8 @@ import (
 
 // subquery compiles a query inside of an expression. It sees the columns of the queries around it.
 func (b *binder) subquery(at tssql.Pos, q *tssql.Query) finished {
-	switch {
-	case len(b.params) > 0:
+	if len(b.params) > 0 {
 		fail(at, "Lambda expression cannot contain subqueries")
-	case b.trying:
-		fail(at, "A subquery inside of TRY is not supported")
 	}
 	clause := b.clause
 	f := b.co.query(q, b.scope, b)

@@ -3,6 +3,7 @@
 package sqlplan
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,8 @@ const (
 	DayTime   Scalar = qtypes.ScalarTypeIntervalDayToSecond
 	YearMonth Scalar = qtypes.ScalarTypeIntervalYearToMonth
 	Unknown   Scalar = qtypes.ScalarTypeUnknown
+	// Varbinary is Trino's type of bytes. The API has no name for it, so it only stands between functions.
+	Varbinary Scalar = "VARBINARY"
 )
 
 // Type is the type of an expression: exactly one member is set.
@@ -73,6 +76,17 @@ func (t Type) comparable() bool {
 		}
 	}
 	return true
+}
+
+// binary tells whether bytes are in values of the type, which no result has.
+func (t Type) binary() bool {
+	switch {
+	case t.Array != nil:
+		return t.Array.binary()
+	case t.Row != nil:
+		return slices.ContainsFunc(t.Row, func(f Field) bool { return f.Type.binary() })
+	}
+	return t.isScalar(Varbinary)
 }
 
 // ScalarOf returns the type of a scalar.

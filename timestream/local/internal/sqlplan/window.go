@@ -38,6 +38,9 @@ func (b *binder) window(c *tssql.Call) bound {
 		fail(c.Pos, "Too many arguments for function call %s()", name)
 	}
 	b.inWindow = name
+	trying := b.trying
+	b.trying = false // as in an aggregate
+	defer func() { b.trying = trying }()
 	args := make([]bound, len(c.Args))
 	for i, a := range c.Args {
 		args[i] = b.expr(a)
@@ -78,6 +81,9 @@ func (b *binder) overClause(c *tssql.Call, name string) string {
 		}
 		order = append(order, x)
 		if !x.isConst() {
+			if o.Desc && mayBeNaN(x) && (w.Frame == nil || w.Frame.Unit == "ROWS") {
+				keys = append(keys, "isnan("+x.sql+")")
+			}
 			keys = append(keys, sortKey(x.sql, o))
 		}
 	}
