@@ -85,7 +85,7 @@ func hold(t *testing.T, db *DB) (release func()) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("timed out waiting for " + what)
 		}
@@ -182,7 +182,7 @@ func TestFatalError(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), "opened anew") || !errors.Is(db.Ready(), err) {
 					t.Errorf("got %v, and %v from Ready", err, db.Ready())
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Error("nobody is told")
 			}
 		})

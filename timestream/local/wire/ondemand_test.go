@@ -217,6 +217,35 @@ func TestDiscoveryFails(t *testing.T) {
 	}
 }
 
+// outOfTime is a context whose deadline passes when over is closed.
+type outOfTime struct {
+	context.Context
+	over <-chan struct{}
+}
+
+func (c outOfTime) Done() <-chan struct{} { return c.over }
+
+func (c outOfTime) Err() error {
+	select {
+	case <-c.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// over is closed when a fault of that kind has met a call.
+func (f *faulty) over(operation, kind string) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for deadline := time.Now().Add(2 * time.Minute); f.counted(operation, kind) == 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond) // polling a condition
+		}
+	}()
+	return over
+}
+
 // TestConnections: calls without an answer are errors of the transport, whatever was done.
 func TestConnections(t *testing.T) {
 	f := newFaulty(t)
@@ -236,10 +265,8 @@ func TestConnections(t *testing.T) {
 			try := func(name string, call func(context.Context) error) {
 				t.Helper()
 				ctx := t.Context()
-				if c.waits {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, 200*time.Millisecond)
-					defer cancel()
+				if c.waits { // until it is stuck there
+					ctx = outOfTime{context.WithoutCancel(ctx), f.over(name, c.kind)}
 				}
 				if err := call(ctx); !noAnswer(err) || c.want != nil && !errors.Is(err, c.want) {
 					t.Errorf("%s: %v", name, err)
@@ -251,7 +278,7 @@ func TestConnections(t *testing.T) {
 				return err
 			})
 			// A call that is stuck after its work ends when it is done, which the client's time does not tell.
-			for deadline := time.Now().Add(10 * time.Second); c.stored && len(f.hosts(c.kind)) == 0 && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(2 * time.Minute); c.stored && len(f.hosts(c.kind)) == 0 && time.Now().Before(deadline); {
 				time.Sleep(time.Millisecond)
 			}
 			if got := len(f.hosts(c.kind)) > 0; got != c.stored {
@@ -288,7 +315,7 @@ func TestLatencyAfter(t *testing.T) {
 		out, err := f.query.Query(t.Context(), &timestreamquery.QueryInput{QueryString: aws.String(fmt.Sprintf(`SELECT count(*) FROM %s.%s`, database, table))})
 		return err == nil && *out.Rows[0].Data[0].ScalarValue == "1"
 	}
-	for deadline := time.Now().Add(20 * time.Second); !stored(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !stored(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not stored")
 		}

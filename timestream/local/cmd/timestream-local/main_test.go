@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -66,9 +68,9 @@ func start(t *testing.T, dir string, args ...string) *server {
 	return s
 }
 
-// ready waits until the process serves, and tells whether it does; after half a minute it is killed.
+// ready waits until the process serves, and tells whether it does; after two minutes it is killed.
 func (s *server) ready() bool {
-	late := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
+	late := time.AfterFunc(2*time.Minute, func() { _ = s.cmd.Process.Kill() })
 	defer late.Stop()
 	for {
 		if code, _ := get(s.url + "/-/ready"); code == http.StatusOK {
@@ -99,16 +101,26 @@ func (s *server) stop(t *testing.T) {
 	}
 }
 
+// freeAddress is one that nobody listens on. It is an address of this machine that no other test asks ports of, so that nobody
+// takes the port meanwhile.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil { // this system has one loopback address only
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}
+
 // launch runs the process.
 func launch(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{ended: make(chan struct{})}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	_ = ln.Close()
+	address := freeAddress(t)
 	s.url = "http://" + address
 	s.cmd = exec.Command(os.Args[0], append([]string{"--data-dir", dir, "--listen-address", address, "--admin.listen-address="}, args...)...)
 	s.cmd.Env = append(os.Environ(), asProcess+"=1")
@@ -127,7 +139,7 @@ func launch(t *testing.T, dir string, args ...string) *server {
 // fails waits for the process to end by itself, with exit code 1, and returns what it wrote to standard error.
 func (s *server) fails(t *testing.T) string {
 	t.Helper()
-	late := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
+	late := time.AfterFunc(2*time.Minute, func() { _ = s.cmd.Process.Kill() })
 	defer late.Stop()
 	<-s.ended
 	var exit *exec.ExitError
@@ -144,7 +156,7 @@ func (s *server) fails(t *testing.T) string {
 }
 
 func get(url string) (int, string) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	res, err := client.Get(url)
 	if err != nil {
 		return 0, err.Error()
@@ -249,12 +261,7 @@ func TestFaults(t *testing.T) {
 
 // TestAdminPort: with a listener of its own, /faults is there and no longer beside the API, which says so.
 func TestAdminPort(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	_ = ln.Close()
+	address := freeAddress(t)
 	s := start(t, t.TempDir(), "--admin.listen-address="+address)
 	if code, text := get(s.url + "/faults"); code != http.StatusNotFound || !strings.Contains(text, "http://"+address) {
 		t.Errorf("beside the API: %d %s", code, text)

@@ -210,7 +210,7 @@ func TestCancelledQueryEnds(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the context's error", err)
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > 2*time.Minute {
 		t.Errorf("took %v", took)
 	}
 	if got := all(t, c, "SELECT 1::BIGINT"); got[0][0] != int64(1) {
