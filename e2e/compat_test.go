@@ -16,11 +16,14 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +73,7 @@ func logOf(t *testing.T, p *proc.Process) string {
 func printedBlock(t *testing.T, p *proc.Process) string {
 	t.Helper()
 	var block string
-	until(t, 20*time.Second, func() error {
+	until(t, 2*time.Minute, func() error {
 		_, after, found := strings.Cut(logOf(t, p), "prometheus.yml:\n\n")
 		yaml, _, ended := strings.Cut(after, "\n\n")
 		if !found || !ended {
@@ -82,13 +85,29 @@ func printedBlock(t *testing.T, p *proc.Process) string {
 	return block
 }
 
+// quietAddress is an address of 127.0.0.1 whose port can be had on all addresses too, and is none of those that the system gives to
+// who asks for any port.
+func quietAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(15_000 + mathrand.IntN(15_000))
+		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":"+port)
+		if err == nil {
+			_ = ln.Close()
+			return "127.0.0.1:" + port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // TestFlagsOfTheConnector runs `tributary all` with every option of the awslabs connector, as flags and then, on the same
 // data, by the names of the environment.
 func TestFlagsOfTheConnector(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
-	address, storeAddress, grpcAddress := freeAddress(t), freeAddress(t), freeAddress(t)
+	address, storeAddress, grpcAddress := quietAddress(t), promtest.FreeAddress(t), promtest.FreeAddress(t)
 	base := "http://" + address
 	where := []string{"--data-dir=" + filepath.Join(dir, "data"), "--local.listen-address=" + storeAddress, "--grpc.listen-address=" + grpcAddress}
 	now := time.Now().UnixMilli()
@@ -160,7 +179,7 @@ func TestFlagsOfTheConnector(t *testing.T) {
 
 	// A second process on the same data is told why it cannot.
 	var stderr bytes.Buffer
-	other := tributaryCommand(t, nil, where[0], "--web.listen-address="+freeAddress(t), "--grpc.listen-address="+freeAddress(t), "--local.listen-address="+freeAddress(t))
+	other := tributaryCommand(t, nil, where[0], "--web.listen-address="+promtest.FreeAddress(t), "--grpc.listen-address="+promtest.FreeAddress(t), "--local.listen-address="+promtest.FreeAddress(t))
 	other.Stderr = &stderr
 	if err := other.Run(); err == nil || other.ProcessState.ExitCode() != 1 {
 		t.Errorf("a second process on the same data: %v, want exit code 1", err)
@@ -231,9 +250,9 @@ func TestFiveMinutes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
-	address := freeAddress(t)
+	address := promtest.FreeAddress(t)
 	base := "http://" + address
-	args := []string{"--data-dir=" + filepath.Join(dir, "data"), "--web.listen-address=" + address, "--local.listen-address=" + freeAddress(t), "--grpc.listen-address=" + freeAddress(t)}
+	args := []string{"--data-dir=" + filepath.Join(dir, "data"), "--web.listen-address=" + address, "--local.listen-address=" + promtest.FreeAddress(t), "--grpc.listen-address=" + promtest.FreeAddress(t)}
 	p := tributaryAll(t, dir, base+"/-/ready", nil, args...)
 	block := printedBlock(t, p)
 	for _, url := range []string{base + "/api/v1/write", base + "/api/v1/read"} {
@@ -247,10 +266,10 @@ func TestFiveMinutes(t *testing.T) {
 	config := "global: {scrape_interval: 500ms}\n" + block
 	first := promtest.Start(t, config, nil)
 	first.Reload(t, scrape(config, map[string]string{"target": target.Host}))
-	if err := first.Wait(ctx, func() error { return target.Scraped(3) }, time.Minute); err != nil {
+	if err := first.Wait(ctx, func() error { return target.Scraped(3) }, 3*time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	own := first.Settle(t, idle(config, "target"), time.Minute)
+	own := first.Settle(t, idle(config, "target"), 3*time.Minute)
 
 	for range 2 {
 		got, err := promtest.Read(ctx, base+"/api/v1/read", everything(own))
@@ -274,11 +293,11 @@ func TestFiveMinutes(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	certificate, pool := newCertificate(t, dir)
-	address := freeAddress(t)
+	address := promtest.FreeAddress(t)
+	certificate, pool := newCertificate(t, dir, netip.MustParseAddrPort(address).Addr())
 	base := "https://" + address
 	p := tributaryAll(t, dir, base+"/-/ready", nil, "--data-dir="+filepath.Join(dir, "data"), "--web.listen-address="+address,
-		"--local.listen-address=", "--grpc.listen-address="+freeAddress(t), "--tls-certificate="+certificate, "--tls-key="+filepath.Join(dir, "key.pem"))
+		"--local.listen-address=", "--grpc.listen-address="+promtest.FreeAddress(t), "--tls-certificate="+certificate, "--tls-key="+filepath.Join(dir, "key.pem"))
 	if block := printedBlock(t, p); !strings.Contains(block, "url: "+base+"/api/v1/write") {
 		t.Errorf("with TLS, it prints\n%s", block)
 	}
@@ -308,15 +327,15 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// newCertificate writes a self-signed certificate for 127.0.0.1 to dir/cert.pem and its key to dir/key.pem.
-func newCertificate(t *testing.T, dir string) (path string, pool *x509.CertPool) {
+// newCertificate writes a self-signed certificate for an address to dir/cert.pem and its key to dir/key.pem.
+func newCertificate(t *testing.T, dir string, address netip.Addr) (path string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tributary"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tributary"}, IPAddresses: []net.IP{address.AsSlice()},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
@@ -364,7 +383,7 @@ func TestBadOptions(t *testing.T) {
 		{env: []string{"fail_on_invalid_sample_value=perhaps"}, want: "fail_on_invalid_sample_value"},
 	} {
 		t.Run(strings.Join(append(c.env, c.args...), " "), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			like := tributaryCommand(t, c.env, append(c.args, "--data-dir="+t.TempDir(), "--web.listen-address=127.0.0.1:0", "--local.listen-address=", "--grpc.listen-address=127.0.0.1:0")...)
 			cmd := exec.CommandContext(ctx, like.Path, like.Args[1:]...)

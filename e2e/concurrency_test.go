@@ -74,7 +74,7 @@ func TestAcknowledgedIsVisible(t *testing.T) {
 	second := replica(t, first, func(c *allinone.Config) { c.Ingest.MaxLabelColumns = 20 })
 	const writers, readers, rounds = 4, 3, 10
 	now := time.Now().UnixMilli()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var known acknowledged
 	var writing, reading sync.WaitGroup

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -34,7 +33,7 @@ func startFour(t *testing.T) *four {
 	t.Helper()
 	a := make([]string, 7)
 	for i := range a {
-		a[i] = freeAddress(t)
+		a[i] = promtest.FreeAddress(t)
 	}
 	dir := t.TempDir()
 	store := []string{"--timestream.endpoint=http://" + a[0], "--timestream.local-credentials"}
@@ -86,10 +85,6 @@ func (f *four) stop(t *testing.T) {
 		}
 		delete(f.running, binaries[i])
 	}
-}
-
-func freeAddress(t testing.TB) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(promtest.FreePort(t)))
 }
 
 // until polls until check succeeds.
@@ -199,7 +194,7 @@ func TestFourProcesses(t *testing.T) {
 
 	// Reads going down do not take writes with them.
 	f.kill("query")
-	until(t, 20*time.Second, func() error { return f.checkReady(ctx, 200, 200, 503) })
+	until(t, 2*time.Minute, func() error { return f.checkReady(ctx, 200, 200, 503) })
 	if err := f.write(ctx, 204); err != nil {
 		t.Error(err)
 	}
@@ -207,11 +202,11 @@ func TestFourProcesses(t *testing.T) {
 		t.Error("a read succeeds without a query service")
 	}
 	f.start(t, "query")
-	until(t, 20*time.Second, func() error { return f.checkReady(ctx, 200, 200, 200) })
+	until(t, 2*time.Minute, func() error { return f.checkReady(ctx, 200, 200, 200) })
 
 	// Neither do writes take reads with them.
 	f.kill("ingest")
-	until(t, 20*time.Second, func() error { return f.checkReady(ctx, 200, 503, 200) })
+	until(t, 2*time.Minute, func() error { return f.checkReady(ctx, 200, 503, 200) })
 	if err := f.write(ctx, 503); err != nil {
 		t.Error(err)
 	}
@@ -219,23 +214,23 @@ func TestFourProcesses(t *testing.T) {
 		t.Error(err)
 	}
 	f.start(t, "ingest")
-	until(t, 20*time.Second, func() error { return f.checkReady(ctx, 200, 200, 200) })
-	until(t, 20*time.Second, func() error { return f.write(ctx, 204) })
+	until(t, 2*time.Minute, func() error { return f.checkReady(ctx, 200, 200, 200) })
+	until(t, 2*time.Minute, func() error { return f.write(ctx, 204) })
 
 	// The store dies while requests are on their way, twice, and what was acknowledged is still there.
 	for range 2 {
 		scraped := target.scrapes.Load()
-		until(t, 20*time.Second, func() error { return target.Scraped(scraped + 2) })
+		until(t, 2*time.Minute, func() error { return target.Scraped(scraped + 2) })
 		f.kill("timestream-local")
 		if err := f.write(ctx, 503); err != nil {
 			t.Error(err)
 		}
 		f.start(t, "timestream-local")
-		until(t, 30*time.Second, func() error { return f.write(ctx, 204) })
+		until(t, 2*time.Minute, func() error { return f.write(ctx, 204) })
 	}
 
 	stopSending()
-	own := prometheus.Settle(t, idle(write, "target"), time.Minute)
+	own := prometheus.Settle(t, idle(write, "target"), 3*time.Minute)
 	got, err := promtest.Read(ctx, f.url+"/api/v1/read", everything(own))
 	if err != nil {
 		t.Fatal(err)

@@ -27,9 +27,10 @@ import (
 // empty and has another token.
 type endless struct {
 	mu sync.Mutex
-	// id is the query that has no end, pages how many of its empty pages were asked for.
+	// id is the query that has no end, pages how many of its empty pages were asked for, asking how many are being asked for.
 	id        string
 	pages     int
+	asking    int
 	cancelled map[string]bool
 }
 
@@ -50,13 +51,21 @@ func (e *endless) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		e.mu.Unlock()
 		fmt.Fprint(w, `{}`)
 	case operation == "Query" && strings.HasPrefix(in.NextToken, "endless-"):
+		e.mu.Lock()
+		e.asking++
+		e.mu.Unlock()
+		gone := false
 		select { // not as fast as it goes
 		case <-r.Context().Done():
-			return
+			gone = true
 		case <-time.After(10 * time.Millisecond):
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
+		e.asking--
+		if gone {
+			return
+		}
 		e.pages++
 		e.give(w, map[string]any{"ColumnInfo": []any{}, "Rows": []any{}})
 	case operation == "Query" && strings.Contains(in.QueryString, "CREATE_TIME_SERIES"):
@@ -140,7 +149,7 @@ func TestClientGoesAway(t *testing.T) {
 				}
 				ended <- err
 			}()
-			until(t, 20*time.Second, func() error {
+			until(t, 2*time.Minute, func() error {
 				if pages, _, _ := e.state(); pages < 3 {
 					return fmt.Errorf("%d pages were asked for", pages)
 				}
@@ -153,16 +162,24 @@ func TestClientGoesAway(t *testing.T) {
 			if err := <-ended; err == nil {
 				t.Error("the client got an answer from a query without end")
 			}
-			until(t, 10*time.Second, func() error {
+			until(t, 2*time.Minute, func() error {
 				if _, cancelled, _ := e.state(); !cancelled {
 					return fmt.Errorf("the query is not cancelled")
 				}
 				return nil
 			})
 			// Nothing of it runs on.
-			until(t, 10*time.Second, func() error {
+			until(t, 2*time.Minute, func() error {
 				if n := metricValue(t, s.Registry, "tributary_query_result_bytes"); n != 0 {
 					return fmt.Errorf("%v bytes are held", n)
+				}
+				return nil
+			})
+			until(t, 2*time.Minute, func() error {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				if e.asking > 0 {
+					return fmt.Errorf("%d pages are being asked for", e.asking)
 				}
 				return nil
 			})

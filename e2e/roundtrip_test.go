@@ -94,10 +94,10 @@ func TestRoundTrip(t *testing.T) {
 			write := remoteWrite(s.WriteURL(), c.message)
 			first := promtest.Start(t, write, map[string]string{"rules.yml": rules})
 			first.Reload(t, "rule_files: [rules.yml]\n"+scrape(write, map[string]string{"prometheus": first.Host(), "target": target.Host}))
-			if err := first.Wait(t.Context(), func() error { return target.Scraped(3 * vanishAfter) }, time.Minute); err != nil {
+			if err := first.Wait(t.Context(), func() error { return target.Scraped(3 * vanishAfter) }, 3*time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			own := first.Settle(t, idle(write, "prometheus", "target"), time.Minute)
+			own := first.Settle(t, idle(write, "prometheus", "target"), 3*time.Minute)
 			checkVariety(t, own)
 
 			direct, err := promtest.Read(t.Context(), s.ReadURL(), everything(own))

@@ -79,11 +79,11 @@ func StartCommand(ctx context.Context, name, dir, readyURL string, cmd *exec.Cmd
 }
 
 func (p *Process) waitReady(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // only its readiness is asked for
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Timeout: 2 * time.Second, Transport: transport}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
@@ -193,7 +193,7 @@ func ReadMachine() (Machine, error) {
 	return m, nil
 }
 
-// Stop sends SIGTERM and waits; after half a minute it kills.
+// Stop sends SIGTERM and waits; after two minutes it kills.
 func (p *Process) Stop() error { return p.End(syscall.SIGTERM) }
 
 // End is Stop by another signal. That a process ends otherwise than with exit code 0 is an error.
@@ -201,9 +201,9 @@ func (p *Process) End(signal os.Signal) error {
 	_ = p.cmd.Process.Signal(signal)
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		p.Kill()
-		return fmt.Errorf("%s did not end within 30 s of %s", p.Name, signal)
+		return fmt.Errorf("%s did not end within two minutes of %s", p.Name, signal)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		return fmt.Errorf("%s ended with exit code %d; its log is %s", p.Name, code, p.Log)

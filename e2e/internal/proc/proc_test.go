@@ -27,12 +27,12 @@ func TestCosts(t *testing.T) {
 	}
 	defer p.Kill()
 	cpu := time.Duration(0)
-	for deadline := time.Now().Add(20 * time.Second); cpu < 50*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); cpu < 50*time.Millisecond; time.Sleep(10 * time.Millisecond) {
 		if cpu, err = p.CPU(); err != nil {
 			t.Fatal(err)
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("no CPU time after 20 s")
+			t.Fatal("no CPU time after two minutes")
 		}
 	}
 	now, err := p.RSS()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -61,15 +62,20 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// FreePort returns a port of the loopback interface that nothing listens on.
-func FreePort(t testing.TB) int {
+// FreeAddress returns an address of the loopback interface that nothing listens on. It is one that nobody else asks ports of, so
+// that the port is not given to others before the process that it is for has it, or while that is started again.
+func FreeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listen := new(net.ListenConfig).Listen
+	ln, err := listen(t.Context(), "tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil { // this system has one loopback address only
+		ln, err = listen(t.Context(), "tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
+	return ln.Addr().String()
 }
 
 // Start starts a Prometheus with the configuration and further files (name to content) in its directory, and waits
@@ -86,7 +92,7 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 	for name, content := range files {
 		write(name, content)
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	address := FreeAddress(t)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +122,7 @@ func Start(t testing.TB, config string, files map[string]string, args ...string)
 			}
 		}
 	})
-	if err := i.Wait(t.Context(), func() error { return getOK(t.Context(), i.URL+"/-/ready") }, time.Minute); err != nil {
+	if err := i.Wait(t.Context(), func() error { return getOK(t.Context(), i.URL+"/-/ready") }, 3*time.Minute); err != nil {
 		t.Fatalf("Prometheus did not get ready: %v", err)
 	}
 	return i

@@ -136,7 +136,7 @@ func (s *System) Another(ctx context.Context, change func(*allinone.Config)) (*A
 func defaultConfig() allinone.Config {
 	cfg := allinone.DefaultConfig()
 	cfg.Gateway.ListenAddress, cfg.Gateway.GRPC.ListenAddress = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Gateway.DrainTimeout = 5 * time.Second
+	cfg.Gateway.DrainTimeout = 30 * time.Second
 	return cfg
 }
 
@@ -149,7 +149,7 @@ func launch(ctx context.Context, cfg allinone.Config, deps allinone.Deps) (*App,
 	running, stop := context.WithCancel(context.Background())
 	a := &App{URL: app.URL(), stop: stop, ended: make(chan error, 1)}
 	go func() { a.ended <- app.Run(running) }()
-	ready, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := app.WaitReady(ready); err != nil {
 		return nil, errors.Join(err, a.Stop())
