@@ -94,7 +94,12 @@ type Config struct {
 	Registerer prometheus.Registerer
 	Now        func() time.Time
 
+	// ScheduledRuns is the number of scheduled queries that run at one time.
+	ScheduledRuns int
+
 	rewrite rewriteConfig
+	// scheduleEvery is how often it is looked which scheduled queries are due.
+	scheduleEvery time.Duration
 	// slice is how many samples a slice of a statement has, if it is not zero, for tests.
 	slice int64
 	// prefix begins the names of the flags.
@@ -128,7 +133,9 @@ func DefaultConfig() Config {
 		CheckpointLogSize:     16 << 20,
 		SnapshotMaxLog:        1 << 30,
 		RetentionEvery:        10 * time.Minute,
+		ScheduledRuns:         2,
 		rewrite:               defaultRewrite(),
+		scheduleEvery:         scheduleEvery,
 	}
 }
 
@@ -168,6 +175,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.CallTime, prefix+"query.call-timeout", c.CallTime, "How long a call of Query waits for a page; then it is answered by one without rows, and the statement goes on.")
 	fs.DurationVar(&c.QueryTime, prefix+"query.timeout", c.QueryTime, "How long a statement may work, over all its pages.")
 	fs.Var(&c.MaxResultBytes, prefix+"query.max-result-size", "Largest result of a statement, over all its pages.")
+	fs.IntVar(&c.ScheduledRuns, prefix+"scheduled-queries.concurrency", c.ScheduledRuns, "Scheduled queries that run at one time; others wait.")
 	c.Cost.RegisterFlags(fs, prefix)
 	fs.DurationVar(&c.RetentionEvery, prefix+"retention-interval", c.RetentionEvery, "How often expired rows are deleted.")
 }
@@ -245,7 +253,7 @@ func (c *Config) Validate() error {
 	for _, n := range []struct {
 		flag  string
 		value int
-	}{{"write-queue", c.WriteQueue}, {"query.concurrency", c.QueryConcurrency}, {"query.open-results", c.OpenResults}} {
+	}{{"write-queue", c.WriteQueue}, {"query.concurrency", c.QueryConcurrency}, {"query.open-results", c.OpenResults}, {"scheduled-queries.concurrency", c.ScheduledRuns}} {
 		if n.value < 1 {
 			bad("%s=%d: want at least 1", c.flag(n.flag), n.value)
 		}

@@ -34,7 +34,10 @@ CREATE TABLE IF NOT EXISTS cat_dimensions (table_id BIGINT, measure BIGINT, low 
 CREATE TABLE IF NOT EXISTS cat_parts (table_id BIGINT, kind VARCHAR, id BIGINT, state VARCHAR, columns BIGINT, unit BIGINT,
 	n BIGINT, first BIGINT, last BIGINT, floor BIGINT);
 CREATE TABLE IF NOT EXISTS cat_hidden (table_id BIGINT, sid BIGINT, t BIGINT, until BIGINT);
-` + meterSQL
+` + meterSQL + scheduledSQL
+
+// newTables are those of these tables that files of the same format may lack.
+var newTables = [...]string{"cat_dimensions", "cat_scheduled"}
 
 // each calls f for every row of a query on the writer's connection.
 func (db *DB) each(ctx context.Context, sql string, f func(cols []duck.Column, i int) error) error {
@@ -60,9 +63,13 @@ func (db *DB) load(ctx context.Context) error {
 		return err
 	}
 	v := meta["format"]
-	whole, err := db.hasTable(ctx, "cat_dimensions")
-	if err != nil {
-		return err
+	whole := true
+	for _, name := range newTables {
+		there, err := db.hasTable(ctx, name)
+		if err != nil {
+			return err
+		}
+		whole = whole && there
 	}
 	if v != formatVersion || meta["meters"] != metersSaved || !whole {
 		// The file is of a time when there were fewer of these tables.
@@ -80,6 +87,9 @@ func (db *DB) load(ctx context.Context) error {
 		return err
 	}
 	if err := db.loads.load(meta); err != nil {
+		return err
+	}
+	if err := db.loadScheduled(ctx); err != nil {
 		return err
 	}
 	if err := db.loadTags(ctx); err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/meter"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/local/scheduled"
 )
 
 // DB is an open database. Its methods may be called by many goroutines at once; their errors are the SDK's types. What a
@@ -52,6 +53,8 @@ type DB struct {
 	jobs     sync.Pool
 	reqs     record.Pool
 	rewriter *rewriter
+	// runs makes the runs of scheduled queries.
+	runs *scheduled.Runner
 	// hiddenRecords is the number of entries in cat_hidden, or more.
 	hiddenRecords atomic.Int64
 
@@ -153,6 +156,7 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.log.Info("database open", "file", file, "took", time.Since(start).Round(time.Millisecond))
 	db.queries = newQueries(db)
+	db.runs = scheduled.NewRunner(db.cfg.ScheduledRuns, db.runScheduled)
 	db.metrics = newMetrics(db)
 	db.rewriter = newRewriter(db)
 	db.writer.start()
@@ -166,6 +170,7 @@ func (db *DB) open(ctx context.Context) error {
 	for range loadsAtOnce {
 		db.running.Go(func() { db.loads.run(db.background) })
 	}
+	db.running.Go(func() { db.keepSchedule(db.background) })
 	return nil
 }
 
@@ -205,10 +210,14 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Close finishes what waits to be written, ends open results, folds the log into the file and closes it. Calls that are
+// Close ends runs of scheduled queries, finishes what waits to be written, ends open results, folds the log into the file and closes it. Calls that are
 // in flight fail. It may be called more than once.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
+		// Before their statements end, which would be failures of theirs.
+		if dropped := db.runs.Close(); dropped > 0 {
+			db.log.Warn("runs of scheduled queries that wait are not made", "runs", dropped)
+		}
 		db.stop()
 		db.running.Wait()
 		db.writer.shut()

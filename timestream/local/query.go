@@ -218,8 +218,13 @@ func (q *queries) release() { <-q.gate }
 
 // compile plans a statement that the caller is allowed.
 func (q *queries) compile(statement string) (*sqlplan.Plan, error) {
+	return q.compileWith(statement, nil)
+}
+
+// compileWith is compile for a statement with parameters, whose values are times.
+func (q *queries) compileWith(statement string, values map[string]time.Time) (*sqlplan.Plan, error) {
 	now := q.db.now()
-	plan, err := sqlplan.Compile(statement, view{q.db, now}, now)
+	plan, err := sqlplan.CompileWith(statement, view{q.db, now}, now, values)
 	if err != nil {
 		return nil, err
 	}

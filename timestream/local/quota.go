@@ -38,12 +38,14 @@ const (
 )
 
 // callsPerSecond is the rate of an operation, 0 for one without a quota. Create, Update and Delete have one call a second each, List, Describe
-// and Prepare five, but for the account's settings.
+// Prepare and ExecuteScheduledQuery five, but for the account's settings.
 func callsPerSecond(operation string) float64 {
 	switch operation {
-	case "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "CreateTable", "UpdateTable", "DeleteTable", "CreateBatchLoadTask", "ResumeBatchLoadTask", "DescribeAccountSettings", "UpdateAccountSettings":
+	case "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "CreateTable", "UpdateTable", "DeleteTable", "CreateBatchLoadTask", "ResumeBatchLoadTask", "DescribeAccountSettings", "UpdateAccountSettings",
+		"CreateScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery":
 		return 1
-	case "ListDatabases", "DescribeDatabase", "ListTables", "DescribeTable", "DescribeBatchLoadTask", "ListBatchLoadTasks", "PrepareQuery":
+	case "ListDatabases", "DescribeDatabase", "ListTables", "DescribeTable", "DescribeBatchLoadTask", "ListBatchLoadTasks", "PrepareQuery",
+		"ListScheduledQueries", "DescribeScheduledQuery", "ExecuteScheduledQuery":
 		return 5
 	}
 	return 0

@@ -47,9 +47,12 @@ func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Ki
 
 // stream is one call of QueryRows.
 type stream struct {
-	q    *queries
-	row  func(result.Row) error
-	plan *sqlplan.Plan
+	q   *queries
+	row func(result.Row) error
+	// values are those of the statement's parameters. planned, unless it is nil, is told of the plan before it runs.
+	values  map[string]time.Time
+	planned func(*sqlplan.Plan) error
+	plan    *sqlplan.Plan
 	// charge is what the statement is charged for, nil before it is known.
 	charge *charge
 	rows   *sqlplan.Rows
@@ -62,6 +65,7 @@ type stream struct {
 	refused error
 }
 
+// query is the call. Without kinds all columns have to be scalars.
 func (s *stream) query(ctx context.Context, statement string, kinds []result.Kind) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -94,8 +98,16 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 	more := false
 	err := s.q.withMemory(life, func() error {
 		return s.working(life, func() (err error) {
-			if s.plan, err = s.q.compile(statement); err != nil {
+			if s.plan, err = s.q.compileWith(statement, s.values); err != nil {
 				return err
+			}
+			if s.planned != nil {
+				if err := s.planned(s.plan); err != nil {
+					return err
+				}
+			}
+			if kinds == nil {
+				kinds = make([]result.Kind, len(s.plan.Columns)) // scalars all
 			}
 			if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
 				return err

@@ -264,6 +264,8 @@ type catalogue struct {
 	mu        sync.RWMutex
 	databases map[string]*database
 	nextID    int64
+	// scheduled are the scheduled queries by id.
+	scheduled map[string]*scheduledQuery
 }
 
 func (c *catalogue) database(name string) *database {

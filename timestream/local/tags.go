@@ -18,7 +18,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
-// Databases and tables have tags. Both APIs have the three operations, with the same names and, but for the pages of one,
+// Databases, tables and scheduled queries have tags. Both APIs have the three operations, with the same names and, but for the pages of one,
 // the same members; on one port nobody can tell which was meant, so they are one here.
 
 const (
@@ -30,7 +30,7 @@ const (
 	arnPrefix       = "arn:aws:timestream:"
 	memberARN       = "resourceARN"
 	textTagsQuota   = "A resource can have at most 200 tags."
-	textBadResource = "The ARN '%s' is not that of a database or a table."
+	textBadResource = "The ARN '%s' is not that of a database, a table or a scheduled query."
 )
 
 // checkTags checks the tags of a request.
@@ -52,7 +52,7 @@ func tagMap(tags []wtypes.Tag) map[string]string {
 	return m
 }
 
-// insertTags is the SQL that stores tags of a database, or of a table where one is named.
+// insertTags is the SQL that stores tags of a database, or of a table where one is named. A scheduled query's go under no database and its id.
 func insertTags(database, table string, tags map[string]string) string {
 	if len(tags) == 0 {
 		return ""
@@ -96,6 +96,12 @@ func (db *DB) loadTags(ctx context.Context) error {
 // tagsOf returns where the tags of a resource are, nil if there is none. It is called under the catalogue's lock, or by the
 // writer, which alone changes what is found. The map is never changed, only replaced, once the database is open.
 func (db *DB) tagsOf(database, table string) *map[string]string {
+	if database == "" {
+		if q := db.cat.scheduled[table]; q != nil {
+			return &q.tags
+		}
+		return nil
+	}
 	d := db.cat.databases[database]
 	if d == nil {
 		return nil
@@ -109,7 +115,7 @@ func (db *DB) tagsOf(database, table string) *map[string]string {
 	return nil
 }
 
-// parseARN reads the ARN of a database or table. One of another account or region is that of no resource here.
+// parseARN reads the ARN of a database, a table or, under no database, a scheduled query, whose id may hold slashes. One of another account or region is that of no resource here.
 func (db *DB) parseARN(arn string) (database, table string, err error) {
 	rest, ok := strings.CutPrefix(arn, arnPrefix)
 	fields := strings.SplitN(rest, ":", 3)
@@ -124,8 +130,8 @@ func (db *DB) parseARN(arn string) (database, table string, err error) {
 		if table == "" {
 			return "", "", writeInvalid(textBadResource, arn)
 		}
-	case path[0] == "scheduled-query" && len(path) == 2:
-		return "", "", notFound("The resource %s does not exist.", arn)
+	case strings.HasPrefix(fields[2], scheduledPath):
+		path, table = []string{"", ""}, strings.TrimPrefix(fields[2], scheduledPath)
 	default:
 		return "", "", writeInvalid(textBadResource, arn)
 	}
@@ -161,7 +167,7 @@ func (db *DB) changeTags(ctx context.Context, arn string, sql func(database, tab
 	}, func() { *place = tags })
 }
 
-// TagResource gives a database or table tags; one that it has gets the new value (API reference, TagResource).
+// TagResource gives a database, table or scheduled query tags; one that it has gets the new value (API reference, TagResource).
 func (db *DB) TagResource(ctx context.Context, in *timestreamwrite.TagResourceInput, _ ...WriteOption) (*timestreamwrite.TagResourceOutput, error) {
 	if err := db.allowWrite("TagResource"); err != nil {
 		return nil, err
@@ -188,7 +194,7 @@ func (db *DB) TagResource(ctx context.Context, in *timestreamwrite.TagResourceIn
 	return &timestreamwrite.TagResourceOutput{}, nil
 }
 
-// UntagResource takes tags from a database or table; keys that it does not have do not matter (API reference, UntagResource).
+// UntagResource takes tags from a database, table or scheduled query; keys that it does not have do not matter (API reference, UntagResource).
 func (db *DB) UntagResource(ctx context.Context, in *timestreamwrite.UntagResourceInput, _ ...WriteOption) (*timestreamwrite.UntagResourceOutput, error) {
 	if err := db.allowWrite("UntagResource"); err != nil {
 		return nil, err
@@ -221,7 +227,7 @@ func (db *DB) UntagResource(ctx context.Context, in *timestreamwrite.UntagResour
 	return &timestreamwrite.UntagResourceOutput{}, nil
 }
 
-// ListTagsForResource lists the tags of a database or table by key (API reference, ListTagsForResource).
+// ListTagsForResource lists the tags of a database, table or scheduled query by key (API reference, ListTagsForResource).
 func (db *DB) ListTagsForResource(ctx context.Context, in *timestreamwrite.ListTagsForResourceInput, _ ...WriteOption) (*timestreamwrite.ListTagsForResourceOutput, error) {
 	out, _, err := db.TagPage(ctx, &timestreamquery.ListTagsForResourceInput{ResourceARN: in.ResourceARN})
 	if err != nil {

@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"reflect"
 	"time"
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -30,34 +29,4 @@ func batchLoad(t *wtypes.BatchLoadTaskDescription) object {
 		"RecordIngestionFailures": p.RecordIngestionFailures, "FileFailures": p.FileFailures, "BytesMetered": p.BytesMetered,
 	}
 	return o.with("TargetDatabaseName", t.TargetDatabaseName).with("TargetTableName", t.TargetTableName).with("ErrorMessage", t.ErrorMessage)
-}
-
-// members renders one of the SDK's shapes that was in a request: the members that it has, under their names.
-func members(shape any) any {
-	return present(reflect.ValueOf(shape))
-}
-
-func present(v reflect.Value) any {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if v.IsNil() {
-			return nil
-		}
-		return present(v.Elem())
-	case reflect.Struct:
-		o := object{}
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && !f.Anonymous && !v.Field(i).IsZero() {
-				o[f.Name] = present(v.Field(i))
-			}
-		}
-		return o
-	case reflect.Slice:
-		list := make([]any, v.Len())
-		for i := range list {
-			list[i] = present(v.Index(i))
-		}
-		return list
-	}
-	return v.Interface()
 }

@@ -75,7 +75,14 @@ func converse(t *testing.T, url string, exchanges []exchange) {
 				if e.class == serviceSpace+"RejectedRecordsException" {
 					return
 				}
-				if len(body) != 2 {
+				members := 2
+				if e.class == serviceSpace+"ResourceNotFoundException" && strings.HasPrefix(e.want, "The scheduled query ") {
+					members = 3
+					if arn, _ := body["ScheduledQueryArn"].(string); arn == "" || !strings.Contains(e.want, arn) {
+						t.Errorf("got the ARN %q", arn)
+					}
+				}
+				if len(body) != members {
 					t.Errorf("got more members: %v", body)
 				}
 				return
@@ -205,7 +212,8 @@ func TestConformanceFraming(t *testing.T) {
 	}
 	converse(t, srv.URL, []exchange{
 		{"unknown operation", "NoSuch", `{}`, frameworkSpace + "UnknownOperationException", `The operation is unknown: want POST / with X-Amz-Target Timestream_20181101. and the name of an operation, not POST / with "Timestream_20181101.NoSuch"`},
-		{"scheduled queries are not served", "ListScheduledQueries", `{}`, frameworkSpace + "UnknownOperationException", "timestream-local does not serve the operation ListScheduledQueries"},
+		{"a text for a time", "ExecuteScheduledQuery", `{"InvocationTime":"2024-01-01"}`, serialization, wrong("InvocationTime", "a time in seconds since 1970")},
+		{"a time beyond all", "ExecuteScheduledQuery", `{"InvocationTime":1e300}`, serialization, wrong("InvocationTime", "a time in seconds since 1970")},
 		{"endpoints", "DescribeEndpoints", `{}`, "", `{"Endpoints":[{"Address":"` + srv.URL + `","CachePeriodInMinutes":1440}]}`},
 		{"no body is no members", "ListTables", ``, "", `{"Tables":["…"],"NextToken":null}`},
 		{"null is no members", "ListTables", `null`, "", `{"Tables":["…"]}`},
@@ -463,7 +471,9 @@ func TestConformanceTags(t *testing.T) {
 	const base = "arn:aws:timestream:us-east-1:000000000000:database/"
 	list := func(arn string) string { return `{"ResourceARN":"` + arn + `"}` }
 	gone := func(arn string) string { return "The resource " + arn + " does not exist." }
-	malformed := func(arn string) string { return "The ARN '" + arn + "' is not that of a database or a table." }
+	malformed := func(arn string) string {
+		return "The ARN '" + arn + "' is not that of a database, a table or a scheduled query."
+	}
 	converse(t, srv.URL, []exchange{
 		{"a database with tags", "CreateDatabase", `{"DatabaseName":"tagged","Tags":[{"Key":"b","Value":"2"},{"Key":"a","Value":""}]}`, "", `{}`},
 		{"its tags", "ListTagsForResource", list(base + "tagged"), "", `{"Tags":[{"Key":"a","Value":""},{"Key":"b","Value":"2"}],"NextToken":null}`},

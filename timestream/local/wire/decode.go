@@ -11,6 +11,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -42,6 +43,9 @@ func assign(to reflect.Value, v any, path string) error {
 		return nil
 	}
 	var want string
+	if t, ok := to.Addr().Interface().(*time.Time); ok {
+		return assignTime(t, v, path)
+	}
 	switch to.Kind() {
 	case reflect.Pointer:
 		p := reflect.New(to.Type().Elem())
@@ -105,6 +109,20 @@ func assign(to reflect.Value, v any, path string) error {
 		path = "the body"
 	}
 	return fmt.Errorf("%w: %s has to be %s", errBody, path, want)
+}
+
+// maxSeconds bounds the times that are read: those of Go's arithmetic, and more than any that means something here.
+const maxSeconds = 1e11
+
+// assignTime reads a time as AWS JSON writes it, in seconds with a fraction, to the millisecond.
+func assignTime(to *time.Time, v any, path string) error {
+	if n, ok := v.(json.Number); ok {
+		if f, err := n.Float64(); err == nil && math.Abs(f) < maxSeconds {
+			*to = time.UnixMilli(int64(math.Round(f * 1e3))).UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s has to be a time in seconds since 1970", errBody, path)
 }
 
 // integer reads a number without a fraction: some clients send every number as a float.

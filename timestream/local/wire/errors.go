@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 
+	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 	"github.com/aws/smithy-go"
 
@@ -62,6 +63,10 @@ func (h *handler) error(w http.ResponseWriter, r *http.Request, err error) strin
 		var rejected *wtypes.RejectedRecordsException
 		if errors.As(err, &rejected) {
 			members = map[string]any{rejectedMember: rejectedRecords(rejected.RejectedRecords)}
+		}
+		var gone *qtypes.ResourceNotFoundException
+		if errors.As(err, &gone) && gone.ScheduledQueryArn != nil {
+			members = map[string]any{"ScheduledQueryArn": *gone.ScheduledQueryArn}
 		}
 		h.fail(w, r, status, space+class, text, members)
 		return class

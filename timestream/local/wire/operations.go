@@ -108,6 +108,16 @@ func operations(db *local.DB) map[string]operation {
 		"CancelQuery": call(db.CancelQuery, func(o *timestreamquery.CancelQueryOutput) any {
 			return object{}.with("CancellationMessage", o.CancellationMessage)
 		}),
+		"CreateScheduledQuery": call(db.CreateScheduledQuery, func(o *timestreamquery.CreateScheduledQueryOutput) any { return object{"Arn": o.Arn} }),
+		"DescribeScheduledQuery": call(db.DescribeScheduledQuery, func(o *timestreamquery.DescribeScheduledQueryOutput) any {
+			return object{"ScheduledQuery": members(o.ScheduledQuery)}
+		}),
+		"UpdateScheduledQuery":  call(db.UpdateScheduledQuery, func(*timestreamquery.UpdateScheduledQueryOutput) any { return object{} }),
+		"DeleteScheduledQuery":  call(db.DeleteScheduledQuery, func(*timestreamquery.DeleteScheduledQueryOutput) any { return object{} }),
+		"ExecuteScheduledQuery": call(db.ExecuteScheduledQuery, func(*timestreamquery.ExecuteScheduledQueryOutput) any { return object{} }),
+		"ListScheduledQueries": call(db.ListScheduledQueries, func(o *timestreamquery.ListScheduledQueriesOutput) any {
+			return object{"ScheduledQueries": members(o.ScheduledQueries)}.with("NextToken", o.NextToken)
+		}),
 		"Query": queryBy(db.QueryPage),
 	}
 }

@@ -26,7 +26,6 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -194,15 +193,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// absent are operations of the service that are not served.
-var absent = []string{
-	"CreateScheduledQuery", "DescribeScheduledQuery", "ExecuteScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery", "ListScheduledQueries",
-}
-
 func unknownText(name string, r *http.Request) string {
-	if slices.Contains(absent, name) {
-		return "timestream-local does not serve the operation " + name
-	}
 	return fmt.Sprintf("The operation is unknown: want POST / with X-Amz-Target %s and the name of an operation, not %s %s with %q",
 		targetPrefix, beginning(r.Method), beginning(r.URL.Path), beginning(r.Header.Get("X-Amz-Target")))
 }

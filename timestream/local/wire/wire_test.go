@@ -286,7 +286,6 @@ func TestErrorBodies(t *testing.T) {
 	}{
 		{"unknown operation", prefix + "NoSuch", "{}", nil, 400, "com.amazon.coral.service#UnknownOperationException", "unknown"},
 		{"no target", "", "{}", nil, 400, "com.amazon.coral.service#UnknownOperationException", "X-Amz-Target"},
-		{"operation not served", prefix + "CreateScheduledQuery", "{}", nil, 400, "com.amazon.coral.service#UnknownOperationException", "timestream-local does not serve the operation CreateScheduledQuery"},
 		{"not JSON", prefix + "WriteRecords", "{", nil, 400, "com.amazon.coral.service#SerializationException", "malformed"},
 		{"not JSON", prefix + "Query", "{", nil, 400, "com.amazon.coral.service#SerializationException", ""},
 		{"wrong type", prefix + "Query", `{"QueryString":7}`, nil, 400, "com.amazon.coral.service#SerializationException", ""},
