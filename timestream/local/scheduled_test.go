@@ -219,6 +219,14 @@ func TestScheduledRollup(t *testing.T) {
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "timestream_local_scheduled_queries", "timestream_local_scheduled_query_runs_total", "timestream_local_scheduled_query_notifications_total"); err != nil {
 		t.Error(err)
 	}
+	status, err := s.Status(t.Context())
+	if err != nil || len(status.ScheduledQueries) != 1 {
+		t.Fatalf("got %+v, %v", status, err)
+	}
+	if q := status.ScheduledQueries[0]; q.Name != "rollup" || q.ARN != arn || !q.Enabled || q.Running || q.Schedule != "cron(0 * * * ? *)" || q.Target != "db1.hourly" || !q.Next.Equal(meterNoon.Add(2*time.Hour)) ||
+		q.Last == nil || !q.Last.Invocation.Equal(meterNoon.Add(time.Hour)) || q.Last.Status != "AUTO_TRIGGER_SUCCESS" || q.Last.Rows != 2 || q.Last.Records != 2 {
+		t.Errorf("got %+v %+v", q, q.Last)
+	}
 	// Not before its next time.
 	s.due(meterNoon.Add(time.Hour + 50*time.Minute))
 	if d := s.describe(arn); !d.LastRunSummary.InvocationTime.Equal(meterNoon.Add(time.Hour)) {

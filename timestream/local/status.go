@@ -29,6 +29,8 @@ type Status struct {
 	MaxOpenResults int              `json:"maxOpenResults"`
 	WaitingWrites  int              `json:"waitingWrites"`
 	Databases      []DatabaseStatus `json:"databases"`
+	// ScheduledQueries are those that there are, by name.
+	ScheduledQueries []ScheduledQueryStatus `json:"scheduledQueries"`
 	// RewriteFailures are the parts of tables that could not be sorted and encoded, and are tried again later.
 	RewriteFailures []RewriteFailure `json:"rewriteFailures"`
 }
@@ -55,6 +57,32 @@ type TableStatus struct {
 	Newest *time.Time `json:"newest,omitempty"`
 	// Bytes is the table's share of UsedBytes, by its number of values: an estimate.
 	Bytes int64 `json:"bytes"`
+}
+
+// ScheduledQueryStatus is one scheduled query of Status.
+type ScheduledQueryStatus struct {
+	Name    string `json:"name"`
+	ARN     string `json:"arn"`
+	Enabled bool   `json:"enabled"`
+	// Running tells that it runs, or waits for its turn.
+	Running  bool   `json:"running"`
+	Schedule string `json:"schedule"`
+	// Target is the table that its rows go to, as database.table; empty for none.
+	Target string `json:"target,omitempty"`
+	// Last is its last run, nil before the first, Next the time of the next, nil when there is none.
+	Last *ScheduledRunStatus `json:"last,omitempty"`
+	Next *time.Time          `json:"next,omitempty"`
+}
+
+// ScheduledRunStatus is one run of a scheduled query.
+type ScheduledRunStatus struct {
+	Invocation time.Time     `json:"invocation"`
+	Trigger    time.Time     `json:"trigger"`
+	Status     string        `json:"status"`
+	Failure    string        `json:"failure,omitempty"`
+	Rows       int64         `json:"rows"`
+	Records    int64         `json:"records"`
+	Took       time.Duration `json:"tookNanoseconds"`
 }
 
 // Status tells the state of the database. It asks DuckDB for its statistics, reads no records and waits for nobody.
@@ -101,7 +129,27 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 		}
 		s.Databases = append(s.Databases, ds)
 	}
+	s.ScheduledQueries = db.scheduledStatus()
 	return s, nil
+}
+
+func (db *DB) scheduledStatus() []ScheduledQueryStatus {
+	list := []ScheduledQueryStatus{}
+	for _, id := range db.cat.scheduledIDs() {
+		q := db.cat.scheduledQuery(id)
+		if q == nil {
+			continue // deleted meanwhile
+		}
+		s := ScheduledQueryStatus{Name: q.Name, ARN: db.scheduledARN(id), Enabled: q.state.Enabled, Running: db.runs.Busy(id), Schedule: q.Expression, Next: moment(q.next)}
+		if q.Target != nil {
+			s.Target = *q.Target.DatabaseName + "." + *q.Target.TableName
+		}
+		if r := q.state.Last; r != nil {
+			s.Last = &ScheduledRunStatus{Invocation: r.Invocation, Trigger: r.Trigger, Status: string(r.Status()), Failure: r.Failure, Rows: r.Stats.Rows, Records: r.Stats.Records, Took: r.Stats.Took}
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // measureDisk asks the file system.

@@ -50,6 +50,12 @@ func full() *fake {
 			}},
 			{Name: "empty"},
 		},
+		ScheduledQueries: []local.ScheduledQueryStatus{
+			{Name: "hourly", Enabled: true, Schedule: "cron(0 * * * ? *)", Target: "PrometheusDatabase.hourly", Next: &newest, Last: &local.ScheduledRunStatus{
+				Invocation: oldest, Status: "AUTO_TRIGGER_SUCCESS", Rows: 1200, Records: 2400, Took: 1500 * time.Millisecond}},
+			{Name: "broken", Schedule: "rate(1 day)", Last: &local.ScheduledRunStatus{Invocation: oldest, Status: "MANUAL_TRIGGER_FAILURE", Failure: "Column '<b>' does not exist"}},
+			{Name: "fresh", Enabled: true, Running: true, Schedule: "rate(1 minute)", Target: "a.b", Next: &newest},
+		},
 		RewriteFailures: []local.RewriteFailure{{Database: "PrometheusDatabase", Table: "PrometheusMetricsTable", Part: "t1_double_p7", Records: 2000000, Failures: 3, Since: oldest, Next: newest, Error: "block <7> is damaged"}},
 	}}
 }
@@ -189,7 +195,7 @@ func TestPage(t *testing.T) {
 			headings, depth = append(headings, textOf(n)), level
 		}
 	})
-	if len(headings) != 5 {
+	if len(headings) != 6 {
 		t.Errorf("headings: %q", headings)
 	}
 	for id, want := range map[string]string{
@@ -204,6 +210,8 @@ func TestPage(t *testing.T) {
 	for id, wants := range map[string][]string{
 		"tables": {"PrometheusDatabase PrometheusMetricsTable 104 857 600 20 000 690 MiB 2026-01-02 03:04 2026-11-22 07:00 24 h, 73 000 d on",
 			"PrometheusDatabase <script>alert(1)</script> 0 0 0 B – – 6 h, 7 d off", "empty no tables"},
+		"scheduled": {"hourly cron(0 * * * ? *) PrometheusDatabase.hourly 2026-11-22 07:00:00 2026-01-02 03:04:05 1 200 2 400 1.5 s AUTO_TRIGGER_SUCCESS",
+			"broken rate(1 day) – disabled 2026-01-02 03:04:05 0 0 – MANUAL_TRIGGER_FAILURE Column '<b>' does not exist", "fresh rate(1 minute) a.b running none yet"},
 		"requests": {"WriteRecords 7 200 0.96 4 ms 1 s ThrottlingException 188 , RejectedRecordsException 12", "Query 36 < 0.01 1 s 1 s none"},
 		"records":  {"Records stored 1 234 567 Records rejected 12"},
 		"settings": {"--data-dir /var/lib/timestream-local ./data --limits strict strict"},
