@@ -3,17 +3,15 @@
 package local
 
 import (
-	"context"
+	"errors"
 	"math"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
-// fillProbe puts record keys into a temporary table on the writer's connection. Joined with a table of samples it looks
-// many keys up, or deletes their rows, in one statement; the joins prune by the ranges of both columns, so recent keys
-// touch recent row groups only.
+// fillProbe puts record keys into a temporary table on the writer's connection. Joined with a table of samples it deletes the rows of many
+// keys in one statement; the joins prune by the ranges of both columns, so recent keys touch recent row groups only.
 func fillProbe(c *duck.Conn, keys []recordKey) error {
 	if err := c.Exec("CREATE OR REPLACE TEMP TABLE probe (sid BIGINT, t BIGINT)"); err != nil {
 		return err
@@ -57,14 +55,20 @@ func (tx *tableTx) lookUp(w *writer) error {
 
 // fetch looks keys up in the parts that may have records of their times.
 func (tx *tableTx) fetch(w *writer, k kind, keys []recordKey) error {
+	slices.SortFunc(keys, compareKeys)
 	first, last := bounds(keys)
-	filled := false
-	for _, p := range tx.t.own.parts(k) {
+	own := &tx.t.own
+	var aside []search
+	for _, p := range own.settled[k] {
 		if !p.overlaps(first, last) {
 			continue
 		}
-		if p.remembers(first, last, w.db.cfg.rewrite.windowRows) {
-			done, err := tx.recall(w, p, keys)
+		here := p.among(keys)
+		if len(here) == 0 {
+			continue
+		}
+		if first, last := bounds(here); p.remembers(first, last, w.db.cfg.rewrite.windowRows) && w.windows.follow(w.db, tx.t, p, first, last) {
+			done, err := tx.recall(w, p, here)
 			if err != nil {
 				return err
 			}
@@ -72,50 +76,24 @@ func (tx *tableTx) fetch(w *writer, k kind, keys []recordKey) error {
 				continue
 			}
 		}
-		if !filled {
-			if err := fillProbe(w.conn, keys); err != nil {
-				return err
-			}
-			filled = true
-		}
-		if err := tx.fetchPart(w, p); err != nil {
-			return err
-		}
+		aside = append(aside, p.searches(here, laneCount())...)
 	}
-	return nil
-}
-
-func (tx *tableTx) fetchPart(w *writer, p *part) error {
-	var values strings.Builder
-	if p.kind != kindMulti {
-		values.WriteString(", " + p.value())
-	}
-	for i := range p.columns {
-		values.WriteString(", v." + attrColumn(i))
-	}
-	sql := "SELECT p.sid, p.t, v.ver" + values.String() + " FROM temp.probe p JOIN " + tx.t.partTable(p) + " v ON " + p.keyCondition("p")
-	if p.floor > p.first {
-		sql += " WHERE p.t >= " + strconv.FormatInt(p.floor, 10)
-	}
-	rows, err := w.conn.Query(context.Background(), sql)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		cols := rows.Columns()
-		for i := range rows.Size() {
-			have := tx.pending[recordKey{cols[0].Int64(i), cols[1].Int64(i)}]
-			have.stored = true
-			have.ver = cols[2].Int64(i)
-			if p.kind == kindMulti {
-				have.bits, have.weight = tx.storedAttributes(w.db, cols[3:], i)
-			} else {
-				have.bits, have.weight = w.db.storedBits(&cols[3], p.kind, i), storedWeight(&cols[3], p.kind, i)
+	wait := w.lanes.start(tx, aside)
+	var list []found
+	var err error
+	if live := own.live[k]; live != nil && live.overlaps(first, last) {
+		for _, s := range live.searches(live.among(keys), 1) {
+			if list, err = tx.search(w.db, w.conn.Query, &s, list); err != nil {
+				break
 			}
 		}
 	}
-	return rows.Err()
+	settled, serr := wait()
+	for _, f := range append(list, settled...) {
+		have := tx.pending[f.key]
+		have.stored, have.ver, have.bits, have.weight = true, f.ver, f.bits, f.weight
+	}
+	return errors.Join(err, serr)
 }
 
 // deleteProbedSQL deletes the records of a part whose keys are in the probe.

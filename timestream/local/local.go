@@ -240,6 +240,7 @@ func (db *DB) Close() error {
 func (db *DB) release() {
 	if db.writer != nil {
 		db.writer.shut()
+		db.writer.lanes.close()
 		db.writer.conn.Close()
 	}
 	if db.duck != nil {

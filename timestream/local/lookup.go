@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -14,14 +15,15 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 )
 
-// What is sent again is sent again in about the order of its time, by series that are everywhere in a run. So a look-up in a part
-// that takes no new records reads all series' records of some minutes around, and remembers them for the look-ups that follow.
+// What is sent again is most often sent again in about the order of its time, by series that are everywhere in a run. So a look-up in a part
+// that takes no new records, of times about those of the look-up before it, reads all series' records of some minutes around, and remembers
+// them for the look-ups that follow. Others are searched for by their series (search.go).
 
 const (
 	// windowsKept is how many windows of rewriteConfig.windowRows are remembered (40 bytes a record). One that has so many by itself is not
 	// read: a part with a few records from long ago has most of the others in one window.
 	windowsKept = 3
-	// maxWindows is how many windows one look-up may need; one of keys further apart joins them with the part.
+	// maxWindows is how many windows one look-up may need; keys further apart are searched for.
 	maxWindows = 3
 )
 
@@ -63,11 +65,40 @@ func (w *recollection) find(key recordKey) *storedRecord {
 type recollections struct {
 	list  []*recollection
 	clock int64
+	// visits are the windows of parts that looked-up records were in last.
+	visits map[visited][2]int64
+}
+
+// visited is a part whose records were looked up.
+type visited struct {
+	table *table
+	part  int64
+}
+
+// follow tells whether the times of a look-up in a part are in windows that are remembered, or in those about the last look-up there.
+func (ws *recollections) follow(db *DB, t *table, p *part, first, last int64) bool {
+	width := p.windowWidth(db.cfg.rewrite.windowRows)
+	now := [2]int64{(first - p.first) / width, (last - p.first) / width}
+	before, ok := ws.visits[visited{t, p.id}]
+	if ws.visits == nil {
+		ws.visits = map[visited][2]int64{}
+	}
+	ws.visits[visited{t, p.id}] = now
+	if ok && now[0] <= before[1]+1 && now[1] >= before[0]-1 {
+		return true
+	}
+	for i := now[0]; i <= now[1]; i++ {
+		if !slices.ContainsFunc(ws.list, func(w *recollection) bool { return w.table == t && w.part == p.id && w.from == p.first+i*width }) {
+			return false
+		}
+	}
+	return true
 }
 
 // forget drops the windows of a table: its parts have changed otherwise than by new records and updates.
 func (ws *recollections) forget(t *table) {
 	ws.list = slices.DeleteFunc(ws.list, func(w *recollection) bool { return w.table == t })
+	maps.DeleteFunc(ws.visits, func(v visited, _ [2]int64) bool { return v.table == t })
 }
 
 // replaced notes that the records with these keys are deleted. A table whose transaction fails is forgotten.

@@ -82,6 +82,8 @@ type writer struct {
 	grown []*table
 	// windows are what is remembered of parts for look-ups.
 	windows recollections
+	// lanes look records up beside each other.
+	lanes lanes
 
 	checkpoints checkpoints
 }
@@ -96,6 +98,7 @@ func newWriter(db *DB, conn *duck.Conn) *writer {
 		queue:    make(chan any, db.cfg.WriteQueue),
 		tables:   map[*table]*tableTx{},
 		company:  newCompany(),
+		lanes:    lanes{db: db},
 	}
 }
 

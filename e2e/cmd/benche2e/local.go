@@ -58,7 +58,6 @@ type localResult struct {
 // localWrites is one measurement of writing.
 type localWrites struct {
 	name     string
-	odd      bool // it has no mark
 	report   *tsload.Report
 	cpu, own time.Duration // of the process, and of the generator
 	peak     int64         // resident bytes
@@ -348,25 +347,37 @@ func (s *localServer) rest(ctx context.Context, r *localStore) error {
 }
 
 // replayLocal sends again what is stored, as senders do that did not get their answers: the newest scrapes, and scrapes of half the
-// time ago in their order; and single requests of any time, which no sender does.
+// time ago in their order; and as those do that fill gaps, or of which several have the same: scrapes of any time, and single records of
+// any series and time.
 func (b *bench) replayLocal(ctx context.Context, s *localServer, fleet tsload.Fleet, scrapes int, r *localStore) error {
 	n := int(b.duration.Seconds() * mostPerSecond / 2)
 	newest := min(scrapes, 4)
+	scrape := func(pick func(i int) (target, scrape int)) func(int) []byte {
+		return func(i int) []byte {
+			target, n := pick(i)
+			return fleet.AppendBody(nil, target, n)
+		}
+	}
+	samples := make([]tsload.Sample, tsload.RecordsPerRequest)
 	for _, c := range []struct {
 		name string
-		odd  bool
-		pick func(i int) (target, scrape int)
+		body func(i int) []byte
 	}{
-		{"replay of the newest minute", false, func(i int) (int, int) { return i % localTargets, scrapes - 1 - i/localTargets%newest }},
-		{"replay of half the time ago", false, func(i int) (int, int) { return i % localTargets, min(scrapes/2+i/localTargets, scrapes-1) }},
-		{"replay of single requests at random", true, func(int) (int, int) { return rand.IntN(localTargets), rand.IntN(scrapes) }},
+		{"replay of the newest minute", scrape(func(i int) (int, int) { return i % localTargets, scrapes - 1 - i/localTargets%newest })},
+		{"replay of half the time ago", scrape(func(i int) (int, int) { return i % localTargets, min(scrapes/2+i/localTargets, scrapes-1) })},
+		{"replay of scrapes at random", scrape(func(int) (int, int) { return rand.IntN(localTargets), rand.IntN(scrapes) })},
+		{"replay of records at random", func(int) []byte {
+			for i := range samples {
+				samples[i] = tsload.Sample{Target: rand.IntN(localTargets), Metric: rand.IntN(tsload.RecordsPerRequest), Scrape: rand.IntN(scrapes)}
+			}
+			return fleet.AppendSamples(nil, samples)
+		}},
 	} {
 		fmt.Fprintf(b.progress, "%s, %s …\n", localScenario, c.name)
 		rendered := make([][]byte, n)
 		for i := range rendered {
-			target, scrape := c.pick(i)
 			var err error
-			if rendered[i], err = tsload.Render(ctx, s.address, fleet.AppendBody(nil, target, scrape)); err != nil {
+			if rendered[i], err = tsload.Render(ctx, s.address, c.body(i)); err != nil {
 				return err
 			}
 		}
@@ -376,7 +387,6 @@ func (b *bench) replayLocal(ctx context.Context, s *localServer, fleet tsload.Fl
 		if err != nil {
 			return err
 		}
-		w.odd = c.odd
 		r.replays = append(r.replays, w)
 	}
 	return nil

@@ -34,9 +34,6 @@ func (b *bench) localMarks(add func(mark)) {
 		return
 	}
 	for _, w := range r.replays {
-		if w.odd {
-			continue
-		}
 		rate(w.name, w.report.PerSecond(), localReplayRate)
 	}
 	for _, way := range []struct {

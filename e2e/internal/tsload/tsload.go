@@ -164,6 +164,41 @@ func (f Fleet) AppendBody(b []byte, target, n int) []byte {
 	return append(b, "]}"...)
 }
 
+// Sample is one metric of one target at its n-th scrape.
+type Sample struct{ Target, Metric, Scrape int }
+
+// AppendSamples appends the JSON of a request that stores samples that have little in common, RecordsPerRequest of them at most.
+func (f Fleet) AppendSamples(b []byte, samples []Sample) []byte {
+	b = append(b, `{"DatabaseName":"`...)
+	b = append(b, f.Database...)
+	b = append(b, `","TableName":"`...)
+	b = append(b, f.Table...)
+	b = append(b, `","CommonAttributes":{"Dimensions":[{"Name":"cluster","Value":"eu-west-1-blue"},{"Name":"namespace","Value":"production"}]},"Records":[`...)
+	for i, s := range samples {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"MeasureName":"`...)
+		b = append(b, Metric(s.Metric)...)
+		b = append(b, `","Time":"`...)
+		b = strconv.AppendInt(b, f.Time(s.Target, s.Scrape), 10)
+		b = append(b, `","Dimensions":[{"Name":"instance","Value":"`...)
+		b = append(b, Instance(s.Target)...)
+		b = append(b, `"},{"Name":"job","Value":"`...)
+		b = append(b, Job(s.Target)...)
+		if name, value := own(s.Metric); name != "" {
+			b = append(b, `"},{"Name":"`...)
+			b = append(b, name...)
+			b = append(b, `","Value":"`...)
+			b = append(b, value...)
+		}
+		b = append(b, `"}],"MeasureValue":"`...)
+		b = strconv.AppendFloat(b, Value(s.Target, s.Metric, s.Scrape), 'f', -1, 64)
+		b = append(b, `"}`...)
+	}
+	return append(b, "]}"...)
+}
+
 // Instance is the label instance of a target.
 func Instance(target int) string { return fmt.Sprintf("10.32.%d.%d:8080", target/250, target%250) }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
-// TestSend stores a small fleet by the wire protocol, twice: the second time nothing is new.
+// TestSend stores a small fleet by the wire protocol, twice, and some of its samples again: only the first time something is new.
 func TestSend(t *testing.T) {
 	cfg := local.DefaultConfig()
 	cfg.Dir, cfg.DefaultDatabase, cfg.DefaultTable = t.TempDir(), "bench", "fleet"
@@ -35,12 +35,27 @@ func TestSend(t *testing.T) {
 	address := strings.TrimPrefix(srv.URL, "http://")
 	f := Fleet{Database: "bench", Table: "fleet", Targets: 11, Start: time.Now().Add(-time.Hour), Step: 15 * time.Second}
 	const scrapes = 3
-	for range 2 {
-		report, err := Send(t.Context(), address, 2, f.bodies(t, address, scrapes))
-		if err != nil {
+	for again := range 3 {
+		if again == 2 {
+			var mixed []Sample
+			for i := range RecordsPerRequest {
+				mixed = append(mixed, Sample{Target: i % f.Targets, Metric: i, Scrape: i % scrapes})
+			}
+			request, err := Render(t.Context(), address, f.AppendSamples(nil, mixed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := Send(t.Context(), address, 1, func(int) []byte {
+				next := request
+				request = nil
+				return next
+			})
+			if err != nil || report.Requests != 1 {
+				t.Errorf("mixed samples: %+v, %v", report, err)
+			}
+		} else if report, err := Send(t.Context(), address, 2, f.bodies(t, address, scrapes)); err != nil {
 			t.Fatal(err)
-		}
-		if report.Requests != f.Targets*scrapes || len(report.Latencies) != report.Requests {
+		} else if report.Requests != f.Targets*scrapes || len(report.Latencies) != report.Requests {
 			t.Errorf("%+v", report)
 		}
 		out, err := db.Query(t.Context(), &timestreamquery.QueryInput{QueryString: aws.String(`SELECT count(*), count(DISTINCT "instance") FROM bench.fleet`)})
