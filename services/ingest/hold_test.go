@@ -202,7 +202,6 @@ func TestGateKnowsTheMemory(t *testing.T) {
 			}
 			cfg := quick()
 			cfg.MaxInFlightWritesPerRequest, cfg.BatchWait, cfg.MaxInFlightBytes = 1, 0, 1<<30
-			cfg.Timeout, cfg.WriteTimeout = time.Hour, time.Hour // no call is made again while the heap is being looked at
 			backend := &stuck{calls: make(chan struct{}), free: make(chan struct{})}
 			s, err := NewService(cfg, Deps{
 				Writer: backend, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: time.Now,

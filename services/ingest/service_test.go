@@ -71,6 +71,7 @@ func quick() ServiceConfig {
 	cfg := DefaultServiceConfig()
 	cfg.Database, cfg.Table = "metrics", "table"
 	cfg.WriteRetries, cfg.MinBackoff, cfg.MaxBackoff = 2, time.Millisecond, 2*time.Millisecond
+	cfg.Timeout, cfg.WriteTimeout = time.Hour, time.Hour // what is slow here is the machine
 	return cfg
 }
 

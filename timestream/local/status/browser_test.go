@@ -123,7 +123,7 @@ func browser(t *testing.T) string {
 // show runs the browser without a screen and returns its output and its log.
 func show(t *testing.T, bin, scheme string, args ...string) (out, log string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	dark := map[string]string{"light": "1", "dark": "0"}[scheme]
 	args = append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--no-proxy-server",
