@@ -14,7 +14,7 @@ import (
 )
 
 // memoryWait is how long a statement of QueryRows waits for the memory of others: others hold it
-// only while they run, unless their results are larger than spoolBytes.
+// only while they run, unless their results are larger than spoolBytes and not read in slices.
 const memoryWait = 10 * time.Second
 
 // trimEvery is how often memory that is free is given back to the system, while the process has more than a part of its bound.

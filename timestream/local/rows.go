@@ -25,7 +25,8 @@ import (
 // How many results are handed out at one time is the callers' to bound; Config.OpenResults is not about them. A caller that merges
 // several goes on with each only once all have begun, so one that had to wait for a place would wait for others that wait for
 // it. Nor must a result hold memory of DuckDB while others wait for that: a sorted one holds some three times its size, at least
-// 4 MB. So rows are taken out of the database first, as many as 64 MB in a file of Config.Dir, and then handed out.
+// 4 MB. So rows are taken out of the database first, as many as 64 MB in a file of Config.Dir, twice as many where a statement is read in slices, and then
+// handed out.
 // A statement for which there is no memory waits until another has ended, at most memoryWait, and then fails.
 func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error) {
 	s := &stream{q: db.queries, row: row}
@@ -58,6 +59,8 @@ type stream struct {
 	rows   *sqlplan.Rows
 	conn   *duck.Conn
 	res    *duck.Rows
+	// holding tells that the statement may hold memory of DuckDB; it does not between two slices.
+	holding bool
 	// rest is what was taken from the database and not handed out yet.
 	rest *spool
 	// took is how long the database worked, refused what row returned.
@@ -119,8 +122,9 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 			if s.conn, err = s.q.db.duck.Connect(); err != nil {
 				return err
 			}
-			s.q.holds()
+			s.hold(true)
 			if s.res, err = s.q.db.read(life, s.conn, s.plan, s.charge); err == nil {
+				s.res.Pauses()
 				s.rest = newSpool(s.q.db.cfg.Dir, kinds)
 				more, err = s.take()
 			}
@@ -175,28 +179,58 @@ func (s *stream) working(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// take takes rows out of the database, and tells whether there are more; if not, what the statement holds is free.
+// take takes rows out of the database, and tells whether there are more; if not, what the statement holds is free. So it is where a slice ends: one
+// that was begun is taken to its end, unless it is much larger than others.
 func (s *stream) take() (more bool, err error) {
-	for s.rest.size < spoolBytes {
-		if !s.res.Next() {
+	most := int64(spoolBytes)
+	if s.plan.Slices != nil {
+		most *= 2
+	}
+	if !s.holding {
+		s.hold(true)
+		s.res.Resume()
+	}
+	for {
+		for s.res.Next() {
+			columns := s.res.Columns()
+			for i := range s.res.Size() {
+				r, err := s.rows.Row(columns, i)
+				if err == nil {
+					err = s.rest.add(r)
+				}
+				if err != nil {
+					return false, err
+				}
+			}
+			if s.rest.size >= most {
+				return true, nil
+			}
+		}
+		switch {
+		case s.res.Err() != nil:
+			return false, s.res.Err()
+		case s.rest.size >= spoolBytes && s.plan.Slices != nil:
+			s.hold(false)
+			return true, nil
+		case !s.res.Resume():
 			if err := s.res.Err(); err != nil {
 				return false, err
 			}
 			s.closeStatement()
 			return false, nil
 		}
-		columns := s.res.Columns()
-		for i := range s.res.Size() {
-			r, err := s.rows.Row(columns, i)
-			if err == nil {
-				err = s.rest.add(r)
-			}
-			if err != nil {
-				return false, err
-			}
-		}
 	}
-	return true, nil
+}
+
+// hold notes whether the statement may hold memory of DuckDB.
+func (s *stream) hold(memory bool) {
+	switch {
+	case memory && !s.holding:
+		s.q.holds()
+	case !memory && s.holding:
+		s.q.freed()
+	}
+	s.holding = memory
 }
 
 // give returns what hands out a row.
@@ -226,6 +260,6 @@ func (s *stream) closeStatement() {
 	if s.conn != nil {
 		s.conn.Close()
 		s.conn = nil
-		s.q.freed()
+		s.hold(false)
 	}
 }

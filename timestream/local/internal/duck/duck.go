@@ -249,8 +249,9 @@ type Rows struct {
 	res       bindings.Result
 	hasResult bool
 	ownTx     bool
-	// next returns the statement whose rows follow; it may be nil.
+	// next returns the statement whose rows follow; it may be nil. pauses tells that Next does not begin it.
 	next   func() string
+	pauses bool
 	chunk  bindings.DataChunk
 	size   int
 	cols   []Column
@@ -298,7 +299,7 @@ func (r *Rows) Next() bool {
 		if r.chunk.Ptr != nil {
 			bindings.DestroyDataChunk(&r.chunk)
 		}
-		if r.err = r.ctx.Err(); r.err != nil {
+		if r.err = r.ctx.Err(); r.err != nil || !r.hasResult {
 			return false
 		}
 		r.err = r.guard(func() error {
@@ -310,15 +311,15 @@ func (r *Rows) Next() bool {
 			}
 			return nil
 		})
-		if r.err == nil && r.chunk.Ptr == nil && r.next != nil {
-			if sql := r.next(); sql != "" {
-				r.end()
-				r.err = r.start(sql)
-				continue
-			}
-		}
-		if r.err != nil || r.chunk.Ptr == nil {
+		if r.err != nil {
 			return false
+		}
+		if r.chunk.Ptr == nil {
+			r.end()
+			if r.pauses || !r.Resume() {
+				return false
+			}
+			continue
 		}
 		if r.size = int(bindings.DataChunkGetSize(r.chunk)); r.size == 0 {
 			continue
@@ -336,6 +337,24 @@ func (r *Rows) Next() bool {
 		return true
 	}
 	return false
+}
+
+// Pauses makes Next return false also between two of several statements (ReadEach), with nothing of the one that has ended in memory. Resume begins the
+// following one.
+func (r *Rows) Pauses() { r.pauses = true }
+
+// Resume begins the following statement; false if there is none, or if it failed, see Err.
+func (r *Rows) Resume() bool {
+	if r.closed || r.err != nil || r.next == nil {
+		return false
+	}
+	sql := r.next()
+	if sql == "" {
+		r.next = nil
+		return false
+	}
+	r.err = r.start(sql)
+	return r.err == nil
 }
 
 // Size is the number of rows in the current chunk.

@@ -261,6 +261,34 @@ func TestReadEach(t *testing.T) {
 	if sum, n, err := read(none, low, none, high, none); sum != 5000*4999/2 || n != 0 || err != nil {
 		t.Errorf("sum %d, %d rows too many, %v", sum, n, err)
 	}
+	rows, err := c.ReadEach(context.Background(), []string{"CREATE TEMP TABLE temp.z AS SELECT i FROM x WHERE i BETWEEN 0 AND 9", "SELECT count(*) FROM temp.z"}, func(first *Rows) func() string {
+		statements := []string{"SELECT i FROM temp.z", none, high, ""}
+		return func() string {
+			s := statements[0]
+			statements = statements[1:]
+			return s
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows.Pauses()
+	for i, want := range []int{10, 0, 2000} {
+		n := 0
+		for rows.Next() {
+			n += rows.Size()
+		}
+		if again := rows.Next(); n != want || again || rows.Err() != nil || rows.Resume() != (i < 2) {
+			t.Errorf("statement %d: %d rows, then some more: %v, %v", i, n, again, rows.Err())
+		}
+	}
+	if rows.Resume() || rows.Next() || rows.Err() != nil {
+		t.Errorf("something follows the last statement, %v", rows.Err())
+	}
+	rows.Close()
+	if err := c.Exec("CREATE TEMP TABLE temp.z (i INT); DROP TABLE temp.z"); err != nil {
+		t.Errorf("what was made for the statements stays: %v", err)
+	}
 	for _, broken := range []string{"SELECT i FROM y", "SELECT error('no') FROM x"} {
 		for _, statements := range [][]string{{broken}, {high, broken}, {high, broken, high}} {
 			if _, _, err := read(statements...); err == nil {
