@@ -44,6 +44,7 @@ type openResult struct {
 	charge  *charge
 	// output is what was handed out or is about to be; maxBytes bounds it.
 	output   output
+	unloaded unloaded
 	insights bool
 	maxBytes int64
 
@@ -248,7 +249,10 @@ func (q *queries) next(ctx context.Context, token string, params uint64, maxRows
 // complete adds to the last page what is known at the end.
 func (q *queries) complete(r *openResult) (err error) {
 	if r.insights {
-		r.page.Insights, err = q.db.insights(r.plan, r.output)
+		if r.page.Insights, err = q.db.insights(r.plan, r.output); err == nil && r.plan.Unload != nil {
+			u := r.unloaded
+			r.page.Insights.UnloadPartitionCount, r.page.Insights.UnloadWrittenRows, r.page.Insights.UnloadWrittenBytes = &u.partitions, &u.rows, &u.bytes
+		}
 	}
 	return err
 }

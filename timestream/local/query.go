@@ -193,6 +193,11 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 	if err != nil {
 		return nil, err
 	}
+	if plan.Unload != nil {
+		if err := q.db.checkUnload(plan.Unload); err != nil {
+			return nil, err
+		}
+	}
 	fresh := func(c *charge) *openResult {
 		return &openResult{id: newQueryID(), params: params, plan: plan, charge: c, maxRows: maxRows(in), maxBytes: int64(q.db.cfg.MaxResultBytes), insights: wantsInsights(in)}
 	}
@@ -230,6 +235,11 @@ func (q *queries) compileWith(statement string, values map[string]time.Time) (*s
 	}
 	if err := q.db.grant(plan.Action); err != nil {
 		return nil, err
+	}
+	if plan.Unload != nil {
+		if err := q.db.grant(plan.Unload.Query.Action); err != nil {
+			return nil, err
+		}
 	}
 	if n := metadataBytes(plan.ColumnInfo()); n > maxMetadataBytes {
 		return nil, queryInvalid("The metadata of the result has %d bytes, which exceeds the limit of %d.", n, maxMetadataBytes)
@@ -299,6 +309,9 @@ func (q *queries) run(ctx context.Context, r *openResult, empty bool, own *place
 			if r.rows, err = q.db.read(life, r.conn, plan, r.charge); err != nil {
 				return nil, false, err
 			}
+		}
+		if plan.Unload != nil {
+			return r.unload(q.db.buckets)
 		}
 		return r.fill()
 	})

@@ -9,6 +9,8 @@ import (
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 )
 
 // Quotas chooses whether the service's quotas of an account hold (Developer Guide, ts-limits, default quotas; General Reference).
@@ -44,6 +46,8 @@ func callsPerSecond(operation string) float64 {
 	case "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "CreateTable", "UpdateTable", "DeleteTable", "CreateBatchLoadTask", "ResumeBatchLoadTask", "DescribeAccountSettings", "UpdateAccountSettings",
 		"CreateScheduledQuery", "UpdateScheduledQuery", "DeleteScheduledQuery":
 		return 1
+	case sqlplan.ActionUnload:
+		return unloadsPerSecond
 	case "ListDatabases", "DescribeDatabase", "ListTables", "DescribeTable", "DescribeBatchLoadTask", "ListBatchLoadTasks", "PrepareQuery",
 		"ListScheduledQueries", "DescribeScheduledQuery", "ExecuteScheduledQuery":
 		return 5

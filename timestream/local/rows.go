@@ -104,6 +104,9 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 			if s.plan, err = s.q.compileWith(statement, s.values); err != nil {
 				return err
 			}
+			if s.plan.Unload != nil {
+				return errUnloadHere()
+			}
 			if s.planned != nil {
 				if err := s.planned(s.plan); err != nil {
 					return err

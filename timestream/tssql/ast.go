@@ -163,6 +163,25 @@ const (
 	ShowMeasures  ShowWhat = "MEASURES"
 )
 
+// Unload is UNLOAD (query) TO 'place' WITH (option = value, …) (Timestream Developer Guide, export-unload-concepts). What places, options and
+// values there may be is not this package's to know.
+type Unload struct {
+	Pos
+	Query *Query
+	// To is where TO's place stands.
+	To      Pos
+	Place   string
+	Options []UnloadOption
+}
+
+// UnloadOption is one option: a string, or ARRAY['…', …] whose strings are List, which is not nil then.
+type UnloadOption struct {
+	Pos
+	Name, Value string
+	List        []string
+}
+
+func (*Unload) statement()   {}
 func (*Query) statement()    {}
 func (*Describe) statement() {}
 func (*Show) statement()     {}

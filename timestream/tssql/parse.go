@@ -120,9 +120,40 @@ func (p *parser) statement() Statement {
 	case t.is("SHOW"):
 		return p.show()
 	case t.is("UNLOAD"):
-		p.unsupported(t.pos, "UNLOAD is")
+		return p.unload()
 	}
 	return p.query()
+}
+
+func (p *parser) unload() *Unload {
+	u := &Unload{Pos: p.next().pos}
+	p.expect("(")
+	u.Query = p.query()
+	p.expect(")")
+	p.expect("TO")
+	u.To = p.peek().pos
+	u.Place = *p.stringLiteral()
+	if !p.accept("WITH") {
+		return u
+	}
+	p.expect("(")
+	for more := true; more; more = p.accept(",") {
+		name := p.name()
+		o := UnloadOption{Pos: name.pos, Name: name.text}
+		p.expect("=")
+		if p.accept("ARRAY") {
+			p.expect("[")
+			for more := true; more; more = p.accept(",") {
+				o.List = append(o.List, *p.stringLiteral())
+			}
+			p.expect("]")
+		} else {
+			o.Value = *p.stringLiteral()
+		}
+		u.Options = append(u.Options, o)
+	}
+	p.expect(")")
+	return u
 }
 
 func (p *parser) show() *Show {

@@ -46,6 +46,38 @@ func (p *printer) statement(s Statement) {
 		p.table(s.Table)
 	case *Show:
 		p.show(s)
+	case *Unload:
+		p.unload(s)
+	}
+}
+
+func (p *printer) unload(u *Unload) {
+	p.w("UNLOAD (")
+	p.query(u.Query)
+	p.w(") TO ", QuoteString(u.Place))
+	for i, o := range u.Options {
+		if i == 0 {
+			p.w(" WITH (")
+		} else {
+			p.w(", ")
+		}
+		p.w(QuoteIdent(o.Name), " = ")
+		if o.List == nil {
+			p.w(QuoteString(o.Value))
+			continue
+		}
+		for k, s := range o.List {
+			if k == 0 {
+				p.w("ARRAY[")
+			} else {
+				p.w(", ")
+			}
+			p.w(QuoteString(s))
+		}
+		p.w("]")
+	}
+	if len(u.Options) > 0 {
+		p.w(")")
 	}
 }
 

@@ -91,6 +91,10 @@ func serve(t *testing.T) *server {
 	}
 	cfg := local.DefaultConfig()
 	cfg.Dir, cfg.DefaultDatabase, cfg.DefaultTable, cfg.Now = t.TempDir(), database, "empty", spec.Now
+	cfg.S3Dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(cfg.S3Dir, "exports"), 0o750); err != nil {
+		t.Fatal(err)
+	}
 	db, err := local.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

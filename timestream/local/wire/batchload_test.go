@@ -224,13 +224,30 @@ func TestBatchLoad(t *testing.T) {
 	l.want(l.load(in), wtypes.BatchLoadStatusSucceeded, wtypes.BatchLoadProgressReport{RecordsProcessed: 1, RecordsIngested: 1})
 	l.wantRows("SELECT note FROM loads.trips WHERE vehicle = 'car 7' ORDER BY time LIMIT 1", "changed")
 
+	// What was loaded is exported, and loaded into another table, which then holds the same.
+	if _, err := l.write.CreateTable(t.Context(), &timestreamwrite.CreateTableInput{DatabaseName: aws.String("loads"), TableName: aws.String("copy")}); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := l.unload(`UNLOAD (SELECT vehicle, license AS registration, to_milliseconds(time) AS time, weight AS wgt, miles, note FROM loads.trips) TO 's3://csv-out/copy' WITH (compression='NONE', include_header='true', max_file_size='16MB')`)
+	if m.Query.Rows != rows {
+		t.Errorf("%d rows were exported", m.Query.Rows)
+	}
+	back := l.input("copy/results/")
+	back.TargetTableName = aws.String("copy")
+	back.DataSourceConfiguration.DataSourceS3Configuration.BucketName = aws.String("csv-out")
+	back.DataSourceConfiguration.CsvConfiguration = &wtypes.CsvConfiguration{EscapeChar: aws.String(`\`)}
+	l.want(l.load(back), wtypes.BatchLoadStatusSucceeded, wtypes.BatchLoadProgressReport{RecordsProcessed: rows, RecordsIngested: rows})
+	for _, both := range [][2]string{{"trips", "copy"}, {"copy", "trips"}} {
+		l.wantRows(fmt.Sprintf("SELECT count(*) FROM (SELECT * FROM loads.%s EXCEPT SELECT * FROM loads.%s)", both[0], both[1]), "0")
+	}
+
 	list, err := l.write.ListBatchLoadTasks(t.Context(), &timestreamwrite.ListBatchLoadTasksInput{MaxResults: aws.Int32(3)})
-	if err != nil || len(list.BatchLoadTasks) != 3 || list.NextToken == nil || list.BatchLoadTasks[0].TaskStatus != wtypes.BatchLoadStatusSucceeded ||
-		list.BatchLoadTasks[1].TaskStatus != wtypes.BatchLoadStatusFailed || *list.BatchLoadTasks[0].TableName != "trips" {
+	if err != nil || len(list.BatchLoadTasks) != 3 || list.NextToken == nil || list.BatchLoadTasks[1].TaskStatus != wtypes.BatchLoadStatusSucceeded ||
+		list.BatchLoadTasks[2].TaskStatus != wtypes.BatchLoadStatusFailed || *list.BatchLoadTasks[0].TableName != "copy" {
 		t.Fatalf("got %+v, %v", list, err)
 	}
 	list, err = l.write.ListBatchLoadTasks(t.Context(), &timestreamwrite.ListBatchLoadTasksInput{NextToken: list.NextToken})
-	if err != nil || len(list.BatchLoadTasks) != 1 || list.NextToken != nil || *list.BatchLoadTasks[0].TaskId != *task.TaskId {
+	if err != nil || len(list.BatchLoadTasks) != 2 || list.NextToken != nil || *list.BatchLoadTasks[1].TaskId != *task.TaskId {
 		t.Errorf("got %+v, %v", list, err)
 	}
 	list, err = l.write.ListBatchLoadTasks(t.Context(), &timestreamwrite.ListBatchLoadTasksInput{TaskStatus: wtypes.BatchLoadStatusFailed})

@@ -257,6 +257,9 @@ func queryPage(p *local.Page) ([]byte, error) {
 
 func insights(i *qtypes.QueryInsightsResponse) object {
 	o := object{"QueryTableCount": i.QueryTableCount, "OutputRows": i.OutputRows, "OutputBytes": i.OutputBytes}
+	if i.UnloadPartitionCount != nil {
+		o["UnloadPartitionCount"], o["UnloadWrittenRows"], o["UnloadWrittenBytes"] = i.UnloadPartitionCount, i.UnloadWrittenRows, i.UnloadWrittenBytes
+	}
 	if r := i.QueryTemporalRange; r != nil {
 		o["QueryTemporalRange"] = object{"Max": object{"TableArn": r.Max.TableArn, "Value": r.Max.Value}}
 	}
@@ -266,23 +269,4 @@ func insights(i *qtypes.QueryInsightsResponse) object {
 	return o
 }
 
-func columnInfo(c *qtypes.ColumnInfo) object {
-	o := object{}.with("Name", c.Name)
-	if t := c.Type; t != nil {
-		switch {
-		case t.ScalarType != "":
-			o["Type"] = object{"ScalarType": t.ScalarType}
-		case t.TimeSeriesMeasureValueColumnInfo != nil:
-			o["Type"] = object{"TimeSeriesMeasureValueColumnInfo": columnInfo(t.TimeSeriesMeasureValueColumnInfo)}
-		case t.ArrayColumnInfo != nil:
-			o["Type"] = object{"ArrayColumnInfo": columnInfo(t.ArrayColumnInfo)}
-		default:
-			fields := make([]object, len(t.RowColumnInfo))
-			for i := range t.RowColumnInfo {
-				fields[i] = columnInfo(&t.RowColumnInfo[i])
-			}
-			o["Type"] = object{"RowColumnInfo": fields}
-		}
-	}
-	return o
-}
+func columnInfo(c *qtypes.ColumnInfo) object { return local.ColumnMembers(c) }

@@ -111,22 +111,12 @@ func (co *compiler) compile(text string, c Catalog, now time.Time) (columns []ou
 	co.catalog, co.now, co.plan, co.maxSQL = c, now.UnixNano(), &Plan{}, sqlFloor+sqlFactor*len(text)
 	switch s := statement.(type) {
 	case *tssql.Query:
-		co.plan.Metered = true
-		co.plan.Action = ActionSelectValues
-		co.top = s
-		out := co.query(s, nil, nil)
-		co.plan.SQL, columns = co.plain(out.sql), out.columns
-		co.cuts(out.sql)
-		for i, column := range out.columns {
-			if column.typ.binary() {
-				// What the service answers is not known; its API has no such type.
-				fail(place(s, i), "A result cannot have the type %s", column.typ)
-			}
-			co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
+		columns = co.topQuery(s)
+	case *tssql.Unload:
+		if co.preparing {
+			fail(s.Pos, "UNLOAD cannot be prepared")
 		}
-		if len(co.plan.Tables) > 0 {
-			co.plan.Action = ActionSelect
-		}
+		co.unload(s)
 	case *tssql.Describe:
 		co.describe(s)
 	case *tssql.Show:
@@ -149,6 +139,27 @@ func place(q *tssql.Query, i int) tssql.Pos {
 		}
 	}
 	return s.Items[i].Expr.Position()
+}
+
+// topQuery compiles the statement's query.
+func (co *compiler) topQuery(s *tssql.Query) []outColumn {
+	co.plan.Metered = true
+	co.plan.Action = ActionSelectValues
+	co.top = s
+	out := co.query(s, nil, nil)
+	co.plan.SQL = co.plain(out.sql)
+	co.cuts(out.sql)
+	for i, column := range out.columns {
+		if column.typ.binary() {
+			// What the service answers is not known; its API has no such type.
+			fail(place(s, i), "A result cannot have the type %s", column.typ)
+		}
+		co.plan.Columns = append(co.plan.Columns, OutputColumn{Name: column.name, Type: column.typ})
+	}
+	if len(co.plan.Tables) > 0 {
+		co.plan.Action = ActionSelect
+	}
+	return out.columns
 }
 
 func (co *compiler) uses(t Table) {

@@ -95,6 +95,9 @@ type Plan struct {
 	Tables []Table
 	// Reads are the items of FROM that are tables.
 	Reads []Read
+	// Unload, unless it is nil, says that the rows of SQL are not the result but are exported, and how. The columns are then those of the
+	// one row that tells what was exported.
+	Unload *Unload
 	// Slices, unless it is nil, is how the statement may be run for some series after others.
 	Slices *Slices
 }
