@@ -10,6 +10,7 @@ package sqlfunc
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/joda"
@@ -43,6 +44,9 @@ const (
 	FromBigEndian64  = "go_from_big_endian_64"
 )
 
+// Mark begins the texts of errors that are the dialect's own, which tells them from DuckDB's.
+const Mark = "\x1f"
+
 // All returns the functions. They share what they remember, which is bounded.
 func All() []duck.Function {
 	zones := &joda.Zones{}
@@ -66,7 +70,7 @@ func eachRow(quiet bool, begin func() func(in []duck.Column, i int, out *duck.Ve
 				continue
 			}
 			if err := row(in, i, out); err != nil && (!quiet || errors.Is(err, errAlways) || !in[len(in)-1].Bool(i)) {
-				return err
+				return fmt.Errorf("%s%w", Mark, err)
 			}
 		}
 		return nil

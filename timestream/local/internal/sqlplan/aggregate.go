@@ -119,6 +119,8 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 			s.noNaN = false
 			return s
 		case DayTime, YearMonth:
+			total := "sum(" + distinct + x.sql + ")" + b.over
+			return bound{sql: "(CASE WHEN " + total + " IS NOT NULL THEN coalesce(TRY_CAST(" + total + " AS " + duckType(x.typ) + "), " + b.raise(textInterval) + ") END)", typ: x.typ}
 		default:
 			mismatch(c, args, expected)
 		}

@@ -63,6 +63,10 @@ func (b *binder) whole(op string, l, r bound) bound {
 		}
 	}
 	x := bound{typ: l.typ}
+	if interval := rank(l.typ) == 0; interval && op != "/" && op != "%" {
+		x.sql = b.checked(op, l, r, duckType(l.typ), textInterval)
+		return x
+	}
 	switch op {
 	case "/", "%":
 		x.sql = b.quotient(l.sql, op, r)
@@ -75,13 +79,30 @@ func (b *binder) whole(op string, l, r bound) bound {
 	return x
 }
 
+// checked is a sum, a difference or a product of whole numbers that is an error of the dialect's where it does not fit.
+func (b *binder) checked(op string, l, r bound, duckType, text string) string {
+	return b.let(l, func(l string) string {
+		return b.let(r, func(r string) string {
+			return "(CASE WHEN " + l + " IS NOT NULL AND " + r + " IS NOT NULL THEN coalesce(TRY_CAST(CAST(" + l + " AS HUGEINT) " + op + " " + r + " AS " + duckType + "), " + b.raise(text) + ") END)"
+		})
+	})
+}
+
+// textInterval is what an operation answers whose interval does not fit; its words are ours.
+const textInterval = "Interval is out of range"
+
 // quotient divides whole numbers. DuckDB answers NULL for a division by zero, Trino an error.
 func (b *binder) quotient(l, op string, r bound) string {
 	if op == "/" {
 		op = "//"
 	}
 	sql := "(" + l + " " + op + " " + r.sql + ")"
-	if v, ok := r.k.(int64); ok && v != 0 {
+	v, ok := r.k.(int64)
+	if op == "%" && (!ok || v == -1) {
+		// DuckDB has none for the least number.
+		sql = "(CASE WHEN " + r.sql + " = -1 THEN " + l + " * 0 ELSE " + sql + " END)"
+	}
+	if ok && v != 0 {
 		return sql
 	}
 	return "(CASE WHEN " + r.sql + " = 0 THEN " + b.raise("Division by zero") + " ELSE " + sql + " END)"
@@ -156,25 +177,22 @@ func (b *binder) shift(at tssql.Pos, op string, t, by bound) bound {
 			}
 			fail(at, textOutOfRange)
 		}
-		x := bound{sql: "(" + t.sql + " " + op + " " + by.sql + ")", typ: t.typ}
 		if isConst && n >= 0 && op == "+" {
-			return x // stored times are not negative, so neither is this
+			// Stored times are not negative, so neither is this.
+			last := constant(Bigint, math.MaxInt64-n).sql
+			return bound{sql: "(CASE WHEN " + t.sql + " > " + last + " THEN " + b.raise(textOutOfRange) + " ELSE " + t.sql + " + " + by.sql + " END)", typ: t.typ}
+		}
+		x := bound{sql: "(" + t.sql + " + " + by.sql + ")", typ: t.typ}
+		if !isConst || op == "-" {
+			x.sql = b.checked(op, t, by, "BIGINT", textOutOfRange)
 		}
 		return b.notNegative(x)
 	}
-	sign := ""
-	if op == "-" {
-		sign = "-"
-	}
-	months := "to_months(" + sign + by.sql + ")"
-	if date {
-		if known && isConst {
-			if ns, ok := addMonths(v*nsDay, n); ok && ns >= 0 {
-				return constant(Date, floorDiv(ns, nsDay))
-			}
-			fail(at, "Date is out of range")
+	if date && known && isConst {
+		if ns, ok := addMonths(v*nsDay, n); ok && ns >= 0 {
+			return constant(Date, floorDiv(ns, nsDay))
 		}
-		return b.notNegative(bound{sql: "CAST(CAST(DATE '1970-01-01' + " + t.sql + " + " + months + " AS DATE) - DATE '1970-01-01' AS INTEGER)", typ: t.typ})
+		fail(at, "Date is out of range")
 	}
 	if known && isConst {
 		if ns, ok := addMonths(v, n); ok && ns >= 0 {
@@ -182,20 +200,37 @@ func (b *binder) shift(at tssql.Pos, op string, t, by bound) bound {
 		}
 		fail(at, textOutOfRange)
 	}
-	// DuckDB moves microseconds by months; the nanoseconds below them are carried past it.
-	return b.notNegative(bound{sql: "(epoch_us(make_timestamp(" + floorQuotient(t.sql, 1000) + ") + " + months + ") * 1000 + " +
-		floorRemainder(t.sql, "1000") + ")", typ: t.typ})
+	sql := b.let(by, func(by string) string {
+		months := "to_months(" + by + ")"
+		if op == "-" {
+			months = "to_months(- " + by + ")"
+		}
+		// DuckDB moves microseconds by months; the nanoseconds below them are carried past it.
+		moved := "TRY_CAST(CAST(epoch_us(make_timestamp(" + floorQuotient(t.sql, 1000) + ") + " + months + ") AS HUGEINT) * 1000 + " + floorRemainder(t.sql, "1000") + " AS BIGINT)"
+		if date {
+			moved = "CAST(CAST(DATE '1970-01-01' + " + t.sql + " + " + months + " AS DATE) - DATE '1970-01-01' AS INTEGER)"
+		}
+		far := strconv.Itoa(maxMonths)
+		return "(CASE WHEN " + t.sql + " IS NULL OR " + by + " IS NULL THEN NULL WHEN " + by + " NOT BETWEEN -" + far + " AND " + far + " THEN " + b.raise(textOutOfRange) + " ELSE coalesce(" + moved + ", " + b.raise(textOutOfRange) + ") END)"
+	})
+	return b.notNegative(bound{sql: sql, typ: t.typ})
 }
+
+// maxMonths is more than there are between the first and the last of all times.
+const maxMonths = 12 * 600
 
 // scale multiplies or divides an interval by a number.
 func (b *binder) scale(op string, i, n bound) bound {
 	if n.typ.isScalar(Double) {
-		return bound{sql: "CAST(round(" + i.sql + " " + op + " " + n.sql + ") AS " + duckType(i.typ) + ")", typ: i.typ}
+		sql := b.let(bound{sql: "round(" + i.sql + " " + op + " " + n.sql + ")", typ: n.typ}, func(x string) string {
+			return "(CASE WHEN " + x + " IS NOT NULL THEN coalesce(TRY_CAST(" + x + " AS " + duckType(i.typ) + "), " + b.raise(textInterval) + ") END)"
+		})
+		return bound{sql: sql, typ: i.typ}
 	}
 	if v, ok := n.k.(int64); ok {
 		n = constant(i.typ.Scalar, v)
-	} else if n = coerce(n, ScalarOf(Bigint), tssql.Pos{}); i.typ.isScalar(YearMonth) {
-		// Months are narrower than what they are multiplied or divided by.
+	} else if n = coerce(n, ScalarOf(Bigint), tssql.Pos{}); i.typ.isScalar(YearMonth) && op == "/" {
+		// Months are narrower than what they are divided by.
 		x := b.whole(op, coerce(bound{sql: i.sql, typ: ScalarOf(Integer)}, ScalarOf(Bigint), tssql.Pos{}), n)
 		return bound{sql: "CAST(" + x.sql + " AS INTEGER)", typ: i.typ}
 	}

@@ -359,14 +359,14 @@ func (b *binder) sequence(c *tssql.Call, args []bound) bound {
 	if step.typ.isScalar(YearMonth) {
 		// No month is shorter than 28 days, so this makes enough of them; those past the end are left out.
 		i, at := b.co.param(), b.co.param()
-		unit = "(CAST(" + step.sql + " AS BIGINT) * " + itoa(28*24*3600) + "000000000)"
+		unit = "(CAST(" + step.sql + " AS HUGEINT) * " + itoa(28*24*3600) + "000000000)"
 		quiet := *b // one of those past the end may lie before 1970: it is NULL, and left out
 		quiet.trying = true
 		moved := quiet.shift(c.Pos, "+", from, bound{sql: "CAST(" + i + " * " + step.sql + " AS INTEGER)", typ: step.typ})
-		series = "list_filter(list_transform(range(0, (" + to.sql + " - " + from.sql + ") // " + unit + " + 1), lambda " + i + ": " + moved.sql + "), lambda " + at +
+		series = "list_filter(list_transform(range(0, CAST((CAST(" + to.sql + " AS HUGEINT) - " + from.sql + ") // " + unit + " AS BIGINT) + 1), lambda " + i + ": " + moved.sql + "), lambda " + at +
 			": CASE WHEN " + step.sql + " > 0 THEN " + at + " <= " + to.sql + " ELSE " + at + " >= " + to.sql + " END)"
 	}
-	length := "(" + to.sql + " - " + from.sql + ") // " + unit
+	length := "(CAST(" + to.sql + " AS HUGEINT) - " + from.sql + ") // " + unit
 	sql := "(CASE WHEN " + step.sql + " = 0 THEN " + b.raise("step must not be zero") +
 		" WHEN " + length + " < 0 OR (" + to.sql + " < " + from.sql + ") <> (" + step.sql + " < 0) AND " + to.sql + " <> " + from.sql +
 		" THEN " + b.raise("sequence stop value should be greater than or equal to start value if step is greater than zero otherwise stop should be less than or equal to start") +

@@ -282,7 +282,7 @@ func (b *binder) castTo(x bound, t Type, at tssql.Pos, try bool) bound {
 			// Trino rounds half away from zero, DuckDB's cast half to even.
 			cast = castWord(try) + "(round(" + x.sql + ") AS " + duckType(t) + ")"
 		} else if !try {
-			cast = "(CASE WHEN " + x.sql + " NOT BETWEEN " + strconv.Itoa(math.MinInt32) + " AND " + strconv.Itoa(math.MaxInt32) + " THEN error('Out of range for integer: ' || CAST(" + x.sql + " AS VARCHAR)) ELSE " + cast + " END)"
+			cast = "(CASE WHEN " + x.sql + " NOT BETWEEN " + strconv.Itoa(math.MinInt32) + " AND " + strconv.Itoa(math.MaxInt32) + " THEN " + b.raiseSQL("'Out of range for integer: ' || CAST("+x.sql+" AS VARCHAR)") + " ELSE " + cast + " END)"
 		}
 		out.sql = cast
 	case rank(x.typ) > 0 && to == Boolean, from == Boolean && rank(t) > 0:
@@ -339,7 +339,7 @@ func castText(x bound, t Type, at tssql.Pos, try bool) bound {
 	case Date, TimeOfDay, Timestamp:
 		before, after = "Value cannot be cast to "+t.String()+": ", ""
 	}
-	bad := "error(" + quote(before) + " || " + x.sql + " || " + quote(after) + ")"
+	bad := raised(quote(before) + " || " + x.sql + " || " + quote(after))
 	if try {
 		bad = "NULL"
 	}

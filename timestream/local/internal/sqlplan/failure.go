@@ -7,11 +7,19 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/sqlfunc"
 )
 
-// Failure words what DuckDB says of a statement that failed while it ran as Trino does, where that is known; other texts
-// stay as they are. The class that DuckDB's text begins with is cut off before.
+// otherFailure stands for what DuckDB says in a way that is not known here: its words are about a statement that the client has not written.
+const otherFailure = "The query failed on a value that is out of range or malformed"
+
+// Failure words what DuckDB says of a statement that failed while it ran. The dialect's own texts are marked, the others are worded as Trino does,
+// where that is known. The class that DuckDB's text begins with is cut off before.
 func Failure(text string) string {
+	if own, ok := strings.CutPrefix(text, sqlfunc.Mark); ok {
+		return own
+	}
 	// Columns have generated names.
 	text, _, _ = strings.Cut(text, " when casting from source column ")
 	if m := regexp.MustCompile(`^Type DOUBLE with value (\S+) can't be cast because the value is out of range for the destination type INT(32|64)$`).FindStringSubmatch(text); m != nil {
@@ -40,9 +48,22 @@ func Failure(text string) string {
 	if m := regexp.MustCompile(`^Could not convert string '(.*)' to INT64$`).FindStringSubmatch(text); m != nil {
 		return "Value cannot be cast to timestamp: " + m[1]
 	}
+	if strings.HasPrefix(text, "More than one row returned by a subquery") {
+		return "Scalar sub-query has returned multiple rows"
+	}
+	if m := regexp.MustCompile(`^Type INT(?:128|64) with value (-?\d+) can't be cast because the value is out of range for the destination type INT(32|64)$`).FindStringSubmatch(text); m != nil {
+		return map[string]string{"32": "integer", "64": "bigint"}[m[2]] + " addition overflow: " + m[1]
+	}
+	if m := regexp.MustCompile(`^Overflow in division of (-?\d+) / (-?\d+)$`).FindStringSubmatch(text); m != nil {
+		typ := "bigint"
+		if m[1] == strconv.Itoa(math.MinInt32) {
+			typ = "integer"
+		}
+		return typ + " division overflow: " + m[1] + " / " + m[2]
+	}
 	m := regexp.MustCompile(`^Overflow in (addition|subtraction|multiplication) of INT(32|64) \((-?\d+) ([-+*]) (-?\d+)\)!$`).FindStringSubmatch(text)
 	if m == nil {
-		return text
+		return otherFailure
 	}
 	typ := "bigint"
 	if m[2] == "32" {

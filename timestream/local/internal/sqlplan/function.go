@@ -127,8 +127,8 @@ func (b *binder) overloads(name string) []overload {
 	case "round":
 		// Both round half away from zero.
 		return append(same("round($1)"),
-			overload{[]Scalar{Integer, Integer}, Integer, roundWhole("INTEGER"), true},
-			overload{[]Scalar{Bigint, Integer}, Bigint, roundWhole("BIGINT"), true},
+			overload{[]Scalar{Integer, Integer}, Integer, b.roundWhole(Integer), true},
+			overload{[]Scalar{Bigint, Integer}, Bigint, b.roundWhole(Bigint), true},
 			overload{[]Scalar{Double, Integer}, Double, "round($1, $2)", true})
 	case "floor":
 		return wholeAs("floor($1)")
@@ -207,10 +207,10 @@ func wholeAs(sql string) []overload {
 }
 
 // roundWhole rounds a whole number to a power of ten. DuckDB's round of one wraps where the result has no place.
-func roundWhole(duckType string) string {
+func (b *binder) roundWhole(t Scalar) string {
 	const unit = "CAST(power(10, - $2) AS HUGEINT)"
-	return "(CASE WHEN $2 >= 0 THEN $1 WHEN $2 < -37 THEN 0 ELSE CAST((CAST($1 AS HUGEINT) + (CASE WHEN $1 < 0 THEN -1 ELSE 1 END) * (" + unit + " // 2)) // " + unit +
-		" * " + unit + " AS " + duckType + ") END)"
+	return "(CASE WHEN $2 >= 0 THEN $1 WHEN $2 < -37 AND $1 IS NOT NULL THEN 0 WHEN $1 IS NOT NULL AND $2 IS NOT NULL THEN coalesce(TRY_CAST((CAST($1 AS HUGEINT) + (CASE WHEN $1 < 0 THEN -1 ELSE 1 END) * (" + unit + " // 2)) // " + unit +
+		" * " + unit + " AS " + duckType(ScalarOf(t)) + "), " + b.raiseSQL("'Out of range for "+ScalarOf(t).String()+": ' || CAST($1 AS VARCHAR)") + ") END)"
 }
 
 func logarithm(name string) string {
@@ -248,9 +248,9 @@ func (b *binder) special(name string) func(*tssql.Call, []bound) bound {
 			return b.dateTrunc(c, args[0], coerce(args[1], ScalarOf(Timestamp), c.Args[1].Position()))
 		}
 	case "from_milliseconds":
-		return fromEpoch(1e6)
+		return b.fromEpoch(1e6)
 	case "from_nanoseconds":
-		return fromEpoch(1)
+		return b.fromEpoch(1)
 	case "from_iso8601_timestamp", "from_iso8601_date":
 		return b.fromISO8601
 	case "coalesce":
@@ -315,8 +315,11 @@ func (b *binder) raiseSQL(text string) string {
 	if b.trying {
 		return "NULL"
 	}
-	return "error(" + text + ")"
+	return raised(text)
 }
+
+// raised prints the error itself.
+func raised(text string) string { return "error(" + quote(sqlfunc.Mark) + " || " + text + ")" }
 
 // try is TRY(x): NULL where x has no result. What this package checks is NULL right away; for the rest there is DuckDB's TRY, which neither
 // takes its own error() nor subqueries, window functions, what answers otherwise each time, or parameters of lambdas. As in Trino, what aggregates,
@@ -351,7 +354,7 @@ func (b *binder) constantTime(t Scalar, v int64) func(*tssql.Call, []bound) boun
 }
 
 // fromEpoch makes a timestamp of a count of units since 1970-01-01.
-func fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
+func (b *binder) fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
 	return func(c *tssql.Call, args []bound) bound {
 		if len(args) != 1 || !coercible(args[0].typ, ScalarOf(Bigint)) {
 			mismatch(c, args, strings.ToLower(c.Name)+"(bigint)")
@@ -359,14 +362,16 @@ func fromEpoch(unit int64) func(*tssql.Call, []bound) bound {
 		x := coerce(args[0], ScalarOf(Bigint), c.Pos)
 		if v, ok := x.k.(int64); ok {
 			ns, ok := mulInt64(v, unit)
-			if !ok {
+			switch {
+			case ok:
+				return constant(Timestamp, ns)
+			case !b.trying:
 				fail(c.Args[0].Position(), "Timestamp is out of range: %d", v)
 			}
-			return constant(Timestamp, ns)
 		}
 		if unit == 1 {
 			return bound{sql: x.sql, typ: ScalarOf(Timestamp)}
 		}
-		return bound{sql: "(" + x.sql + " * " + constant(Bigint, unit).sql + ")", typ: ScalarOf(Timestamp)}
+		return bound{sql: b.checked("*", x, constant(Bigint, unit), "BIGINT", textOutOfRange), typ: ScalarOf(Timestamp)}
 	}
 }

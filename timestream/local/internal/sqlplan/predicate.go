@@ -5,6 +5,7 @@ package sqlplan
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
@@ -92,16 +93,27 @@ func (b *binder) like(e *tssql.Like) bound {
 		}
 		return coerce(v, ScalarOf(Varchar), x.Position())
 	}
-	x := part(e.X, "Left side of LIKE expression")
-	sql := "(" + x.sql + " LIKE " + part(e.Pattern, "Pattern for LIKE expression").sql
-	if e.Escape != nil {
-		escape := part(e.Escape, "Escape for LIKE expression")
-		if s, ok := escape.k.(string); ok && len([]rune(s)) != 1 {
-			fail(e.Escape.Position(), "Escape string must be a single character")
-		}
-		sql += " ESCAPE " + escape.sql
+	x, pattern := part(e.X, "Left side of LIKE expression"), part(e.Pattern, "Pattern for LIKE expression")
+	if e.Escape == nil {
+		return negated("("+x.sql+" LIKE "+pattern.sql+")", e.Not)
 	}
-	return negated(sql+")", e.Not)
+	escape := part(e.Escape, "Escape for LIKE expression")
+	const oneCharacter, special = "Escape string must be a single character", "Escape character must be followed by '%', '_' or the escape character itself"
+	c, known := escape.k.(string)
+	if known && utf8.RuneCountInString(c) != 1 {
+		fail(e.Escape.Position(), "%s", oneCharacter)
+	}
+	p, literal := pattern.k.(string)
+	sql := "(" + x.sql + " LIKE " + pattern.sql + " ESCAPE " + escape.sql + ")"
+	switch {
+	case known && literal && strings.Contains(strings.NewReplacer(c+c, "", c+"%", "", c+"_", "").Replace(p), c):
+		fail(e.Pattern.Position(), "%s", special)
+	case !known || !literal:
+		// What remains of the pattern without the pairs that begin with it.
+		rest := "replace(replace(replace(" + pattern.sql + ", " + escape.sql + " || " + escape.sql + ", ''), " + escape.sql + " || '%', ''), " + escape.sql + " || '_', '')"
+		sql = "(CASE WHEN length(" + escape.sql + ") <> 1 THEN " + b.raise(oneCharacter) + " WHEN contains(" + rest + ", " + escape.sql + ") THEN " + b.raise(special) + " ELSE " + sql + " END)"
+	}
+	return negated(sql, e.Not)
 }
 
 func (b *binder) caseExpr(e *tssql.Case) bound {

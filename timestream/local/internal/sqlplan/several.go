@@ -192,7 +192,7 @@ func (b *binder) shares(e tssql.Expr, x bound) (out []float64, literal bool) {
 		}
 		v, ok := coerce(p, ScalarOf(Double), e.Position()).k.(float64)
 		if ok && !(v >= 0 && v <= 1) {
-			fail(e.Position(), textPercentile)
+			fail(e.Position(), "%s", textPercentile)
 		}
 		out, literal = append(out, v), literal && ok
 	}

@@ -170,6 +170,9 @@ func (b *binder) chr(c *tssql.Call, args []bound) bound {
 		" AS INTEGER)) WHEN " + x.sql + " IS NOT NULL THEN " + b.raiseSQL("'Not a valid Unicode code point: ' || CAST("+x.sql+" AS VARCHAR)") + " END)", typ: ScalarOf(Varchar)}
 }
 
+// maxPlace is beyond all places in a text; DuckDB refuses those of more than 32 bits.
+const maxPlace = 1<<32 - 1
+
 // substr is substr(text, start[, length]). Start 0, and one before the beginning, give ”, where DuckDB moves to the
 // beginning. What a literal rules out is not tested for.
 func substr(c *tssql.Call, args []bound) bound {
@@ -185,8 +188,15 @@ func substr(c *tssql.Call, args []bound) bound {
 			mismatch(c, args, expected)
 		}
 		n = coerce(n, ScalarOf(Bigint), c.Pos)
-		list += ", " + n.sql
 		v, known := n.k.(int64)
+		if known {
+			v = min(max(v, -maxPlace), maxPlace)
+			n = constant(Bigint, v)
+			list += ", " + n.sql
+		} else {
+			last := itoa(maxPlace)
+			list += ", CASE WHEN " + n.sql + " > " + last + " THEN " + last + " WHEN " + n.sql + " < -" + last + " THEN -" + last + " ELSE " + n.sql + " END"
+		}
 		switch {
 		case known && v > 0:
 		case i == 1:

@@ -29,7 +29,7 @@ func (b *binder) timeOverloads(name string) []overload {
 			{[]Scalar{Timestamp}, Varchar, momentText("$1", "T"), true},
 		}
 	case "from_unixtime":
-		return []overload{{[]Scalar{Double}, Timestamp, "(CAST(round($1 * 1000) AS BIGINT) * 1000000)", true}}
+		return []overload{{[]Scalar{Double}, Timestamp, "(CASE WHEN $1 IS NOT NULL THEN coalesce(TRY_CAST(CAST(TRY_CAST(round($1 * 1000) AS BIGINT) AS HUGEINT) * 1000000 AS BIGINT), " + b.raise(textOutOfRange) + ") END)", true}}
 	case "to_unixtime":
 		// The last digit of the guide's example is that of the nanoseconds rounded to a double.
 		return []overload{{[]Scalar{Timestamp}, Double, "(CAST($1 AS DOUBLE) / 1e9)", true}}
@@ -256,7 +256,8 @@ func (b *binder) addUnits(c *tssql.Call, unit, n, x bound) bound {
 		case months > 0:
 			return b.shift(c.Pos, "+", x, b.scale("*", constant(YearMonth, months), n))
 		case t == Date:
-			return b.notNegative(bound{sql: "(" + x.sql + " + CAST(" + b.whole("*", n, constant(Bigint, ns/nsDay)).sql + " AS INTEGER))", typ: x.typ})
+			days := bound{sql: "(CAST(" + n.sql + " AS HUGEINT) * " + strconv.FormatInt(ns/nsDay, 10) + ")", typ: ScalarOf(Bigint)}
+			return b.notNegative(bound{sql: b.checked("+", days, x, "INTEGER", textOutOfRange), typ: x.typ})
 		}
 		return b.shift(c.Pos, "+", x, b.scale("*", constant(DayTime, ns), n))
 	})
@@ -277,8 +278,11 @@ func (b *binder) dateDiff(c *tssql.Call, args []bound) bound {
 	from, to := coerce(args[1], ScalarOf(t), c.Args[1].Position()), coerce(args[2], ScalarOf(t), c.Args[2].Position())
 	return b.eachUnit(args[0], t, func(unit string) bound {
 		ns, months := unitOf(c.Args[0].Position(), unit, t)
+		if ns == 1 {
+			return b.whole("-", bound{sql: to.sql, typ: ScalarOf(Bigint)}, bound{sql: from.sql, typ: ScalarOf(Bigint)})
+		}
 		if months == 0 {
-			return bound{sql: "((" + to.sql + " - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + ")", typ: ScalarOf(Bigint)}
+			return bound{sql: "CAST((CAST(" + to.sql + " AS HUGEINT) - " + from.sql + ") // " + strconv.FormatInt(ns, 10) + " AS BIGINT)", typ: ScalarOf(Bigint)}
 		}
 		at := func(x bound) string { return "make_timestamp(" + floorQuotient(x.sql, 1000) + ")" }
 		return bound{sql: "(date_sub('month', " + at(from) + ", " + at(to) + ") // " + strconv.FormatInt(months, 10) + ")", typ: ScalarOf(Bigint)}

@@ -136,8 +136,11 @@ func (b *binder) frame(f *tssql.Frame, order []bound) string {
 		default:
 			fail(at, "Window frame of type RANGE cannot have a %s of type %s with a sort key of type %s", what, n.typ, order[0].typ)
 		}
-		if v, ok := n.k.(int64); ok && v < 0 {
+		switch v, ok := n.k.(int64); {
+		case ok && v < 0:
 			fail(at, "Window frame offset value must not be negative")
+		case n.k == nil:
+			n.sql = "(CASE WHEN " + n.sql + " IS NULL OR " + n.sql + " < 0 THEN " + b.raise("Window frame offset value must not be negative or null") + " ELSE " + n.sql + " END)"
 		}
 		return n.sql + " " + x.Where
 	}
