@@ -100,6 +100,8 @@ type Config struct {
 	rewrite rewriteConfig
 	// scheduleEvery is how often it is looked which scheduled queries are due.
 	scheduleEvery time.Duration
+	// still leaves out the housekeeping, for tests that count or fail what the writer does.
+	still bool
 	// slice is how many samples a slice of a statement has, if it is not zero, for tests.
 	slice int64
 	// prefix begins the names of the flags.

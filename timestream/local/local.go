@@ -165,7 +165,9 @@ func (db *DB) open(ctx context.Context) error {
 			return err
 		}
 	}
-	db.running.Go(func() { db.housekeeping(db.background) })
+	if !db.cfg.still {
+		db.running.Go(func() { db.housekeeping(db.background) })
+	}
 	db.running.Go(func() { db.rewriter.run(db.background) })
 	for range loadsAtOnce {
 		db.running.Go(func() { db.loads.run(db.background) })

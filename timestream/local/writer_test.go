@@ -24,6 +24,7 @@ func openTwo(t *testing.T, change func(*Config)) *DB {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.DefaultDatabase, cfg.DefaultTable = t.TempDir(), "db1", "good"
+	cfg.still = true
 	if change != nil {
 		change(&cfg)
 	}
