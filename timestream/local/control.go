@@ -85,7 +85,7 @@ func (db *DB) CreateDatabase(ctx context.Context, in *timestreamwrite.CreateData
 	var v violations
 	name := v.newName(in.DatabaseName, memberDatabase)
 	v.text(in.KmsKeyId, false, 1, maxKeyID, memberKey)
-	checkTags(&v, in.Tags, "tags")
+	checkTags(&v, in.Tags)
 	if err := v.asWrite(); err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (db *DB) CreateTable(ctx context.Context, in *timestreamwrite.CreateTableIn
 	var v violations
 	dbName, name := v.name(in.DatabaseName, memberDatabase), v.newName(in.TableName, memberTable)
 	checkProperties(&v, in.RetentionProperties, in.MagneticStoreWriteProperties, in.Schema)
-	checkTags(&v, in.Tags, "tags")
+	checkTags(&v, in.Tags)
 	if err := v.asWrite(); err != nil {
 		return nil, err
 	}

@@ -559,6 +559,71 @@ func TestScheduledNoTarget(t *testing.T) {
 	}
 }
 
+// However many are made, their number and size are bounded.
+func TestScheduledBounds(t *testing.T) {
+	s := openScheduling(t, t.TempDir(), meterNoon)
+	in := rollupInput("one", "SELECT 1", "rate(1 hour)")
+	in.TargetConfiguration = nil
+	refused := func(want string) {
+		t.Helper()
+		var quota *qtypes.ServiceQuotaExceededException
+		if _, err := s.CreateScheduledQuery(t.Context(), in); !errors.As(err, &quota) || !strings.Contains(*quota.Message, want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	fill := func(n, size int) {
+		s.cat.mu.Lock()
+		defer s.cat.mu.Unlock()
+		clear(s.cat.scheduled)
+		for i := range n {
+			q := &scheduledQuery{size: size}
+			q.ID, q.Name = strconv.Itoa(i), strconv.Itoa(i)
+			s.cat.scheduled[q.ID] = q
+		}
+	}
+	fill(10_000, 1)
+	refused("The account has the maximum of 10000 scheduled queries.")
+	fill(2, 32<<20)
+	refused("exceeds the limit of 67108864.")
+	fill(1, 32<<20)
+	s.create(in)
+	long := strings.Repeat("ö", 600)
+	if got := shortened(long); len(got) > maxFailure+3 || !strings.HasSuffix(got, "ö…") || !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) {
+		t.Errorf("got %d bytes, %q", len(got), got[len(got)-8:])
+	}
+}
+
+// A run that cannot be remembered on disk is not made again at once.
+func TestScheduledUnsaved(t *testing.T) {
+	s := openScheduling(t, t.TempDir(), meterNoon)
+	s.createTable("hourly")
+	s.write(meterNoon.Add(-time.Hour), meterNoon, one)
+	arn := s.create(rollupInput("rollup", rollup, "rate(1 hour)"))
+	commit := func(f func() error) {
+		if err := s.writer.between(t.Context(), func() { s.writer.commitTx = f }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.now = meterNoon.Add(time.Hour)
+	s.write(meterNoon, s.now, one)
+	works := s.writer.commitTx
+	commit(func() error { return errors.New("no space") })
+	s.due(meterNoon.Add(time.Hour))
+	first := s.describe(arn)
+	if r := first.LastRunSummary; r == nil || !strings.HasPrefix(aws.ToString(r.FailureReason), "InternalServerException: ") || first.State != qtypes.ScheduledQueryStateEnabled || !first.NextInvocationTime.Equal(meterNoon.Add(2*time.Hour)) {
+		t.Fatalf("got %+v", first)
+	}
+	s.due(meterNoon.Add(time.Hour + time.Minute))
+	if again := s.describe(arn); !sameJSON(t, first, again) {
+		t.Errorf("ran again: %+v", again.LastRunSummary)
+	}
+	commit(works)
+	s.due(meterNoon.Add(2 * time.Hour))
+	if d := s.describe(arn); d.LastRunSummary.FailureReason != nil || len(d.RecentlyFailedRuns) != 1 {
+		t.Errorf("got %+v %s", d.LastRunSummary, aws.ToString(d.LastRunSummary.FailureReason))
+	}
+}
+
 func sameJSON(t *testing.T, a, b any) bool {
 	t.Helper()
 	x, err := json.Marshal(a)

@@ -28,6 +28,8 @@ const (
 	// maxScheduledQueries is how many scheduled queries there may be (ts-limits, default quotas). It holds without quotas too, because all of them
 	// are in memory.
 	maxScheduledQueries = 10_000
+	// maxScheduledBytes bounds what their definitions take together, as JSON, for the same reason. The service has no such bound.
+	maxScheduledBytes = 64 << 20
 	// maxScheduledResults is the largest page of ListScheduledQueries, and that of a request which names none; the latter is our guess.
 	maxScheduledResults = 1000
 	// scheduledTokenLife is how long a ClientToken makes CreateScheduledQuery idempotent (API reference).
@@ -88,7 +90,7 @@ func checkScheduled(in *timestreamquery.CreateScheduledQueryInput) error {
 	}
 	v.text(in.ClientToken, false, 32, 128, "clientToken")
 	v.text(in.ScheduledQueryExecutionRoleArn, true, 1, maxARN, "scheduledQueryExecutionRoleArn")
-	checkTags(&v, writeTags(in.Tags), "tags")
+	checkTags(&v, writeTags(in.Tags))
 	v.text(in.KmsKeyId, false, 1, maxKeyID, memberKey)
 	switch c := in.ErrorReportConfiguration; {
 	case c == nil:
@@ -192,20 +194,24 @@ func (db *DB) CreateScheduledQuery(ctx context.Context, in *timestreamquery.Crea
 	if _, _, err := db.planScheduled(&q.Definition, q.Created); err != nil {
 		return nil, db.queryError(err)
 	}
+	insert, err := insertScheduled(q)
+	if err != nil {
+		return nil, err
+	}
 	err = db.change(ctx, func(c *duck.Conn) error {
+		size := q.size
 		for _, o := range db.cat.scheduled {
-			if o.Name == q.Name {
+			if size += o.size; o.Name == q.Name {
 				return &qtypes.ConflictException{Message: text(textExists)}
 			}
 		}
 		if len(db.cat.scheduled) >= maxScheduledQueries {
 			return &qtypes.ServiceQuotaExceededException{Message: text("The account has the maximum of %d scheduled queries.", maxScheduledQueries)}
 		}
-		sql, err := insertScheduled(q)
-		if err != nil {
-			return err
+		if size > maxScheduledBytes {
+			return &qtypes.ServiceQuotaExceededException{Message: text("The definitions of all scheduled queries would take %d bytes, which exceeds the limit of %d.", size, maxScheduledBytes)}
 		}
-		return c.Exec(sql)
+		return c.Exec(insert)
 	}, func() { db.cat.scheduled[q.ID] = q })
 	if err != nil {
 		// Another request with the same token may have come first.

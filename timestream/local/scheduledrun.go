@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
@@ -102,11 +103,12 @@ func (db *DB) runScheduled(ctx context.Context, j scheduled.Job) {
 	run := &scheduledRun{db: db, query: q, job: j, Run: scheduled.Run{Invocation: j.Invocation, Trigger: db.now(), Manual: j.Manual}}
 	version := q.state.Triggered(run.Trigger).Version
 	limited, cancel := context.WithTimeoutCause(ctx, db.cfg.QueryTime, errRunTime)
-	disable := run.fail(limited, run.do(limited, version))
+	disable := run.judge(limited, run.do(limited, version))
 	cancel()
 	if ctx.Err() != nil {
 		return
 	}
+	run.Failure = shortened(run.Failure)
 	run.Stats.Took = db.now().Sub(run.Trigger)
 	run.report()
 	finish := func(s scheduled.State) scheduled.State {
@@ -241,16 +243,16 @@ func (r *scheduledRun) insights() error {
 	if err != nil {
 		return err
 	}
-	r.Run.Insights = &qtypes.ScheduledQueryInsightsResponse{
+	r.Insights = &qtypes.ScheduledQueryInsightsResponse{
 		OutputRows: i.OutputRows, OutputBytes: i.OutputBytes, QueryTableCount: i.QueryTableCount, QuerySpatialCoverage: i.QuerySpatialCoverage, QueryTemporalRange: i.QueryTemporalRange,
 	}
 	return nil
 }
 
-// fail says why a run failed, and tells whether the next would fail, too: then the query is to be disabled (Developer Guide,
+// judge says why a run failed, if so, and tells whether the next would fail, too: then the query is to be disabled (Developer Guide,
 // scheduledqueries-errorreport: for any error of the client while the query runs or its result is ingested; that being throttled is none of these is
 // our reading). Rows and records that could not be written do not count as such.
-func (r *scheduledRun) fail(ctx context.Context, err error) (disable bool) {
+func (r *scheduledRun) judge(ctx context.Context, err error) (disable bool) {
 	var api smithy.APIError
 	switch {
 	case err == nil:
@@ -266,6 +268,17 @@ func (r *scheduledRun) fail(ctx context.Context, err error) (disable bool) {
 		r.Failure = *internalText(err)
 	}
 	return false
+}
+
+// maxFailure bounds a reason that is remembered, in bytes: some texts repeat what they are about.
+const maxFailure = 1024
+
+// shortened cuts a text that is too long.
+func shortened(s string) string {
+	if len(s) <= maxFailure {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxFailure], "") + "…"
 }
 
 // lasting tells whether an error is the client's, which asking again does not mend.
@@ -300,5 +313,5 @@ func (r *scheduledRun) report() {
 		r.db.log.Warn("an error report of a scheduled query was not written", "query", r.query.ID, "err", err)
 		return
 	}
-	r.Run.ReportKey = key
+	r.ReportKey = key
 }

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS cat_scheduled (id VARCHAR, definition VARCHAR, state 
 type scheduledQuery struct {
 	scheduled.Definition
 	schedule *scheduled.Schedule
+	// size is that of the definition in bytes.
+	size int
 	// state is what is on disk, next the time of the next automatic run by it, zero when there is none.
 	state scheduled.State
 	next  time.Time
@@ -54,18 +56,20 @@ func (db *DB) loadScheduled(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("scheduled query %q: %w", q.ID, err)
 		}
+		q.size = len(c[0].Bytes(i))
 		q.put(s)
 		db.cat.scheduled[q.ID] = q
 		return nil
 	})
 }
 
-// insertScheduled is the SQL that stores a new scheduled query.
+// insertScheduled is the SQL that stores a new scheduled query, whose size it notes.
 func insertScheduled(q *scheduledQuery) (string, error) {
 	definition, err := json.Marshal(q.Definition)
 	if err != nil {
 		return "", err
 	}
+	q.size = len(definition)
 	state, err := json.Marshal(q.state)
 	if err != nil {
 		return "", err

@@ -34,7 +34,8 @@ const (
 )
 
 // checkTags checks the tags of a request.
-func checkTags(v *violations, tags []wtypes.Tag, member string) {
+func checkTags(v *violations, tags []wtypes.Tag) {
+	const member = "tags"
 	v.length(len(tags), 0, maxTags, "", member)
 	for i := range tags {
 		path := member + "." + strconv.Itoa(i+1) + ".member"
@@ -177,7 +178,7 @@ func (db *DB) TagResource(ctx context.Context, in *timestreamwrite.TagResourceIn
 	if in.Tags == nil {
 		v.null("tags")
 	}
-	checkTags(&v, in.Tags, "tags")
+	checkTags(&v, in.Tags)
 	if err := v.asWrite(); err != nil {
 		return nil, err
 	}

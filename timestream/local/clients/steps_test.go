@@ -34,6 +34,7 @@ func walk(t *testing.T, s *server, c caller, database string) (discovers bool) {
 	x.reject()
 	x.query()
 	x.describe()
+	x.schedule()
 	x.fail()
 	x.remove()
 	discovers = s.called("DescribeEndpoints") > before
@@ -234,6 +235,36 @@ func (x script) describe() {
 	// The order of a measure's dimensions is not specified.
 	got[0] = strings.Replace(got[0], "[(host, varchar), (region, varchar)]", "[(region, varchar), (host, varchar)]", 1)
 	x.want("SHOW MEASURES", got, []string{"load | double | [(region, varchar), (host, varchar)]", "state | multi | [(host, varchar)]", "versions | double | [(host, varchar)]"})
+}
+
+// schedule has a scheduled query run by hand. Its target is the table that it reads, for a call of some clients takes a second.
+func (x script) schedule() {
+	created := x.ok(query, "CreateScheduledQuery", object{
+		"Name":                           x.database,
+		"QueryString":                    `SELECT region, @scheduled_runtime AS at, count(*) AS n FROM "` + x.database + `"."` + metrics + `" WHERE measure_name = 'load' AND time <= @scheduled_runtime GROUP BY region`,
+		"ScheduleConfiguration":          object{"ScheduleExpression": "cron(0 0 1 1 ? *)"},
+		"NotificationConfiguration":      object{"SnsConfiguration": object{"TopicArn": "topic"}},
+		"ErrorReportConfiguration":       object{"S3Configuration": object{"BucketName": "reports"}},
+		"ScheduledQueryExecutionRoleArn": "role",
+		"TargetConfiguration": object{"TimestreamConfiguration": object{
+			"DatabaseName": x.database, "TableName": metrics, "TimeColumn": "at", "DimensionMappings": []any{object{"Name": "region", "DimensionValueType": "VARCHAR"}},
+			"MixedMeasureMappings": []any{object{"SourceColumn": "n", "TargetMeasureName": "records", "MeasureValueType": "BIGINT"}}}},
+	})
+	named := object{"ScheduledQueryArn": at(created, "Arn")}
+	x.ok(query, "ExecuteScheduledQuery", object{"ScheduledQueryArn": at(created, "Arn"), "InvocationTime": x.now.UTC().Format(time.RFC3339)})
+	var d object
+	for end := time.Now().Add(time.Minute); at(d, "ScheduledQuery", "LastRunSummary", "RunStatus") == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			x.Fatalf("no run: %v", d)
+		}
+		d = x.ok(query, "DescribeScheduledQuery", named)
+	}
+	x.want("name and state", []any{at(d, "ScheduledQuery", "Name"), at(d, "ScheduledQuery", "State")}, []any{x.database, "ENABLED"})
+	x.want("mapping", at(d, "ScheduledQuery", "TargetConfiguration", "TimestreamConfiguration", "MixedMeasureMappings", 0, "TargetMeasureName"), "records")
+	x.want("run", []any{at(d, "ScheduledQuery", "LastRunSummary", "RunStatus"), at(d, "ScheduledQuery", "LastRunSummary", "ExecutionStats", "RecordsIngested")}, []any{"MANUAL_TRIGGER_SUCCESS", 1.0})
+	out := x.ok(query, "Query", x.sql("SELECT region, time, measure_value::bigint FROM @ WHERE measure_name = 'records'"))
+	x.want("rows", rows(out), []string{fmt.Sprintf("eu | %s | %d", x.stamp(0), written)})
+	x.ok(query, "DeleteScheduledQuery", named)
 }
 
 func (x script) fail() {

@@ -85,6 +85,13 @@ func (m *Model) check() error {
 	if len(m.Dimensions) == 0 {
 		return errors.New("at least one dimension is required for a record: DimensionMappings is empty")
 	}
+	// More than a table can have cannot be written, and each is compared with those before it.
+	if n := len(m.Dimensions); n > timestream.MaxDimensionsPerTable {
+		return fmt.Errorf("DimensionMappings has %d elements, which exceeds the limit of %d", n, timestream.MaxDimensionsPerTable)
+	}
+	if n := len(m.Measures); n > timestream.MaxMeasureNamesPerTable {
+		return fmt.Errorf("MixedMeasureMappings has %d elements, which exceeds the limit of %d", n, timestream.MaxMeasureNamesPerTable)
+	}
 	for i, d := range m.Dimensions {
 		if !timestream.ValidDimensionName(d.Name) {
 			return fmt.Errorf("the dimension name '%s' is invalid", d.Name)

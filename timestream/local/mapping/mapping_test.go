@@ -312,6 +312,8 @@ func TestModelErrors(t *testing.T) {
 		{"both", region(qtypes.TimestreamConfiguration{MultiMeasureMappings: multi(attributes("a")...), MixedMeasureMappings: []qtypes.MixedMeasureMapping{{}}}), "only one of"},
 		{"no time column", qtypes.TimestreamConfiguration{}, "TimeColumn"},
 		{"no dimension", dimension(), "at least one dimension"},
+		{"129 dimensions", dimension(make([]string, 129)...), "DimensionMappings has 129 elements, which exceeds the limit of 128"},
+		{"8193 measures", mixed(make([]qtypes.MixedMeasureMapping, 8193)...), "MixedMeasureMappings has 8193 elements, which exceeds the limit of 8192"},
 		{"a reserved dimension", dimension("time"), "the dimension name 'time' is invalid"},
 		{"a dimension twice", dimension("x", "y", "x"), "two dimensions have the name 'x'"},
 		{"no target name", region(qtypes.TimestreamConfiguration{MultiMeasureMappings: &qtypes.MultiMeasureMappings{MultiMeasureAttributeMappings: attributes("a")}}), "has no name"},

@@ -29,7 +29,7 @@ const (
 	maxReportErrors = 1000
 )
 
-// Records notes a record that was not written.
+// Record notes a record that was not written.
 func (p *Report) Record(reason string, r *record.Record) {
 	p.add(reason, "records", []any{recordJSON(r)})
 }

@@ -168,7 +168,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Path != "/" {
 			status = http.StatusNotFound // it is no call of the API at all
 		}
-		h.fail(w, r, status, "com.amazon.coral.service#UnknownOperationException", unknownText(name, r), nil)
+		h.fail(w, r, status, "com.amazon.coral.service#UnknownOperationException", unknownText(r), nil)
 		return
 	}
 	select {
@@ -193,7 +193,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func unknownText(name string, r *http.Request) string {
+func unknownText(r *http.Request) string {
 	return fmt.Sprintf("The operation is unknown: want POST / with X-Amz-Target %s and the name of an operation, not %s %s with %q",
 		targetPrefix, beginning(r.Method), beginning(r.URL.Path), beginning(r.Header.Get("X-Amz-Target")))
 }

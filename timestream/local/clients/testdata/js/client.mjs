@@ -23,6 +23,9 @@ async function handle({ service, operation, input, statement, rows }) {
     return { pages };
   }
   const { commands, client } = services[service];
+  if (input.InvocationTime) {
+    input.InvocationTime = new Date(input.InvocationTime); // JSON has no times
+  }
   return { output: await client.send(new commands[operation + "Command"](input)) };
 }
 
