@@ -163,6 +163,7 @@ func TestConformanceScheduledQueries(t *testing.T) {
 		refuse("an unknown table", "The table 'nosuch' does not exist in database '"+database+"' at line 1:15", statement("SELECT 1 FROM "+database+".nosuch")...),
 		refuse("another parameter", "line 1:8: Parameter '@other' has no value", statement("SELECT @other")...),
 		refuse("metadata", "The query of a scheduled query has to be a SELECT.", statement("SHOW DATABASES")...),
+		refuse("an export", "The query of a scheduled query has to be a SELECT.", statement("UNLOAD (SELECT 1 AS a) TO 's3://reports/x'")...),
 		refuse("a column that is no scalar", "The column 'a' of the query is of type array(integer): the columns of a scheduled query have to be scalar.", statement("SELECT ARRAY[1] AS a")...),
 		refuse("no target table", "The target table "+database+".nosuch does not exist.", targetPath+".TableName", `"nosuch"`),
 		refuse("no mapping", "The TargetConfiguration is invalid: either MultiMeasureMappings or MixedMeasureMappings is required.", mapping, ""),
