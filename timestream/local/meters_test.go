@@ -40,7 +40,7 @@ func openMetered(t *testing.T, dir string, now time.Time, change ...func(*Config
 	m := &metered{dir: dir, now: now}
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.DefaultDatabase, cfg.DefaultTable = dir, "db1", "tab"
-	cfg.MagneticRetentionDays = 30
+	cfg.MagneticRetentionDays, cfg.still = 30, true
 	cfg.Now = func() time.Time { return m.now }
 	for _, c := range change {
 		c(&cfg)
