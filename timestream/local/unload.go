@@ -4,11 +4,9 @@ package local
 
 import (
 	"bufio"
-	"compress/gzip"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	mathrand "math/rand/v2"
 	"slices"
@@ -209,9 +207,10 @@ func (w *unloading) create(folder string) (*unloadFile, error) {
 		return nil, bucketQueryError(err)
 	}
 	f.buffer = bufio.NewWriterSize(f.object, unloadBuffer)
-	f.out = newCSVRows(w.u, f.buffer)
-	if w.u.Header {
-		err = f.out.(*csvRows).header(w)
+	if w.u.Parquet {
+		f.out, err = newParquetRows(w.u, f.buffer)
+	} else {
+		f.out, err = newCSVRows(w, f.buffer)
 	}
 	if err != nil {
 		f.object.Abort()
@@ -334,87 +333,6 @@ func ColumnMembers(c *qtypes.ColumnInfo) map[string]any {
 		o["Type"] = map[string]any{"RowColumnInfo": fields}
 	}
 	return o
-}
-
-// csvRows writes CSV. The fields of a row are quoted where they hold the delimiter, a quote or a line end; a quote and the escape character have
-// the escape character before them. NULL is nothing, and an empty text two quotes, for which there is no documentation.
-type csvRows struct {
-	u    *sqlplan.Unload
-	to   io.Writer
-	zip  *gzip.Writer
-	line []byte
-}
-
-func newCSVRows(u *sqlplan.Unload, to io.Writer) *csvRows {
-	c := &csvRows{u: u, to: to}
-	if u.GZIP {
-		// There may be a hundred at one time, and a writer of the best compression has a megabyte of tables.
-		c.zip, _ = gzip.NewWriterLevel(to, gzip.BestSpeed) //nolint:errcheck // the level is right
-		c.to = c.zip
-	}
-	return c
-}
-
-func (c *csvRows) header(w *unloading) error {
-	c.line = c.line[:0]
-	for k, column := range c.u.Query.Columns[:len(c.u.Query.Columns)-c.u.Partitions] {
-		if k > 0 {
-			c.line = append(c.line, c.u.Delimiter)
-		}
-		w.text = append(w.text[:0], column.Name...)
-		c.field(w.text)
-	}
-	return c.write()
-}
-
-func (c *csvRows) row(w *unloading, columns []duck.Column, i int) error {
-	c.line = c.line[:0]
-	for k := range columns[:len(columns)-c.u.Partitions] {
-		if k > 0 {
-			c.line = append(c.line, c.u.Delimiter)
-		}
-		var null bool
-		var err error
-		if w.text, null, err = c.u.AppendText(w.text[:0], columns, k, i); err != nil {
-			return err
-		}
-		if !null {
-			c.field(w.text)
-		}
-	}
-	return c.write()
-}
-
-func (c *csvRows) write() error {
-	c.line = append(c.line, '\n')
-	_, err := c.to.Write(c.line)
-	return err
-}
-
-func (c *csvRows) field(text []byte) {
-	quoted := len(text) == 0
-	for _, b := range text {
-		quoted = quoted || b == c.u.Delimiter || b == '"' || b == '\n' || b == '\r'
-	}
-	if quoted {
-		c.line = append(c.line, '"')
-	}
-	for _, b := range text {
-		if b == '"' || b == c.u.Escape {
-			c.line = append(c.line, c.u.Escape)
-		}
-		c.line = append(c.line, b)
-	}
-	if quoted {
-		c.line = append(c.line, '"')
-	}
-}
-
-func (c *csvRows) end() error {
-	if c.zip == nil {
-		return nil
-	}
-	return c.zip.Close()
 }
 
 // errUnloadHere is the answer to those who read rows without pages.

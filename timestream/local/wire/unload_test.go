@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -172,6 +174,104 @@ func TestUnloadCSV(t *testing.T) {
 	if want := `{"Author":{"MetadataFileVersion":"1.0","Name":"Amazon Timestream"},"ColumnInfo":[{"Name":"n","Type":{"ScalarType":"INTEGER"}},{"Name":"p","Type":{"ScalarType":"VARCHAR"}}]}`; string(b) != want {
 		t.Errorf("got %s", b)
 	}
+}
+
+// TestUnloadParquet: what another program reads of the files of UNLOAD as Parquet.
+func TestUnloadParquet(t *testing.T) {
+	l := newLoading(t)
+	for _, compression := range []string{"GZIP", "NONE"} {
+		m, files := l.unload("UNLOAD (" + everyType + " ORDER BY i) TO 's3://csv-out/" + strings.ToLower(compression) + "' WITH (format='PARQUET', compression='" + compression + "', partitioned_by=ARRAY['part'])")
+		if len(files) != 3 || m.Query.Format != "PARQUET" || files["results/part=b/*.parquet"] == "" {
+			t.Errorf("got %v, %+v", slices.Collect(maps.Keys(files)), m.Query)
+		}
+		want := []string{
+			"1|plain|2.5|true|2024-02-03 04:05:06.789|2024-02-03|3 00:00:00.000000000|[1, 2]", "2|co,mma|nan|false|1970-01-01 00:00:00|1970-01-01|0 00:00:01.000000000|[3, NULL]",
+			`3|qu"ote \ back|10000000000.0|NULL|NULL|NULL|NULL|NULL`, "4||-0.5|true|NULL|NULL|NULL|[5]",
+		}
+		if got := readParquet(t, m.at(l.dir)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q\nwant %q", compression, got, want)
+		}
+	}
+	m, _ := l.unload("UNLOAD (SELECT CREATE_TIME_SERIES(t, v) AS s, row(1, 'x') AS r FROM (VALUES (from_milliseconds(2), 2e0), (from_milliseconds(1), 1e0)) AS t (t, v)) TO 's3://csv-out/nested' WITH (format='PARQUET')")
+	want := []string{"[{'time': '1970-01-01 00:00:00.001', 'value': 1.0}, {'time': '1970-01-01 00:00:00.002', 'value': 2.0}]|{'field0': 1, 'field1': x}"}
+	if got := readParquet(t, m.at(l.dir)); !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+// TestUnloadFileSize: files are about as large as they may be, in both formats, and hold all rows between them.
+func TestUnloadFileSize(t *testing.T) {
+	l := newLoading(t)
+	for _, format := range []string{"CSV", "PARQUET"} {
+		m, _ := l.unload("UNLOAD (SELECT n, concat(cast(n AS varchar), '" + strings.Repeat("-", 100) + "') AS s FROM (SELECT 1) AS x (one) CROSS JOIN UNNEST(sequence(1, 9000)) AS a (i) CROSS JOIN UNNEST(sequence(i * 100, i * 100 + 39)) AS b (n)) " +
+			"TO 's3://csv-out/" + format + "' WITH (format='" + format + "', compression='NONE', max_file_size='16MB')")
+		if len(m.Files) != 3 || m.Query.Rows != 360_000 {
+			t.Errorf("%s: %d files, %d rows", format, len(m.Files), m.Query.Rows)
+		}
+		full := 0
+		for _, f := range m.Files {
+			if f.Meta.Bytes > 20<<20 {
+				t.Errorf("%s: a file has %d bytes", format, f.Meta.Bytes)
+			}
+			if f.Meta.Bytes >= 16<<20 {
+				full++
+			}
+		}
+		if full != 2 {
+			t.Errorf("%s: %d files have their size", format, full)
+		}
+	}
+}
+
+// at gives the files' places in a directory of buckets.
+func (m manifest) at(dir string) manifest {
+	m.Files = slices.Clone(m.Files)
+	for i := range m.Files {
+		m.Files[i].URL = filepath.Join(dir, strings.TrimPrefix(m.Files[i].URL, "s3://"))
+	}
+	return m
+}
+
+// readParquet is what DuckDB reads of all files, by the first column.
+func readParquet(t *testing.T, m manifest) []string {
+	t.Helper()
+	db, err := duck.Open(filepath.Join(t.TempDir(), "db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	names := make([]string, len(m.Files))
+	for i := range names {
+		names[i] = "'" + m.Files[i].URL + "'"
+	}
+	res, err := c.Query(t.Context(), "SELECT COLUMNS(*)::VARCHAR FROM read_parquet(["+strings.Join(names, ", ")+"], hive_partitioning = false) ORDER BY 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	var out []string
+	for res.Next() {
+		for i := range res.Size() {
+			var cells []string
+			for k := range res.Columns() {
+				if c := &res.Columns()[k]; c.IsNull(i) {
+					cells = append(cells, "NULL")
+				} else {
+					cells = append(cells, c.String(i))
+				}
+			}
+			out = append(out, strings.Join(cells, "|"))
+		}
+	}
+	if err := res.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestUnloadAnswer: columns, types, insights and what is metered of the statement's answer.

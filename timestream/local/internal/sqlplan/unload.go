@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/parquet"
 	"github.com/tributary-project/tributary/timestream/tssql"
 )
 
@@ -102,9 +103,7 @@ func (u *Unload) option(o *tssql.UnloadOption) {
 	}
 	switch name {
 	case "format":
-		if u.Parquet = word("CSV", "PARQUET") == 1; u.Parquet {
-			fail(o.Pos, "The format PARQUET is not supported")
-		}
+		u.Parquet = word("CSV", "PARQUET") == 1
 	case "compression":
 		u.GZIP = word("GZIP", "NONE") == 0
 	case "encryption":
@@ -266,6 +265,108 @@ func (u *Unload) appendJSON(dst []byte, t *Type, c *duck.Column, i int) ([]byte,
 	}
 	quoted := string(dst[start:])
 	return appendJSONString(dst[:start], []byte(quoted)), nil
+}
+
+// ParquetColumns are the columns of a Parquet file (Developer Guide, export-unload-best-practices: timestamps are of 12 bytes, a time series is an
+// array of rows with time and value). Intervals, for which the format has nothing that fits, are texts.
+func (u *Unload) ParquetColumns() []parquet.Node {
+	columns := u.Query.Columns[:len(u.Query.Columns)-u.Partitions]
+	out := make([]parquet.Node, len(columns))
+	for i := range columns {
+		out[i] = columns[i].Type.node(columns[i].Name)
+	}
+	return out
+}
+
+func (t *Type) node(name string) parquet.Node {
+	n := parquet.Node{Name: name}
+	switch {
+	case t.Series != nil:
+		p := point(*t.Series)
+		n.Kind, n.Of = parquet.List, []parquet.Node{p.node("")}
+	case t.Array != nil:
+		n.Kind, n.Of = parquet.List, []parquet.Node{t.Array.node("")}
+	case t.Row != nil:
+		n.Kind = parquet.Group
+		for k := range t.Row {
+			n.Of = append(n.Of, t.Row[k].Type.node(FieldName(t, k)))
+		}
+	default:
+		n.Kind = parquetKind(t.Scalar)
+	}
+	return n
+}
+
+func parquetKind(s Scalar) parquet.Kind {
+	switch s {
+	case Boolean:
+		return parquet.Boolean
+	case Integer:
+		return parquet.Int32
+	case Bigint:
+		return parquet.Int64
+	case Double:
+		return parquet.Double
+	case Timestamp:
+		return parquet.Timestamp
+	case Date:
+		return parquet.Date
+	}
+	return parquet.Text
+}
+
+// ParquetValue is column k in row i of a chunk, as package parquet takes it. Nothing of the columns is kept.
+func (u *Unload) ParquetValue(columns []duck.Column, k, i int) (any, error) {
+	v, err := u.value(&u.Query.Columns[k].Type, &columns[k], i)
+	if err != nil {
+		return nil, u.Query.columnError(k, err)
+	}
+	return v, nil
+}
+
+func (u *Unload) value(t *Type, c *duck.Column, i int) (any, error) {
+	list := func(elem *Type, at func(int) int, n int) (any, error) {
+		out := make([]any, n)
+		for k := range out {
+			var err error
+			if out[k], err = u.value(elem, c.Elements(), at(k)); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	switch {
+	case c.IsNull(i):
+		return nil, nil
+	case t.Series != nil:
+		at, err := u.points(c, i)
+		if err != nil {
+			return nil, err
+		}
+		element := point(*t.Series)
+		return list(&element, func(k int) int { return at[k] }, len(at))
+	case t.Array != nil:
+		from, n := c.List(i)
+		return list(t.Array, func(k int) int { return from + k }, n)
+	case t.Row != nil:
+		out := make([]any, len(t.Row))
+		for k := range out {
+			var err error
+			if out[k], err = u.value(&t.Row[k].Type, &c.Fields()[k], i); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case t.Scalar == Varchar:
+		return c.Bytes(i), nil
+	}
+	if parquetKind(t.Scalar) == parquet.Text {
+		return u.appendPlain(nil, t, c, i)
+	}
+	if v, ok := c.Whole(i); ok {
+		return v, nil
+	}
+	return c.Value(i), nil
 }
 
 // FieldName is the name of field k of a row, also of one that has none.
