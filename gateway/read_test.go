@@ -421,8 +421,8 @@ func TestReadKeepsConnection(t *testing.T) {
 	}
 	l := &limitListener{Listener: inner}
 	server := &http.Server{Handler: s.gateway.Handler(), ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	served := make(chan struct{})
+	go func() { _ = server.Serve(l); close(served) }()
 	defer func() {
 		_ = server.Close()
 		<-served
