@@ -82,6 +82,25 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 		}
 		return out
 	}
+	// finite prints a statistic of n numbers. Where one of them is NaN or infinite, which no stored number is, the answer is what Trino makes of
+	// the NaN that Java's arithmetic has then; DuckDB has an error.
+	finite := func(n int, otherwise string, f func(xs []string) string) bound {
+		xs := numbers(n)
+		out := bound{typ: ScalarOf(Double)}
+		endless := ""
+		for i, x := range args {
+			if !mayBeNaN(coerce(x, ScalarOf(Double), c.Pos)) {
+				continue
+			}
+			endless += " OR bool_or(NOT isfinite(" + xs[i] + "))" + b.over
+			xs[i] = "(CASE WHEN isfinite(" + xs[i] + ") THEN " + xs[i] + " END)"
+		}
+		if out.sql = f(xs); endless != "" {
+			out.sql = "(CASE WHEN " + strings.TrimPrefix(endless, " OR ") + " THEN " + otherwise + " ELSE " + out.sql + " END)"
+		}
+		return out
+	}
+	const nan = "CAST('nan' AS DOUBLE)"
 	switch name {
 	case "count":
 		if len(args) == 0 {
@@ -180,31 +199,33 @@ func (b *binder) aggregate(c *tssql.Call, name string, args []bound) bound {
 	case "approx_percentile":
 		return b.percentile(c, args)
 	case "covar_pop", "covar_samp":
-		n := numbers(2)
-		return bound{sql: name + "(" + n[0] + ", " + n[1] + ")" + b.over, typ: ScalarOf(Double)}
+		return finite(2, nan, func(n []string) string { return name + "(" + n[0] + ", " + n[1] + ")" + b.over })
 	case "corr", "regr_slope", "regr_intercept":
-		n := numbers(2)
-		of := func(name string) string { return name + "(" + n[0] + ", " + n[1] + ")" + b.over }
-		x := of(name)
-		if name == "corr" {
-			// DuckDB divides by the product of the deviations, which is off by the last digit where a line should have 1. The root of
-			// the product is not, but may be out of range.
-			squares := "(" + of("regr_sxx") + " * " + of("regr_syy") + ")"
-			x = "(" + of("regr_sxy") + " / (CASE WHEN " + squares + " BETWEEN 1e-300 AND 1e300 THEN sqrt(" + squares + ") ELSE sqrt(" + of("regr_sxx") + ") * sqrt(" + of("regr_syy") + ") END))"
-		}
-		// Points without an extent have none of these: NULL in Trino, NaN or an infinity in DuckDB.
-		return bound{sql: "(CASE WHEN isfinite(" + x + ") THEN " + x + " END)", typ: ScalarOf(Double), noNaN: true}
+		return finite(2, "NULL", func(n []string) string {
+			of := func(name string) string { return name + "(" + n[0] + ", " + n[1] + ")" + b.over }
+			x := of(name)
+			if name == "corr" {
+				// DuckDB divides by the product of the deviations, which is off by the last digit where a line should have 1. The root of
+				// the product is not, but may be out of range.
+				squares := "(" + of("regr_sxx") + " * " + of("regr_syy") + ")"
+				x = "(" + of("regr_sxy") + " / (CASE WHEN " + squares + " BETWEEN 1e-300 AND 1e300 THEN sqrt(" + squares + ") ELSE sqrt(" + of("regr_sxx") + ") * sqrt(" + of("regr_syy") + ") END))"
+			}
+			// Points without an extent have none of these: NULL in Trino, NaN or an infinity in DuckDB.
+			return "(CASE WHEN isfinite(" + x + ") THEN " + x + " END)"
+		})
 	case "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
-		return bound{sql: name + "(" + distinct + numbers(1)[0] + ")" + b.over, typ: ScalarOf(Double)}
+		return finite(1, nan, func(n []string) string { return name + "(" + distinct + n[0] + ")" + b.over })
 	case "geometric_mean":
 		// DuckDB's geometric_mean is a macro, which takes neither OVER nor numbers without a logarithm.
 		x := strings.ReplaceAll(logarithm("ln"), "$1", numbers(1)[0])
 		return bound{sql: "exp(avg(" + distinct + x + ")" + b.over + ")", typ: ScalarOf(Double)}
 	case "skewness":
 		// DuckDB corrects it for the size of the sample, Trino does not.
-		x := numbers(1)[0]
-		n := "CAST(count(" + distinct + x + ")" + b.over + " AS DOUBLE)"
-		return bound{sql: "(skewness(" + distinct + x + ")" + b.over + " / (sqrt(" + n + " * (" + n + " - 1)) / (" + n + " - 2)))", typ: ScalarOf(Double)}
+		return finite(1, nan, func(xs []string) string {
+			x := xs[0]
+			n := "CAST(count(" + distinct + x + ")" + b.over + " AS DOUBLE)"
+			return "(skewness(" + distinct + x + ")" + b.over + " / (sqrt(" + n + " * (" + n + " - 1)) / (" + n + " - 2)))"
+		})
 	case "bitwise_and_agg", "bitwise_or_agg":
 		x := one(name + "(bigint)")
 		if !coercible(x.typ, ScalarOf(Bigint)) {

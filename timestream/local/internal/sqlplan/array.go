@@ -243,13 +243,17 @@ func (b *binder) arrayFunction(name string) func(*tssql.Call, []bound) bound {
 	case "array_position":
 		return func(c *tssql.Call, args []bound) bound {
 			x, e := search(c, args)
-			return bound{sql: "(CASE WHEN " + x.sql + " IS NOT NULL AND " + e.sql + " IS NOT NULL THEN CAST(coalesce(list_position(" + x.sql + ", " + e.sql + "), 0) AS BIGINT) END)", typ: ScalarOf(Bigint)}
+			found := "list_position(" + x.sql + ", " + e.sql + ")"
+			if mayBeNaN(e) {
+				found = "(CASE WHEN NOT isnan(" + e.sql + ") THEN " + found + " END)" // which equals nothing
+			}
+			return bound{sql: "(CASE WHEN " + x.sql + " IS NOT NULL AND " + e.sql + " IS NOT NULL THEN CAST(coalesce(" + found + ", 0) AS BIGINT) END)", typ: ScalarOf(Bigint)}
 		}
 	case "array_remove":
 		return func(c *tssql.Call, args []bound) bound {
 			x, e := search(c, args)
 			p := b.co.param()
-			return bound{sql: "(CASE WHEN " + e.sql + " IS NOT NULL THEN list_filter(" + x.sql + ", lambda " + p + ": " + p + " IS NULL OR " + p + " <> " + e.sql + ") END)", typ: x.typ}
+			return bound{sql: "(CASE WHEN " + e.sql + " IS NOT NULL THEN list_filter(" + x.sql + ", lambda " + p + ": " + p + " IS NULL OR " + compare("<>", bound{sql: p, typ: e.typ}, e).sql + ") END)", typ: x.typ}
 		}
 	case "array_join":
 		return func(c *tssql.Call, args []bound) bound {

@@ -19,7 +19,7 @@ type bound struct {
 	// k is the value of a constant: int64 for whole numbers, times and intervals, float64, string, bool. It is nil for what
 	// is not constant or not known here. A NULL literal has none; its type is unknown.
 	k any
-	// noNaN promises that a double is never NaN.
+	// noNaN promises that a double is never NaN, and, of a stored value or a literal, that it is not infinite either.
 	noNaN bool
 	// parameter is set for one that has no value yet; it is a NULL whose type is learned from what it becomes.
 	parameter *Parameter
@@ -38,7 +38,7 @@ func constant(t Scalar, k any) bound {
 			x.sql = "CAST(" + strconv.FormatInt(v, 10) + " AS " + duckType(x.typ) + ")"
 		}
 	case float64:
-		x.noNaN = v == v
+		x.noNaN = !math.IsNaN(v) && !math.IsInf(v, 0)
 		x.sql = "CAST('" + strconv.FormatFloat(v, 'g', -1, 64) + "' AS DOUBLE)"
 	case string:
 		x.sql = quote(v)

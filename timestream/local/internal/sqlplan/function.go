@@ -161,7 +161,7 @@ func (b *binder) overloads(name string) []overload {
 	case "nan":
 		return []overload{{nil, Double, "CAST('nan' AS DOUBLE)", false}}
 	case "infinity":
-		return []overload{{nil, Double, "CAST('inf' AS DOUBLE)", true}}
+		return []overload{{nil, Double, "CAST('inf' AS DOUBLE)", false}}
 	case "pi":
 		return []overload{{nil, Double, "pi()", true}}
 	case "e":
