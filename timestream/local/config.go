@@ -161,7 +161,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 	fs.Var(&c.MemoryLimit, prefix+"memory-limit", "Memory of the process: half of it for DuckDB's buffers (larger queries spill to the data directory), three eighths for Go's heap.")
 	fs.IntVar(&c.Threads, prefix+"threads", c.Threads, "Threads that DuckDB uses for one statement. More than one pays off with many cores.")
 	fs.Var((*limitsFlag)(&c.Limits), prefix+"limits", "How the 2 KB limit of a record is read: strict (sum of the dimensions, sum of the measure values) or observed (each one).")
-	fs.Var((*quotasFlag)(&c.Quotas), prefix+"quotas", "Whether an account's quotas hold: off, or service (the rates of calls of the control plane, 500 databases, 50000 tables, 250 active magnetic store partitions of a database).")
+	fs.Var((*quotasFlag)(&c.Quotas), prefix+"quotas", "Whether an account's quotas hold: off, or service (the rates of calls of the control plane, 500 databases, 50000 tables, 250 active magnetic store partitions of a database, one UNLOAD a second).")
 	fs.DurationVar(&c.PastGrace, prefix+"window.past-grace", c.PastGrace, "How much older than the retention a record may be.")
 	fs.DurationVar(&c.FutureGrace, prefix+"window.future-grace", c.FutureGrace, "How far in the future a record may be.")
 	fs.Var((*listFlag)(&c.AllowActions), prefix+"allow-actions", "Comma-separated IAM actions to grant (WriteRecords,Select,DescribeEndpoints,…); others are denied. Empty grants all.")

@@ -21,7 +21,7 @@ const (
 	// QuotasOff has no quotas: a local database is one's own.
 	QuotasOff Quotas = "off"
 	// QuotasService has the service's: the rate of calls of the control plane, 500 databases, 50,000 tables, 250 active partitions of the
-	// magnetic store in a database.
+	// magnetic store in a database, one UNLOAD a second.
 	QuotasService Quotas = "service"
 )
 

@@ -18,6 +18,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local"
+	"github.com/tributary-project/tributary/timestream/local/faults"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
@@ -452,4 +453,55 @@ func TestConformanceBatchLoad(t *testing.T) {
 			"DataModelConfiguration":{"DataModel":{"TimeColumn":"time","TimeUnit":"MILLISECONDS","DimensionMappings":[{"SourceColumn":"d","DestinationColumn":"d"}],"MultiMeasureMappings":{"TargetMultiMeasureName":"m","MultiMeasureAttributeMappings":[{"SourceColumn":"a","TargetMultiMeasureAttributeName":"a"}]}}},
 			"ProgressReport":{"RecordsProcessed":0,"RecordsIngested":0,"ParseFailures":0,"RecordIngestionFailures":0,"FileFailures":0,"BytesMetered":0}}}`},
 	})
+}
+
+// TestBatchLoadPolicy: policies, faults and quotas know the operations.
+func TestBatchLoadPolicy(t *testing.T) {
+	operations := []string{"CreateBatchLoadTask", "DescribeBatchLoadTask", "ListBatchLoadTasks", "ResumeBatchLoadTask"}
+	denied := serve(t, func(c *local.Config) { c.AllowActions = []string{"WriteRecords"} }, wire.Options{})
+	now := time.Now()
+	quotas := serve(t, func(c *local.Config) {
+		c.Quotas, c.Now, c.S3Dir = local.QuotasService, func() time.Time { return now }, t.TempDir()
+	}, wire.Options{})
+	injector := &faults.Injector{}
+	if err := injector.Set("table=loads.trips,CreateBatchLoadTask.conflict=1; table=loads.other,CreateBatchLoadTask.throttle=1; *BatchLoadTask*.quota=1"); err != nil {
+		t.Fatal(err)
+	}
+	faulty := serve(t, nil, wire.Options{Faults: injector})
+	class := func(url, operation, body string) string {
+		t.Helper()
+		_, _, answer := post(t, url, prefix+operation, body)
+		s, _ := answer["__type"].(string)
+		return strings.TrimPrefix(strings.TrimPrefix(s, serviceSpace), modelSpace)
+	}
+	for _, operation := range operations {
+		if got := class(denied.URL, operation, `{}`); got != "AccessDeniedException" {
+			t.Errorf("%s denied: got %s", operation, got)
+		}
+		if got := class(faulty.URL, operation, `{}`); got != "ServiceQuotaExceededException" {
+			t.Errorf("%s with a fault: got %s", operation, got)
+		}
+		calls := 1
+		if operation[0] == 'D' || operation[0] == 'L' {
+			calls = 5
+		}
+		for range calls {
+			if got := class(quotas.URL, operation, `{}`); got == "ThrottlingException" {
+				t.Errorf("%s is throttled too early", operation)
+			}
+		}
+		if got := class(quotas.URL, operation, `{}`); got != "ThrottlingException" {
+			t.Errorf("%s after %d calls: got %s", operation, calls, got)
+		}
+	}
+	for table, want := range map[string]string{"trips": "ConflictException", "other": "ThrottlingException", "third": "ServiceQuotaExceededException"} {
+		if got := class(faulty.URL, "CreateBatchLoadTask", `{"TargetDatabaseName":"loads","TargetTableName":"`+table+`"}`); got != want {
+			t.Errorf("table %s: got %s, want %s", table, got, want)
+		}
+	}
+	// UNLOAD has a rate of its own, of one statement a second.
+	const unload = `{"QueryString":"UNLOAD (SELECT 1) TO 's3://nothing/x'"}`
+	if first, second := class(quotas.URL, "Query", unload), class(quotas.URL, "Query", unload); first != "ValidationException" || second != "ThrottlingException" {
+		t.Errorf("got %s and %s", first, second)
+	}
 }
