@@ -219,7 +219,16 @@ func (b *binder) castRow(x bound, t Type, at tssql.Pos, try bool) bound {
 
 func (b *binder) cast(e *tssql.Cast) bound {
 	t, length := parseType(e.Pos, e.Type)
-	x := b.castTo(b.expr(e.X), t, e.Pos, e.Try || b.trying)
+	from := b.expr(e.X)
+	x := b.castTo(from, t, e.Pos, e.Try || b.trying)
+	if elem := t.Array; elem != nil && elem.Scalar != "" && from.typ.Array != nil && (e.Try || b.trying) {
+		// Where an element cannot be cast the array cannot.
+		x.sql = b.let(from, func(before string) string {
+			return b.let(bound{sql: b.castTo(bound{sql: before, typ: from.typ}, t, e.Pos, true).sql, typ: t}, func(after string) string {
+				return "(CASE WHEN list_count(" + before + ") = list_count(" + after + ") THEN " + after + " END)"
+			})
+		})
+	}
 	if length >= 0 {
 		// Trino cuts to the length.
 		x = bound{sql: "left(" + x.sql + ", " + strconv.Itoa(length) + ")", typ: x.typ}

@@ -65,6 +65,9 @@ func Failure(text string) string {
 	if m == nil {
 		return otherFailure
 	}
+	if m[4] == "*" && m[5] == strconv.FormatInt(nsDay, 10) {
+		return textOutOfRange // a date that is made a timestamp
+	}
 	typ := "bigint"
 	if m[2] == "32" {
 		typ = "integer"

@@ -13,6 +13,7 @@ func TestFailure(t *testing.T) {
 		{"Overflow in addition of INT32 (2147483647 + 1)!", "integer addition overflow: 2147483647 + 1"},
 		{"Overflow in subtraction of INT64 (-9223372036854775807 - 5)!", "bigint subtraction overflow: -9223372036854775807 - 5"},
 		{"Overflow in multiplication of INT64 (2 * -9223372036854775807)!", "bigint multiplication overflow: 2 * -9223372036854775807"},
+		{"Overflow in multiplication of INT64 (2932532 * 86400000000000)!", textOutOfRange},
 		{"Overflow in addition of INT16 (1 + 1)!", otherFailure},
 		{"Overflow in division of -9223372036854775808 / -1", "bigint division overflow: -9223372036854775808 / -1"},
 		{"Overflow in division of -2147483648 / -1", "integer division overflow: -2147483648 / -1"},

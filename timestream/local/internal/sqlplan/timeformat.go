@@ -111,17 +111,23 @@ func (b *binder) isoTime(x string, date bool) string {
 		return "CAST(make_date(" + y + ", " + m + ", " + d + ") - DATE '1970-01-01' AS BIGINT)"
 	}
 	fourth := days(number("wy", "1970"), "1", "4")
+	// The Monday of the week, and the day of the year; where they are in another year there is none such.
+	week := "(" + fourth + " - (" + fourth + " + 3) % 7 + (" + number("w", "1") + " - 1) * 7)"
+	ordinal := "(" + days(number("oy", "1970"), "1", "1") + " + " + number("o", "1") + " - 1)"
 	y, m, d := number("y", "1970"), number("m", "1"), number("d", "1")
 	day := "CASE WHEN " + p + ".y <> '' THEN CASE WHEN " + isDay(y, m, d) + " THEN " + days(y, m, d) + " END" +
-		" WHEN " + p + ".wy <> '' THEN " + fourth + " - (" + fourth + " + 3) % 7 + (" + number("w", "1") + " - 1) * 7 + " + number("e", "1") + " - 1" +
-		" ELSE " + days(number("oy", "1970"), "1", "1") + " + " + number("o", "1") + " - 1 END"
+		" WHEN " + p + ".wy <> '' THEN CASE WHEN date_part('isoyear', DATE '1970-01-01' + CAST(" + week + " AS INTEGER)) = " + number("wy", "1970") + " THEN " + week + " + " + number("e", "1") + " - 1 END" +
+		" WHEN date_part('year', DATE '1970-01-01' + CAST(" + ordinal + " AS INTEGER)) = " + number("oy", "1970") + " THEN " + ordinal + " END"
 	out := "CAST(" + day + " AS INTEGER)"
 	if !date {
 		zone := "replace(replace(" + p + ".z, ':', ''), 'Z', '')"
 		offset := "(CASE WHEN " + zone + " = '' THEN 0 ELSE (CAST(substring(" + zone + ", 2, 2) AS BIGINT) * 60 + CAST(substring(" + zone + " || '00', 4, 2) AS BIGINT)) * " +
 			"CASE WHEN left(" + zone + ", 1) = '-' THEN -60 ELSE 60 END END)"
-		out = "(CASE WHEN " + number("hh", "0") + " < 24 AND " + number("mm", "0") + " < 60 AND " + number("ss", "0") + " < 60 THEN (" + day + ") * 86400 + " + number("hh", "0") + " * 3600 + " +
+		out = "(CASE WHEN " + number("hh", "0") + " < 24 AND " + number("mm", "0") + " < 60 AND " + number("ss", "0") + " < 60 THEN CAST((" + day + ") AS HUGEINT) * 86400 + " + number("hh", "0") + " * 3600 + " +
 			number("mm", "0") + " * 60 + " + number("ss", "0") + " - " + offset + " END) * 1000000000 + CAST(rpad(" + p + ".f, 9, '0') AS BIGINT)"
+		out = b.let(bound{sql: out, typ: ScalarOf(Timestamp)}, func(ns string) string {
+			return "(CASE WHEN " + ns + " IS NOT NULL THEN coalesce(TRY_CAST(" + ns + " AS BIGINT), " + b.raise(textOutOfRange) + ") END)"
+		})
 	}
 	invalid := b.raiseSQL("'Invalid format: \"' || " + x + " || '\"'")
 	sql := "list_transform([regexp_extract(" + x + ", " + quote("^(?:"+pattern+")$") + ", " + names + "])], lambda " + p + ": " + out + ")[1]"
