@@ -10,6 +10,43 @@ import (
 // DuckDB uses free blocks again, the first ones first, and cuts off those at the file's end; it moves none. So when a tenth of the
 // file is free and there is nothing else to rewrite, the run at its end is rewritten, which puts it further to the front.
 
+// packing is what is known of the file's size, in blocks.
+type packing struct {
+	// packed is the size when it was found as small as rewriting a run can make it.
+	packed int64
+	// least is the size that the moves since have not made smaller by a twentieth, most how many runs reached too far.
+	least, moves, most int64
+}
+
+// stretch is what a run has of the file: so many blocks, the last of which has the number highest.
+type stretch struct{ blocks, highest int64 }
+
+// choose tells which run is best moved, -1 for none. When moving those that reach too far has not made the file smaller, something else is
+// at its end, such as a live part, and it is left as it is until it has grown.
+func (p *packing) choose(total, free int64, runs []stretch) int {
+	if total < p.least-p.least/20 || total > p.least+p.least/20 {
+		p.least, p.moves, p.most = total, 0, 0
+	}
+	last, beyond := -1, int64(0)
+	for i, x := range runs {
+		if x.highest < total-free || x.blocks >= free {
+			continue
+		}
+		beyond++
+		if last < 0 || x.highest > runs[last].highest {
+			last = i
+		}
+	}
+	p.most = max(p.most, beyond)
+	if last < 0 || p.moves > p.most {
+		p.packed = total
+		return -1
+	}
+	p.packed = 0
+	p.moves++
+	return last
+}
+
 // compaction begins to rewrite the run whose move makes the file smaller; nil when there is none.
 func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 	// What the last rewrite has freed is free after a checkpoint.
@@ -18,7 +55,7 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 	}
 	var total, free int64
 	err := r.each(ctx, "SELECT total_blocks, free_blocks FROM pragma_database_size()", func(n func(int) int64) { total, free = n(0), n(1) })
-	if err != nil || free < r.db.cfg.rewrite.minFree || free < total/10 || r.packed > 0 && total <= r.packed+r.packed/20 {
+	if err != nil || free < r.db.cfg.rewrite.minFree || free < total/10 || r.packing.packed > 0 && total <= r.packing.packed+r.packing.packed/20 {
 		return nil, err
 	}
 	type candidate struct {
@@ -44,24 +81,19 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	var last candidate
-	var end int64
-	for _, c := range all {
-		var highest, blocks int64
+	runs := make([]stretch, len(all))
+	for i, c := range all {
 		err := r.each(ctx, fmt.Sprintf("SELECT coalesce(max(block_id), 0), count(DISTINCT block_id) FROM pragma_storage_info('%s') WHERE persistent", c.table.partTable(c.part)),
-			func(n func(int) int64) { highest, blocks = n(0), n(1) })
+			func(n func(int) int64) { runs[i] = stretch{blocks: n(1), highest: n(0)} })
 		if err != nil {
 			return nil, err
 		}
-		if highest > end && blocks < free {
-			end, last = highest, c
-		}
 	}
-	if end < total-free { // it would not move forward
-		r.packed = total
+	i := r.packing.choose(total, free, runs)
+	if i < 0 {
 		return nil, nil
 	}
-	r.packed = 0
+	last := all[i]
 	return r.begin(ctx, func() *rewriteJob {
 		for _, p := range last.table.own.settled[last.part.kind] {
 			if p.id == last.part.id && !last.table.dropped.Load() {

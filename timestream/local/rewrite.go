@@ -85,8 +85,7 @@ type rewriter struct {
 	busy atomic.Bool
 	// setbacks are the parts that could not be rewritten.
 	setbacks setbacks
-	// packed is the size of the file, in blocks, when it was found as small as rewriting a run can make it.
-	packed int64
+	packing  packing
 }
 
 func newRewriter(db *DB) *rewriter {
