@@ -69,9 +69,16 @@ func (q *queries) await(ctx context.Context, r *openResult, p *place, work func(
 	select {
 	case <-m.done:
 	case <-limit.C:
-		if ctx.Err() == nil && m.left.CompareAndSwap(false, true) {
-			p.taken = true
-			return nil, false, lateError{}
+		if ctx.Err() == nil {
+			if m.left.CompareAndSwap(false, true) {
+				p.taken = true
+				return nil, false, lateError{}
+			}
+			select {
+			case <-m.done:
+			default: // an earlier call has left its place to the page
+				return nil, false, lateError{}
+			}
 		}
 		<-m.done
 	}

@@ -33,13 +33,21 @@ type loading struct {
 
 func newLoading(t *testing.T) *loading {
 	t.Helper()
+	return newLoadingWith(t, func(*local.Config) {})
+}
+
+func newLoadingWith(t *testing.T, change func(*local.Config)) *loading {
+	t.Helper()
 	l := &loading{t: t, dir: t.TempDir()}
 	for _, b := range []string{"csv-in", "csv-out"} {
 		if err := os.Mkdir(filepath.Join(l.dir, b), 0o750); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l.srv = serve(t, func(c *local.Config) { c.S3Dir = l.dir }, wire.Options{})
+	l.srv = serve(t, func(c *local.Config) {
+		c.S3Dir = l.dir
+		change(c)
+	}, wire.Options{})
 	cfg := awsConfig(t, l.srv.URL)
 	l.write, l.query = timestreamwrite.NewFromConfig(cfg), timestreamquery.NewFromConfig(cfg)
 	if _, err := l.write.CreateDatabase(t.Context(), &timestreamwrite.CreateDatabaseInput{DatabaseName: aws.String("loads")}); err != nil {

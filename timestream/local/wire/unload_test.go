@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
@@ -367,6 +368,39 @@ func TestUnloadErrors(t *testing.T) {
 	if left := l.objects(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// TestUnloadCancelled: a statement that takes longer than a call goes on with pages without rows; cancelled, it leaves nothing behind.
+func TestUnloadCancelled(t *testing.T) {
+	l := newLoadingWith(t, func(c *local.Config) { c.CallTime = time.Millisecond })
+	sql := aws.String("UNLOAD (SELECT a, b, rand() AS c FROM (SELECT 1) AS x (one) CROSS JOIN UNNEST(sequence(1, 10000)) AS y (a) CROSS JOIN UNNEST(sequence(1, 10000)) AS z (b)) TO 's3://csv-out/x' WITH (compression='NONE')")
+	out, err := l.query.Query(t.Context(), &timestreamquery.QueryInput{QueryString: sql})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if out.NextToken == nil || len(out.Rows) > 0 {
+			t.Fatalf("got %d rows and the token %v", len(out.Rows), out.NextToken)
+		}
+		if out, err = l.query.Query(t.Context(), &timestreamquery.QueryInput{QueryString: sql, NextToken: out.NextToken}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case <-t.Context().Done():
+				t.Fatal("no " + what)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	await("file", func() bool { return len(l.objects()) > 0 })
+	if _, err := l.query.CancelQuery(t.Context(), &timestreamquery.CancelQueryInput{QueryId: out.QueryId}); err != nil {
+		t.Fatal(err)
+	}
+	await("end", func() bool { return len(l.objects()) == 0 })
 }
 
 // TestUnloadNeedsItsAction: both the statement and its query need a grant, and a directory of buckets.
