@@ -3,6 +3,7 @@
 package local
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -59,6 +60,16 @@ func (db *DB) charge(plan *sqlplan.Plan) *charge {
 	}
 	c.metered = metering.Query(c.scanned)
 	return c
+}
+
+// underestimated notes that there was no memory for as many records as there seemed to be, so that the statement is read in slices where it can be; false
+// if it was noted before.
+func (c *charge) underestimated() bool {
+	if c.records == math.MaxInt64 {
+		return false
+	}
+	c.records = math.MaxInt64
+	return true
 }
 
 // begin notes that the statement occupies compute from now on, until the function that it returns is called. Its tables share what it is

@@ -203,8 +203,11 @@ func (q *queries) query(ctx context.Context, in *timestreamquery.QueryInput, emp
 	}
 	c := q.db.charge(plan)
 	p, err := q.run(ctx, fresh(c), empty, &own)
-	if outOfMemory(err) && q.evict() {
-		p, err = q.run(ctx, fresh(c), empty, &own)
+	if outOfMemory(err) {
+		again := q.evict()
+		if c.underestimated() && plan.Slices != nil || again {
+			p, err = q.run(ctx, fresh(c), empty, &own)
+		}
 	}
 	return p, err
 }

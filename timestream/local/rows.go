@@ -134,6 +134,9 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 			if err != nil {
 				s.close()
 			}
+			if outOfMemory(err) {
+				s.charge.underestimated()
+			}
 			return err
 		})
 	})
