@@ -22,21 +22,13 @@ import (
 	"github.com/tributary-project/tributary/e2e/internal/system"
 )
 
-var (
-	differentialSeed  = flag.Uint64("differential.seed", 0, "seed of TestDifferential; 0 takes one from the clock")
-	differentialCount = flag.Int("differential.count", 400, "how many expressions TestDifferential asks")
-)
+var differentialCount = flag.Int("differential.count", 400, "how many expressions TestDifferential asks")
 
 // TestDifferential asks our API and an engine over Prometheus' own storage the same random expressions about the same random
 // data: the answers are equal, to the bit.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	seed := *differentialSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-differential.seed=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := rand.New(rand.NewPCG(newSeed(t), 1))
 
 	s := system.Start(t, system.Options{App: allFeatures})
 	end := time.Now().Add(-time.Minute).Truncate(time.Second)

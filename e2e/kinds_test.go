@@ -185,13 +185,7 @@ func TestEveryKindComesBack(t *testing.T) {
 	}{{local.LimitsStrict, promschema.StrictLimits()}, {local.LimitsObserved, promschema.ObservedLimits()}} {
 		t.Run(string(c.store), func(t *testing.T) {
 			s := system.Start(t, system.Options{Store: func(l *local.Config) { l.Limits = c.store }})
-			seed := rand.Uint64()
-			g := generator{rand.New(rand.NewPCG(seed, 0))}
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("seed %d", seed)
-				}
-			})
+			g := generator{rand.New(rand.NewPCG(newSeed(t), 0))}
 			k := kindsOf{samples: map[string][]string{}, others: map[promschema.Family][]string{}}
 			encoder := promschema.NewHistogramEncoder()
 			start := time.Now().Add(-time.Hour).UnixMilli()

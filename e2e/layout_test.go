@@ -146,13 +146,7 @@ func TestLayoutRoundTrip(t *testing.T) {
 				App:   func(a *allinone.Config) { a.Ingest.Limits = c.ingest },
 				Store: func(l *local.Config) { l.Limits = c.store },
 			})
-			seed := rand.Uint64()
-			g := generator{rand.New(rand.NewPCG(seed, 0))}
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("seed %d", seed)
-				}
-			})
+			g := generator{rand.New(rand.NewPCG(newSeed(t), 0))}
 			p := probe{t, s.URL}
 			now := time.Now().UnixMilli()
 			const count, perRequest = 400, 100
@@ -195,6 +189,7 @@ func TestEveryFloat(t *testing.T) {
 	p := probe{t, s.URL}
 	now := time.Now().UnixMilli()
 	plain, extension := rw.New("__name__", "plain"), rw.New("__name__", "a--b")
+	r := rand.New(rand.NewPCG(newSeed(t), 1))
 	n := int64(0)
 	add := func(bits uint64) {
 		for _, sign := range []uint64{0, 1 << 63} {
@@ -203,7 +198,7 @@ func TestEveryFloat(t *testing.T) {
 		}
 	}
 	for exponent := uint64(0); exponent <= 0x7ff; exponent++ {
-		for _, mantissa := range []uint64{0, 1, 1<<52 - 1, rand.Uint64() & (1<<52 - 1)} {
+		for _, mantissa := range []uint64{0, 1, 1<<52 - 1, r.Uint64() & (1<<52 - 1)} {
 			if exponent%16 < 2 || exponent > 0x3f0 && exponent < 0x480 || mantissa > 1 && mantissa < 1<<52-1 {
 				add(exponent<<52 | mantissa)
 			}

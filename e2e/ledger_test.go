@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -33,23 +32,16 @@ import (
 	"github.com/tributary-project/tributary/timestream/promschema"
 )
 
-// ledgerSeed repeats the requests and the sequence of faults of an earlier run; which fault meets which call then still
-// depends on the order in which calls arrive.
-var ledgerSeed = flag.Uint64("ledger.seed", 0, "seed of TestLedger; 0 chooses one")
-
 // ledgerFaults are what the store suffers meanwhile.
 const ledgerFaults = "throttle=0.08,error=0.08,unavailable=0.05,cut=0.05,invalid-endpoint=0.02,lost-answer=0.12,write.validation=0.02,reject=0.05,late=0.1,write.latency=0s..8ms"
 
 // TestLedger sends random requests, good and bad entries of every kind in each, from several senders at once to a store that
 // fails in every way, each request until it is not deferred any more. Every answer's ledger has to balance; the totals
-// have to be the sums of the answers; and in the end what was acknowledged is there to the bit, and nothing else is.
+// have to be the sums of the answers; and in the end what was acknowledged is there to the bit, and nothing else is. The seed repeats the
+// requests and the sequence of faults of an earlier run; which fault meets which call depends on the order in which calls arrive.
 func TestLedger(t *testing.T) {
 	t.Parallel()
-	seed := *ledgerSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-ledger.seed=%d", seed)
+	seed := newSeed(t)
 	for _, c := range []struct {
 		name string
 		send []func(*ledgerRun, *ledgerRequest) (ledgerAnswer, error)

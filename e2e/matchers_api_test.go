@@ -113,9 +113,7 @@ func selectedLabels(t testing.TB, target string, form url.Values) (int, []string
 // differ in case, ones that no series has, and metric names in both forms.
 func TestRandomMatchers(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 2))
+	r := rand.New(rand.NewPCG(newSeed(t), 2))
 	sys := system.Start(t, system.Options{})
 	s := suite{p: probe{t, sys.URL}, at: time.Now().UnixMilli()}
 	names := []string{"v", "V", "label_v", "with space", "é", "time", "measure_name", "instance", `quo"te`, "__tributary_x"}
