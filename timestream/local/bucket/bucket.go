@@ -197,14 +197,26 @@ func list(b *os.Root, dir, at, prefix string, depth int, f func(Object) error) e
 			}
 			return list(b, path.Join(dir, e.Name()), key+"/", prefix, depth+1, f)
 		}
-		if !strings.HasPrefix(key, prefix) || ValidKey(key) != nil {
+		if !strings.HasPrefix(key, prefix) {
 			return nil
 		}
-		if info, err := b.Stat(key); err == nil && info.Mode().IsRegular() {
+		if info := object(b, key); info != nil {
 			return f(Object{Key: key, Size: info.Size(), Modified: info.ModTime()})
 		}
-		return nil // removed meanwhile, or a link that leads nowhere or out of here
+		return nil
 	})
+}
+
+// object describes a file, nil for what is no object: without the name of one, removed meanwhile, or a link that leads nowhere or out of the bucket.
+func object(b *os.Root, key string) fs.FileInfo {
+	if ValidKey(key) != nil {
+		return nil
+	}
+	info, err := b.Stat(key)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
 }
 
 // each calls f for the entries of a directory, few of which are in memory at one time.
