@@ -14,6 +14,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // The settings of the account are kept and shown. Nothing here is faster or slower for them.
@@ -121,23 +122,23 @@ func (db *DB) UpdateAccountSettings(ctx context.Context, in *timestreamquery.Upd
 }
 
 func (db *DB) checkAccount(in *timestreamquery.UpdateAccountSettingsInput) error {
-	var v violations
-	enum(&v, in.QueryPricingModel, "queryPricingModel", qtypes.QueryPricingModelBytesScanned, qtypes.QueryPricingModelComputeUnits)
+	var v shape.Violations
+	shape.Enum(&v, in.QueryPricingModel, "queryPricingModel", qtypes.QueryPricingModelBytesScanned, qtypes.QueryPricingModelComputeUnits)
 	var p *qtypes.ProvisionedCapacityRequest
 	if q := in.QueryCompute; q != nil {
-		enum(&v, q.ComputeMode, "queryCompute.computeMode", qtypes.ComputeModeOnDemand, qtypes.ComputeModeProvisioned)
+		shape.Enum(&v, q.ComputeMode, "queryCompute.computeMode", qtypes.ComputeModeOnDemand, qtypes.ComputeModeProvisioned)
 		if p = q.ProvisionedCapacity; p != nil {
 			const member = "queryCompute.provisionedCapacity"
 			if p.TargetQueryTCU == nil {
-				v.null(member + ".targetQueryTCU")
+				v.Null(member + ".targetQueryTCU")
 			}
-			number(&v, p.TargetQueryTCU, minTCU, maxTCU, member+".targetQueryTCU")
+			shape.Number(&v, p.TargetQueryTCU, minTCU, maxTCU, member+".targetQueryTCU")
 			if n := p.NotificationConfiguration; n != nil && n.RoleArn == nil {
-				v.null(member + ".notificationConfiguration.roleArn")
+				v.Null(member + ".notificationConfiguration.roleArn")
 			}
 		}
 	}
-	if err := v.asQuery(); err != nil {
+	if err := v.AsQuery(); err != nil {
 		return err
 	}
 	if n := in.MaxQueryTCU; n != nil && (*n < minTCU || *n > maxTCU || *n%minTCU != 0) {

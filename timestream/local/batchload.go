@@ -21,6 +21,7 @@ import (
 
 	"github.com/tributary-project/tributary/timestream/local/bucket"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
 )
 
@@ -302,9 +303,9 @@ func (db *DB) dataModel(c *wtypes.DataModelConfiguration) (*wtypes.DataModel, er
 		if err := json.Unmarshal(b, model); err != nil {
 			return nil, writeInvalid("The data model s3://%s/%s cannot be read: %v", *s3.BucketName, *s3.ObjectKey, err)
 		}
-		var v violations
+		var v shape.Violations
 		checkDataModel(&v, model, "dataModel")
-		if err := v.asWrite(); err != nil {
+		if err := v.AsWrite(); err != nil {
 			return nil, err
 		}
 	}
@@ -376,10 +377,10 @@ func (db *DB) ListBatchLoadTasks(_ context.Context, in *timestreamwrite.ListBatc
 	if err := db.allowWrite("ListBatchLoadTasks"); err != nil {
 		return nil, err
 	}
-	var v violations
-	number(&v, in.MaxResults, 1, maxListLoads, "maxResults")
-	enum(&v, in.TaskStatus, "taskStatus", in.TaskStatus.Values()...)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	shape.Number(&v, in.MaxResults, 1, maxListLoads, "maxResults")
+	shape.Enum(&v, in.TaskStatus, "taskStatus", in.TaskStatus.Values()...)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	n := maxListLoads

@@ -11,68 +11,53 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/delimited"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // The constraints of the API model on batch load tasks, and what the guide says of CSV files.
 
 const (
-	maxListLoads       = 100
-	maxS3Key           = 1024
-	maxS3KeyPrefix     = 928
-	maxLoadToken       = 64
-	shownBucketPattern = `[a-z0-9][\.\-a-z0-9]{1,61}[a-z0-9]`
-	shownKeyPattern    = `[a-zA-Z0-9|!\-_*'\(\)]([a-zA-Z0-9]|[!\-_*'\(\)\/.])+`
-	shownTaskPattern   = "[A-Z0-9]+"
+	maxListLoads     = 100
+	maxS3Key         = 1024
+	maxS3KeyPrefix   = 928
+	maxLoadToken     = 64
+	shownTaskPattern = "[A-Z0-9]+"
 )
 
-var (
-	bucketPattern = regexp.MustCompile("^(?:" + shownBucketPattern + ")$")
-	keyPattern    = regexp.MustCompile("^(?:" + shownKeyPattern + ")$")
-	taskPattern   = regexp.MustCompile("^(?:" + shownTaskPattern + ")$")
-)
+var taskPattern = regexp.MustCompile("^(?:" + shownTaskPattern + ")$")
 
 // batchLoadTask checks the id of a task.
 func batchLoadTask(id *string) (string, error) {
-	var v violations
-	v.text(id, true, 3, 32, "taskId")
-	v.pattern(id, taskPattern, shownTaskPattern, "taskId")
-	return str(id), v.asWrite()
-}
-
-func (v *violations) bucket(name *string, required bool, member string) {
-	v.text(name, required, 3, 63, member)
-	v.pattern(name, bucketPattern, shownBucketPattern, member)
-}
-
-func (v *violations) key(key *string, most int, member string) {
-	v.text(key, false, 1, most, member)
-	v.pattern(key, keyPattern, shownKeyPattern, member)
+	var v shape.Violations
+	v.Text(id, true, 3, 32, "taskId")
+	v.Pattern(id, taskPattern, shownTaskPattern, "taskId")
+	return str(id), v.AsWrite()
 }
 
 // checkBatchLoad checks a request for a task.
 func checkBatchLoad(in *timestreamwrite.CreateBatchLoadTaskInput) error {
-	var v violations
-	v.text(in.ClientToken, false, 1, maxLoadToken, "clientToken")
+	var v shape.Violations
+	v.Text(in.ClientToken, false, 1, maxLoadToken, "clientToken")
 	checkModelConfiguration(&v, in.DataModelConfiguration)
 	checkSource(&v, in.DataSourceConfiguration)
 	const report = "reportConfiguration"
 	if r := in.ReportConfiguration; r == nil {
-		v.null(report)
+		v.Null(report)
 	} else if s3 := r.ReportS3Configuration; s3 != nil {
 		const member = report + ".reportS3Configuration"
-		v.bucket(s3.BucketName, true, member+".bucketName")
-		v.key(s3.ObjectKeyPrefix, maxS3KeyPrefix, member+".objectKeyPrefix")
-		enum(&v, s3.EncryptionOption, member+".encryptionOption", wtypes.S3EncryptionOptionSseS3, wtypes.S3EncryptionOptionSseKms)
-		v.text(s3.KmsKeyId, false, 1, maxKeyID, member+".kmsKeyId")
+		v.Bucket(s3.BucketName, true, member+".bucketName")
+		v.Key(s3.ObjectKeyPrefix, false, maxS3KeyPrefix, member+".objectKeyPrefix")
+		shape.Enum(&v, s3.EncryptionOption, member+".encryptionOption", wtypes.S3EncryptionOptionSseS3, wtypes.S3EncryptionOptionSseKms)
+		v.KMSKey(s3.KmsKeyId, false, member+".kmsKeyId")
 	}
 	for _, n := range []struct {
 		name   *string
 		member string
 	}{{in.TargetDatabaseName, "targetDatabaseName"}, {in.TargetTableName, "targetTableName"}} {
-		v.name(n.name, n.member)
-		v.pattern(n.name, namePattern, "[a-zA-Z0-9_.-]+", n.member)
+		v.Name(n.name, n.member)
+		v.NameCharacters(n.name, n.member)
 	}
-	if err := v.asWrite(); err != nil {
+	if err := v.AsWrite(); err != nil {
 		return err
 	}
 	switch c := in.DataModelConfiguration; {
@@ -89,7 +74,7 @@ func checkBatchLoad(in *timestreamwrite.CreateBatchLoadTaskInput) error {
 	return err
 }
 
-func checkModelConfiguration(v *violations, c *wtypes.DataModelConfiguration) {
+func checkModelConfiguration(v *shape.Violations, c *wtypes.DataModelConfiguration) {
 	if c == nil {
 		return
 	}
@@ -98,91 +83,86 @@ func checkModelConfiguration(v *violations, c *wtypes.DataModelConfiguration) {
 		checkDataModel(v, c.DataModel, member+".dataModel")
 	}
 	if s3 := c.DataModelS3Configuration; s3 != nil {
-		v.bucket(s3.BucketName, false, member+".dataModelS3Configuration.bucketName")
-		v.key(s3.ObjectKey, maxS3Key, member+".dataModelS3Configuration.objectKey")
+		v.Bucket(s3.BucketName, false, member+".dataModelS3Configuration.bucketName")
+		v.Key(s3.ObjectKey, false, maxS3Key, member+".dataModelS3Configuration.objectKey")
 	}
 }
 
 // checkDataModel checks a data model; member is its path.
-func checkDataModel(v *violations, m *wtypes.DataModel, member string) {
-	v.text(m.TimeColumn, false, 1, 256, member+".timeColumn")
-	enum(v, m.TimeUnit, member+".timeUnit", m.TimeUnit.Values()...)
+func checkDataModel(v *shape.Violations, m *wtypes.DataModel, member string) {
+	v.Text(m.TimeColumn, false, 1, 256, member+".timeColumn")
+	shape.Enum(v, m.TimeUnit, member+".timeUnit", m.TimeUnit.Values()...)
 	if m.DimensionMappings == nil {
-		v.null(member + ".dimensionMappings")
+		v.Null(member + ".dimensionMappings")
 	} else {
-		v.length(len(m.DimensionMappings), 1, len(m.DimensionMappings), "[]", member+".dimensionMappings")
+		v.Length(len(m.DimensionMappings), 1, len(m.DimensionMappings), "[]", member+".dimensionMappings")
 	}
 	for i := range m.DimensionMappings {
 		path := member + ".dimensionMappings." + strconv.Itoa(i+1) + ".member"
-		v.filled(m.DimensionMappings[i].SourceColumn, false, path+".sourceColumn")
-		v.filled(m.DimensionMappings[i].DestinationColumn, false, path+".destinationColumn")
+		v.Filled(m.DimensionMappings[i].SourceColumn, false, path+".sourceColumn")
+		v.Filled(m.DimensionMappings[i].DestinationColumn, false, path+".destinationColumn")
 	}
 	if mm := m.MultiMeasureMappings; mm != nil {
 		path := member + ".multiMeasureMappings"
-		v.filled(mm.TargetMultiMeasureName, false, path+".targetMultiMeasureName")
+		v.Filled(mm.TargetMultiMeasureName, false, path+".targetMultiMeasureName")
 		if mm.MultiMeasureAttributeMappings == nil {
-			v.null(path + ".multiMeasureAttributeMappings")
+			v.Null(path + ".multiMeasureAttributeMappings")
 		}
 		checkAttributes(v, mm.MultiMeasureAttributeMappings, path)
 	}
 	if mixed := m.MixedMeasureMappings; mixed != nil {
-		v.length(len(mixed), 1, len(mixed), "[]", member+".mixedMeasureMappings")
+		v.Length(len(mixed), 1, len(mixed), "[]", member+".mixedMeasureMappings")
 	}
 	for i := range m.MixedMeasureMappings {
 		x, path := &m.MixedMeasureMappings[i], member+".mixedMeasureMappings."+strconv.Itoa(i+1)+".member"
-		v.filled(x.MeasureName, false, path+".measureName")
-		v.filled(x.SourceColumn, false, path+".sourceColumn")
-		v.filled(x.TargetMeasureName, false, path+".targetMeasureName")
+		v.Filled(x.MeasureName, false, path+".measureName")
+		v.Filled(x.SourceColumn, false, path+".sourceColumn")
+		v.Filled(x.TargetMeasureName, false, path+".targetMeasureName")
 		if x.MeasureValueType == "" {
-			v.null(path + ".measureValueType")
+			v.Null(path + ".measureValueType")
 		}
-		enum(v, x.MeasureValueType, path+".measureValueType", x.MeasureValueType.Values()...)
+		shape.Enum(v, x.MeasureValueType, path+".measureValueType", x.MeasureValueType.Values()...)
 		checkAttributes(v, x.MultiMeasureAttributeMappings, path)
 	}
-	v.text(m.MeasureNameColumn, false, 1, 256, member+".measureNameColumn")
+	v.Text(m.MeasureNameColumn, false, 1, 256, member+".measureNameColumn")
 }
 
-func checkAttributes(v *violations, list []wtypes.MultiMeasureAttributeMapping, member string) {
+func checkAttributes(v *shape.Violations, list []wtypes.MultiMeasureAttributeMapping, member string) {
 	if list == nil {
 		return
 	}
 	member += ".multiMeasureAttributeMappings"
-	v.length(len(list), 1, len(list), "[]", member)
+	v.Length(len(list), 1, len(list), "[]", member)
 	for i := range list {
 		a, path := &list[i], member+"."+strconv.Itoa(i+1)+".member"
-		v.filled(a.SourceColumn, true, path+".sourceColumn")
-		v.filled(a.TargetMultiMeasureAttributeName, false, path+".targetMultiMeasureAttributeName")
-		enum(v, a.MeasureValueType, path+".measureValueType", a.MeasureValueType.Values()...)
+		v.Filled(a.SourceColumn, true, path+".sourceColumn")
+		v.Filled(a.TargetMultiMeasureAttributeName, false, path+".targetMultiMeasureAttributeName")
+		shape.Enum(v, a.MeasureValueType, path+".measureValueType", a.MeasureValueType.Values()...)
 	}
 }
 
-// filled checks a text that must not be empty and may have any length.
-func (v *violations) filled(s *string, required bool, member string) {
-	v.text(s, required, 1, len(str(s)), member)
-}
-
-func checkSource(v *violations, s *wtypes.DataSourceConfiguration) {
+func checkSource(v *shape.Violations, s *wtypes.DataSourceConfiguration) {
 	const member = "dataSourceConfiguration"
 	if s == nil {
-		v.null(member)
+		v.Null(member)
 		return
 	}
 	if s3 := s.DataSourceS3Configuration; s3 == nil {
-		v.null(member + ".dataSourceS3Configuration")
+		v.Null(member + ".dataSourceS3Configuration")
 	} else {
-		v.bucket(s3.BucketName, true, member+".dataSourceS3Configuration.bucketName")
-		v.key(s3.ObjectKeyPrefix, maxS3Key, member+".dataSourceS3Configuration.objectKeyPrefix")
+		v.Bucket(s3.BucketName, true, member+".dataSourceS3Configuration.bucketName")
+		v.Key(s3.ObjectKeyPrefix, false, maxS3Key, member+".dataSourceS3Configuration.objectKeyPrefix")
 	}
 	if c := s.CsvConfiguration; c != nil {
-		v.text(c.ColumnSeparator, false, 1, 1, member+".csvConfiguration.columnSeparator")
-		v.text(c.EscapeChar, false, 1, 1, member+".csvConfiguration.escapeChar")
-		v.text(c.QuoteChar, false, 1, 1, member+".csvConfiguration.quoteChar")
-		v.text(c.NullValue, false, 1, 256, member+".csvConfiguration.nullValue")
+		v.Text(c.ColumnSeparator, false, 1, 1, member+".csvConfiguration.columnSeparator")
+		v.Text(c.EscapeChar, false, 1, 1, member+".csvConfiguration.escapeChar")
+		v.Text(c.QuoteChar, false, 1, 1, member+".csvConfiguration.quoteChar")
+		v.Text(c.NullValue, false, 1, 256, member+".csvConfiguration.nullValue")
 	}
 	if s.DataFormat == "" {
-		v.null(member + ".dataFormat")
+		v.Null(member + ".dataFormat")
 	}
-	enum(v, s.DataFormat, member+".dataFormat", wtypes.BatchLoadDataFormatCsv)
+	shape.Enum(v, s.DataFormat, member+".dataFormat", wtypes.BatchLoadDataFormatCsv)
 }
 
 // csvOptions are those of a file (API reference, CsvConfiguration). What holds where it says nothing is our guess: a comma, double quotes, no escape

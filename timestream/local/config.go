@@ -185,10 +185,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet, prefix string) {
 // s3Flag is the flag of S3Dir, which errors name.
 const s3Flag = "s3-dir"
 
-var (
-	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
-	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-)
+var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
 
 // actions are all that a policy may grant, so that a slip of the pen does not deny silently (Service Authorization Reference, Amazon
 // Timestream).

@@ -16,18 +16,15 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // WriteOption is the type of the options that the SDK's client methods take. They configure the client, so a DB
 // ignores them.
 type WriteOption = func(*timestreamwrite.Options)
 
-const (
-	// maxListResults is the largest page of ListDatabases and ListTables (API reference).
-	maxListResults = 20
-	// maxKeyID is the length of the id of a KMS key (API reference, CreateDatabase).
-	maxKeyID = 2048
-)
+// maxListResults is the largest page of ListDatabases and ListTables (API reference).
+const maxListResults = 20
 
 // Members of requests, as the service's front door names them.
 const (
@@ -38,10 +35,10 @@ const (
 
 // listSize is the number of names on a page of a list.
 func listSize(maxResults *int32) (int, error) {
-	var v violations
-	number(&v, maxResults, 1, maxListResults, "maxResults")
-	if maxResults == nil || len(v.list) > 0 {
-		return maxListResults, v.asWrite()
+	var v shape.Violations
+	shape.Number(&v, maxResults, 1, maxListResults, "maxResults")
+	if err := v.AsWrite(); err != nil || maxResults == nil {
+		return maxListResults, err
 	}
 	return int(*maxResults), nil
 }
@@ -82,11 +79,11 @@ func (db *DB) CreateDatabase(ctx context.Context, in *timestreamwrite.CreateData
 	if err := db.allowWrite("CreateDatabase"); err != nil {
 		return nil, err
 	}
-	var v violations
-	name := v.newName(in.DatabaseName, memberDatabase)
-	v.text(in.KmsKeyId, false, 1, maxKeyID, memberKey)
-	checkTags(&v, in.Tags)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	name := v.NewName(in.DatabaseName, memberDatabase)
+	v.KMSKey(in.KmsKeyId, false, memberKey)
+	v.Tags(in.Tags)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	d, err := db.createDatabase(ctx, name, str(in.KmsKeyId), tagMap(in.Tags))
@@ -134,9 +131,9 @@ func (db *DB) DescribeDatabase(_ context.Context, in *timestreamwrite.DescribeDa
 	if err := db.allowWrite("DescribeDatabase"); err != nil {
 		return nil, err
 	}
-	var v violations
-	name := v.name(in.DatabaseName, memberDatabase)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	name := v.Name(in.DatabaseName, memberDatabase)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	d := db.cat.database(name)
@@ -151,10 +148,10 @@ func (db *DB) UpdateDatabase(ctx context.Context, in *timestreamwrite.UpdateData
 	if err := db.allowWrite("UpdateDatabase"); err != nil {
 		return nil, err
 	}
-	var v violations
-	name := v.name(in.DatabaseName, memberDatabase)
-	kms := v.text(in.KmsKeyId, true, 1, maxKeyID, memberKey)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	name := v.Name(in.DatabaseName, memberDatabase)
+	kms := v.KMSKey(in.KmsKeyId, true, memberKey)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	now := db.now()
@@ -176,9 +173,9 @@ func (db *DB) DeleteDatabase(ctx context.Context, in *timestreamwrite.DeleteData
 	if err := db.allowWrite("DeleteDatabase"); err != nil {
 		return nil, err
 	}
-	var v violations
-	name := v.name(in.DatabaseName, memberDatabase)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	name := v.Name(in.DatabaseName, memberDatabase)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	err := db.change(ctx, func(c *duck.Conn) error {
@@ -227,11 +224,11 @@ func (db *DB) CreateTable(ctx context.Context, in *timestreamwrite.CreateTableIn
 	if err := db.allowWrite("CreateTable"); err != nil {
 		return nil, err
 	}
-	var v violations
-	dbName, name := v.name(in.DatabaseName, memberDatabase), v.newName(in.TableName, memberTable)
+	var v shape.Violations
+	dbName, name := v.Name(in.DatabaseName, memberDatabase), v.NewName(in.TableName, memberTable)
 	checkProperties(&v, in.RetentionProperties, in.MagneticStoreWriteProperties, in.Schema)
-	checkTags(&v, in.Tags)
-	if err := v.asWrite(); err != nil {
+	v.Tags(in.Tags)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	p := properties{
@@ -309,9 +306,9 @@ func (db *DB) DescribeTable(_ context.Context, in *timestreamwrite.DescribeTable
 	if err := db.allowWrite("DescribeTable"); err != nil {
 		return nil, err
 	}
-	var v violations
-	v.named(in.DatabaseName, in.TableName)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	checkNamed(&v, in.DatabaseName, in.TableName)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
@@ -327,10 +324,10 @@ func (db *DB) UpdateTable(ctx context.Context, in *timestreamwrite.UpdateTableIn
 	if err := db.allowWrite("UpdateTable"); err != nil {
 		return nil, err
 	}
-	var v violations
-	v.named(in.DatabaseName, in.TableName)
+	var v shape.Violations
+	checkNamed(&v, in.DatabaseName, in.TableName)
 	checkProperties(&v, in.RetentionProperties, in.MagneticStoreWriteProperties, in.Schema)
-	if err := v.asWrite(); err != nil {
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
@@ -366,9 +363,9 @@ func (db *DB) DeleteTable(ctx context.Context, in *timestreamwrite.DeleteTableIn
 	if err := db.allowWrite("DeleteTable"); err != nil {
 		return nil, err
 	}
-	var v violations
-	v.named(in.DatabaseName, in.TableName)
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	checkNamed(&v, in.DatabaseName, in.TableName)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	t, err := db.namedTable(in.DatabaseName, in.TableName)
@@ -458,10 +455,10 @@ func (db *DB) createDefaults(ctx context.Context) error {
 	return ignore(err)
 }
 
-// named checks the names of a table that has to exist.
-func (v *violations) named(database, name *string) {
-	v.name(database, memberDatabase)
-	v.name(name, memberTable)
+// checkNamed checks the names of a table that has to exist.
+func checkNamed(v *shape.Violations, database, name *string) {
+	v.Name(database, memberDatabase)
+	v.Name(name, memberTable)
 }
 
 // namedTable returns the table that a request names, whose shape was checked.

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 )
 
@@ -17,9 +18,9 @@ func (db *DB) PrepareQuery(_ context.Context, in *timestreamquery.PrepareQueryIn
 	if err := db.allowQuery("PrepareQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	v.statement(in.QueryString)
-	if err := v.asQuery(); err != nil {
+	var v shape.Violations
+	v.Statement(in.QueryString, "queryString")
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	if in.ValidateOnly != nil && !*in.ValidateOnly {

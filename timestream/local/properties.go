@@ -6,10 +6,12 @@ import (
 	"strconv"
 
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // checkProperties checks what CreateTable and UpdateTable say of a table's settings; members that are absent are nil.
-func checkProperties(v *violations, r *wtypes.RetentionProperties, m *wtypes.MagneticStoreWriteProperties, s *wtypes.Schema) {
+func checkProperties(v *shape.Violations, r *wtypes.RetentionProperties, m *wtypes.MagneticStoreWriteProperties, s *wtypes.Schema) {
 	if r != nil {
 		for _, c := range []struct {
 			value  *int64
@@ -20,40 +22,40 @@ func checkProperties(v *violations, r *wtypes.RetentionProperties, m *wtypes.Mag
 			{r.MagneticStoreRetentionPeriodInDays, maxMagneticDays, "retentionProperties.magneticStoreRetentionPeriodInDays"},
 		} {
 			if c.value == nil {
-				v.null(c.member)
+				v.Null(c.member)
 			}
-			number(v, c.value, 1, c.limit, c.member)
+			shape.Number(v, c.value, 1, c.limit, c.member)
 		}
 	}
 	if m != nil {
 		const member = "magneticStoreWriteProperties"
 		if m.EnableMagneticStoreWrites == nil {
-			v.null(member + ".enableMagneticStoreWrites")
+			v.Null(member + ".enableMagneticStoreWrites")
 		}
 		if l := m.MagneticStoreRejectedDataLocation; l != nil && l.S3Configuration != nil {
 			const member = member + ".magneticStoreRejectedDataLocation.s3Configuration"
 			c := l.S3Configuration
-			v.text(c.BucketName, false, 3, 63, member+".bucketName")
-			v.text(c.ObjectKeyPrefix, false, 1, 928, member+".objectKeyPrefix")
-			enum(v, c.EncryptionOption, member+".encryptionOption", wtypes.S3EncryptionOptionSseS3, wtypes.S3EncryptionOptionSseKms)
-			v.text(c.KmsKeyId, false, 1, maxKeyID, member+".kmsKeyId")
+			v.Text(c.BucketName, false, 3, 63, member+".bucketName")
+			v.Text(c.ObjectKeyPrefix, false, 1, 928, member+".objectKeyPrefix")
+			shape.Enum(v, c.EncryptionOption, member+".encryptionOption", wtypes.S3EncryptionOptionSseS3, wtypes.S3EncryptionOptionSseKms)
+			v.KMSKey(c.KmsKeyId, false, member+".kmsKeyId")
 		}
 	}
 	if s == nil || s.CompositePartitionKey == nil {
 		return
 	}
 	const member = "schema.compositePartitionKey"
-	v.length(len(s.CompositePartitionKey), 1, len(s.CompositePartitionKey), "[]", member)
+	v.Length(len(s.CompositePartitionKey), 1, len(s.CompositePartitionKey), "[]", member)
 	for i := range s.CompositePartitionKey {
 		k, path := &s.CompositePartitionKey[i], member+"."+strconv.Itoa(i+1)+".member"
 		if k.Type == "" {
-			v.null(path + ".type")
+			v.Null(path + ".type")
 		}
-		enum(v, k.Type, path+".type", wtypes.PartitionKeyTypeDimension, wtypes.PartitionKeyTypeMeasure)
+		shape.Enum(v, k.Type, path+".type", wtypes.PartitionKeyTypeDimension, wtypes.PartitionKeyTypeMeasure)
 		if k.Name != nil {
-			v.length(len(*k.Name), 1, len(*k.Name), "", path+".name")
+			v.Length(len(*k.Name), 1, len(*k.Name), "", path+".name")
 		}
-		enum(v, k.EnforcementInRecord, path+".enforcementInRecord", wtypes.PartitionKeyEnforcementLevelRequired, wtypes.PartitionKeyEnforcementLevelOptional)
+		shape.Enum(v, k.EnforcementInRecord, path+".enforcementInRecord", wtypes.PartitionKeyEnforcementLevelRequired, wtypes.PartitionKeyEnforcementLevelOptional)
 	}
 }
 

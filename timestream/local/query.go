@@ -20,6 +20,7 @@ import (
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 )
 
@@ -263,27 +264,18 @@ func (q *queries) enter() error {
 
 // checkQuery checks the constraints of the API model (API reference, Query).
 func checkQuery(in *timestreamquery.QueryInput) error {
-	var v violations
-	v.statement(in.QueryString)
-	number(&v, in.MaxRows, 1, timestream.MaxRowsPerPage, "maxRows")
-	v.text(in.ClientToken, false, 32, 128, "clientToken")
-	v.text(in.NextToken, false, 1, 2048, "nextToken")
+	var v shape.Violations
+	v.Statement(in.QueryString, "queryString")
+	shape.Number(&v, in.MaxRows, 1, timestream.MaxRowsPerPage, "maxRows")
+	v.Text(in.ClientToken, false, 32, 128, "clientToken")
+	v.Text(in.NextToken, false, 1, 2048, "nextToken")
 	if i := in.QueryInsights; i != nil {
 		if i.Mode == "" {
-			v.null("queryInsights.mode")
+			v.Null("queryInsights.mode")
 		}
-		enum(&v, i.Mode, "queryInsights.mode", qtypes.QueryInsightsModeEnabledWithRateControl, qtypes.QueryInsightsModeDisabled)
+		shape.Enum(&v, i.Mode, "queryInsights.mode", qtypes.QueryInsightsModeEnabledWithRateControl, qtypes.QueryInsightsModeDisabled)
 	}
-	return v.asQuery()
-}
-
-// statement checks the length of a statement, in bytes.
-func (v *violations) statement(s *string) {
-	if s == nil {
-		v.null("queryString")
-		return
-	}
-	v.length(len(*s), 1, timestream.MaxQueryBytes, *s, "queryString")
+	return v.AsQuery()
 }
 
 func maxRows(in *timestreamquery.QueryInput) int {
@@ -357,10 +349,10 @@ func (db *DB) CancelQuery(_ context.Context, in *timestreamquery.CancelQueryInpu
 	if err := db.allowQuery("CancelQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	id := v.text(in.QueryId, true, 1, 64, "queryId")
-	v.pattern(in.QueryId, idPattern, "[a-zA-Z0-9]+", "queryId")
-	if err := v.asQuery(); err != nil {
+	var v shape.Violations
+	id := v.Text(in.QueryId, true, 1, 64, "queryId")
+	v.Pattern(in.QueryId, idPattern, "[a-zA-Z0-9]+", "queryId")
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	q := db.queries

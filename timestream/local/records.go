@@ -14,6 +14,7 @@ import (
 
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/metering"
 )
 
@@ -22,38 +23,38 @@ import (
 func checkShape(r *record.Request) error {
 	c := shapeCheck{missing: r.Missing}
 	if r.Database == "" {
-		c.null(memberDatabase)
+		c.Null(memberDatabase)
 	}
 	if r.Table == "" {
-		c.null(memberTable)
+		c.Null(memberTable)
 	}
 	switch n := len(r.Records); {
 	case n == 0 && slices.Contains(r.Missing, record.MissingRecords):
-		c.null("records")
+		c.Null("records")
 	case n > timestream.MaxRecordsPerWrite:
 		// What is wrong with the records themselves nobody will fix one by one.
-		c.length(n, 1, timestream.MaxRecordsPerWrite, "", "records")
-		return c.asWrite()
+		c.Length(n, 1, timestream.MaxRecordsPerWrite, "", "records")
+		return c.AsWrite()
 	default:
-		c.length(n, 1, timestream.MaxRecordsPerWrite, "[]", "records")
+		c.Length(n, 1, timestream.MaxRecordsPerWrite, "[]", "records")
 	}
 	c.record(&r.Common, func() string { return "commonAttributes" })
 	for i := range r.Records {
 		c.record(&r.Records[i], func() string { return "records." + strconv.Itoa(i+1) + ".member" })
 	}
-	return c.asWrite()
+	return c.AsWrite()
 }
 
 // shapeCheck checks records; missing are the paths of required members that are not there.
 type shapeCheck struct {
-	violations
+	shape.Violations
 	missing []string
 }
 
 // record checks one record; path names it, in the words of the service, when something is wrong.
 func (c *shapeCheck) record(r *record.Record, path func() string) {
 	if n := len(r.Dimensions); n > timestream.MaxDimensionsPerTable {
-		c.length(n, 0, timestream.MaxDimensionsPerTable, "", path()+".dimensions")
+		c.Length(n, 0, timestream.MaxDimensionsPerTable, "", path()+".dimensions")
 		return
 	}
 	for i := range r.Dimensions {
@@ -66,7 +67,7 @@ func (c *shapeCheck) record(r *record.Record, path func() string) {
 			c.absent(member("value"))
 		}
 		if d.Type != "" && d.Type != string(wtypes.DimensionValueTypeVarchar) {
-			c.add(d.Type, member("dimensionValueType"), "satisfy enum value set: [VARCHAR]")
+			c.Add(d.Type, member("dimensionValueType"), "satisfy enum value set: [VARCHAR]")
 		}
 	}
 	if r.Has&record.MeasureName != 0 && r.MeasureName == "" {
@@ -77,16 +78,16 @@ func (c *shapeCheck) record(r *record.Record, path func() string) {
 	}
 	if r.Has&record.MeasureValueType != 0 {
 		if _, ok := parseKind(r.MeasureValueType); !ok {
-			c.add(r.MeasureValueType, path()+".measureValueType", valueTypes)
+			c.Add(r.MeasureValueType, path()+".measureValueType", valueTypes)
 		}
 	}
 	if r.Has&record.TimeUnit != 0 {
 		if _, ok := unitNanos(r.TimeUnit); !ok {
-			c.add(r.TimeUnit, path()+".timeUnit", "satisfy enum value set: [MICROSECONDS, NANOSECONDS, SECONDS, MILLISECONDS]")
+			c.Add(r.TimeUnit, path()+".timeUnit", "satisfy enum value set: [MICROSECONDS, NANOSECONDS, SECONDS, MILLISECONDS]")
 		}
 	}
 	if n := len(r.Time); r.Has&record.Time != 0 && (n == 0 || n > maxTimeText) {
-		c.length(n, 1, maxTimeText, r.Time, path()+".time")
+		c.Length(n, 1, maxTimeText, r.Time, path()+".time")
 	}
 	for i := range r.Attributes {
 		a := &r.Attributes[i]
@@ -101,7 +102,7 @@ func (c *shapeCheck) record(r *record.Record, path func() string) {
 			continue
 		}
 		if _, ok := parseKind(a.Type); !ok {
-			c.add(a.Type, member("type"), valueTypes)
+			c.Add(a.Type, member("type"), valueTypes)
 		}
 	}
 }
@@ -116,14 +117,14 @@ func (c *shapeCheck) absent(path string) bool {
 	if !slices.Contains(c.missing, path) {
 		return false
 	}
-	c.null(path)
+	c.Null(path)
 	return true
 }
 
 // empty notes that a required text is empty or not there.
 func (c *shapeCheck) empty(path string) {
 	if !c.absent(path) {
-		c.length(0, 1, 1, "", path)
+		c.Length(0, 1, 1, "", path)
 	}
 }
 
@@ -132,7 +133,7 @@ func (c *shapeCheck) value(v string, path func() string) {
 	case v == "":
 		c.empty(path())
 	case len(v) > timestream.MaxValueBytes && utf8.RuneCountInString(v) > timestream.MaxValueBytes:
-		c.add(elided, path(), "have length less than or equal to "+strconv.Itoa(timestream.MaxValueBytes))
+		c.Length(utf8.RuneCountInString(v), 1, timestream.MaxValueBytes, "", path())
 	}
 }
 

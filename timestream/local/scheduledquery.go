@@ -18,6 +18,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
 	"github.com/tributary-project/tributary/timestream/local/scheduled"
@@ -45,11 +46,6 @@ func noScheduledQuery(arn string) error {
 
 func (db *DB) scheduledARN(id string) string {
 	return arnPrefix + db.cfg.Region + ":" + db.cfg.AccountID + ":" + scheduledPath + id
-}
-
-// queryARN checks the ARN of a scheduled query.
-func (v *violations) queryARN(arn *string) string {
-	return v.text(arn, true, 1, maxARN, memberQueryARN)
 }
 
 // namedScheduled returns the id of the scheduled query that an ARN names. One of another account or region is that of none here.
@@ -226,9 +222,9 @@ func (db *DB) DescribeScheduledQuery(_ context.Context, in *timestreamquery.Desc
 	if err := db.allowQuery("DescribeScheduledQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.queryARN(in.ScheduledQueryArn)
-	if err := v.asQuery(); err != nil {
+	var v shape.Violations
+	arn := v.ARN(in.ScheduledQueryArn, memberQueryARN)
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	id, err := db.namedScheduled(arn)
@@ -301,9 +297,9 @@ func (db *DB) ListScheduledQueries(_ context.Context, in *timestreamquery.ListSc
 	if err := db.allowQuery("ListScheduledQueries"); err != nil {
 		return nil, err
 	}
-	var v violations
-	number(&v, in.MaxResults, 1, maxScheduledResults, "maxResults")
-	if err := v.asQuery(); err != nil {
+	var v shape.Violations
+	shape.Number(&v, in.MaxResults, 1, maxScheduledResults, "maxResults")
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	n := maxScheduledResults
@@ -342,13 +338,13 @@ func (db *DB) UpdateScheduledQuery(ctx context.Context, in *timestreamquery.Upda
 	if err := db.allowQuery("UpdateScheduledQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.queryARN(in.ScheduledQueryArn)
+	var v shape.Violations
+	arn := v.ARN(in.ScheduledQueryArn, memberQueryARN)
 	if in.State == "" {
-		v.null("state")
+		v.Null("state")
 	}
-	enum(&v, in.State, "state", qtypes.ScheduledQueryStateEnabled, qtypes.ScheduledQueryStateDisabled)
-	if err := v.asQuery(); err != nil {
+	shape.Enum(&v, in.State, "state", qtypes.ScheduledQueryStateEnabled, qtypes.ScheduledQueryStateDisabled)
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	id, err := db.namedScheduled(arn)
@@ -371,9 +367,9 @@ func (db *DB) DeleteScheduledQuery(ctx context.Context, in *timestreamquery.Dele
 	if err := db.allowQuery("DeleteScheduledQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.queryARN(in.ScheduledQueryArn)
-	if err := v.asQuery(); err != nil {
+	var v shape.Violations
+	arn := v.ARN(in.ScheduledQueryArn, memberQueryARN)
+	if err := v.AsQuery(); err != nil {
 		return nil, err
 	}
 	id, err := db.namedScheduled(arn)
@@ -402,21 +398,21 @@ func (db *DB) ExecuteScheduledQuery(_ context.Context, in *timestreamquery.Execu
 	if err := db.allowQuery("ExecuteScheduledQuery"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.queryARN(in.ScheduledQueryArn)
+	var v shape.Violations
+	arn := v.ARN(in.ScheduledQueryArn, memberQueryARN)
 	if in.InvocationTime == nil {
-		v.null("invocationTime")
+		v.Null("invocationTime")
 	}
-	v.text(in.ClientToken, false, 32, 128, "clientToken")
+	v.Text(in.ClientToken, false, 32, 128, "clientToken")
 	job := scheduled.Job{Manual: true}
 	if i := in.QueryInsights; i != nil {
 		if i.Mode == "" {
-			v.null("queryInsights.mode")
+			v.Null("queryInsights.mode")
 		}
-		enum(&v, i.Mode, "queryInsights.mode", qtypes.ScheduledQueryInsightsModeEnabledWithRateControl, qtypes.ScheduledQueryInsightsModeDisabled)
+		shape.Enum(&v, i.Mode, "queryInsights.mode", qtypes.ScheduledQueryInsightsModeEnabledWithRateControl, qtypes.ScheduledQueryInsightsModeDisabled)
 		job.Insights = i.Mode == qtypes.ScheduledQueryInsightsModeEnabledWithRateControl
 	}
-	err := v.asQuery()
+	err := v.AsQuery()
 	if err == nil {
 		job.ID, err = db.namedScheduled(arn)
 	}

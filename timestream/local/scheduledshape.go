@@ -7,103 +7,104 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/timestreamquery"
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // checkScheduled checks the constraints of the API model (API reference, CreateScheduledQuery).
 func checkScheduled(in *timestreamquery.CreateScheduledQueryInput) error {
-	var v violations
-	v.text(in.Name, true, 1, 64, "name")
-	v.pattern(in.Name, keyPattern, shownKeyPattern, "name")
-	v.statement(in.QueryString)
+	var v shape.Violations
+	v.Key(in.Name, true, 64, "name")
+	v.Statement(in.QueryString, "queryString")
 	if c := in.ScheduleConfiguration; c == nil {
-		v.null("scheduleConfiguration")
+		v.Null("scheduleConfiguration")
 	} else {
-		v.text(c.ScheduleExpression, true, 1, 256, "scheduleConfiguration.scheduleExpression")
+		v.Text(c.ScheduleExpression, true, 1, 256, "scheduleConfiguration.scheduleExpression")
 	}
 	switch c := in.NotificationConfiguration; {
 	case c == nil:
-		v.null("notificationConfiguration")
+		v.Null("notificationConfiguration")
 	case c.SnsConfiguration == nil:
-		v.null("notificationConfiguration.snsConfiguration")
+		v.Null("notificationConfiguration.snsConfiguration")
 	default:
-		v.text(c.SnsConfiguration.TopicArn, true, 1, maxARN, "notificationConfiguration.snsConfiguration.topicArn")
+		v.ARN(c.SnsConfiguration.TopicArn, "notificationConfiguration.snsConfiguration.topicArn")
 	}
 	if c := in.TargetConfiguration; c != nil {
-		v.target(c.TimestreamConfiguration, "targetConfiguration.timestreamConfiguration")
+		checkTarget(&v, c.TimestreamConfiguration, "targetConfiguration.timestreamConfiguration")
 	}
-	v.text(in.ClientToken, false, 32, 128, "clientToken")
-	v.text(in.ScheduledQueryExecutionRoleArn, true, 1, maxARN, "scheduledQueryExecutionRoleArn")
-	checkTags(&v, writeTags(in.Tags))
-	v.text(in.KmsKeyId, false, 1, maxKeyID, memberKey)
+	v.Text(in.ClientToken, false, 32, 128, "clientToken")
+	v.ARN(in.ScheduledQueryExecutionRoleArn, "scheduledQueryExecutionRoleArn")
+	v.Tags(writeTags(in.Tags))
+	v.KMSKey(in.KmsKeyId, false, memberKey)
 	switch c := in.ErrorReportConfiguration; {
 	case c == nil:
-		v.null("errorReportConfiguration")
+		v.Null("errorReportConfiguration")
 	case c.S3Configuration == nil:
-		v.null("errorReportConfiguration.s3Configuration")
+		v.Null("errorReportConfiguration.s3Configuration")
 	default:
 		const member = "errorReportConfiguration.s3Configuration"
-		v.bucket(c.S3Configuration.BucketName, true, member+".bucketName")
-		v.key(c.S3Configuration.ObjectKeyPrefix, 896, member+".objectKeyPrefix")
-		enum(&v, c.S3Configuration.EncryptionOption, member+".encryptionOption", qtypes.S3EncryptionOptionSseS3, qtypes.S3EncryptionOptionSseKms)
+		v.Bucket(c.S3Configuration.BucketName, true, member+".bucketName")
+		v.Key(c.S3Configuration.ObjectKeyPrefix, false, 896, member+".objectKeyPrefix")
+		shape.Enum(&v, c.S3Configuration.EncryptionOption, member+".encryptionOption", qtypes.S3EncryptionOptionSseS3, qtypes.S3EncryptionOptionSseKms)
 	}
-	return v.asQuery()
+	return v.AsQuery()
 }
 
-// target checks a TimestreamConfiguration.
-func (v *violations) target(c *qtypes.TimestreamConfiguration, member string) {
+// checkTarget checks a TimestreamConfiguration.
+func checkTarget(v *shape.Violations, c *qtypes.TimestreamConfiguration, member string) {
 	if c == nil {
-		v.null(member)
+		v.Null(member)
 		return
 	}
 	required := func(s *string, member string) {
 		if s == nil {
-			v.null(member)
+			v.Null(member)
 		}
 	}
 	required(c.DatabaseName, member+"."+memberDatabase)
 	required(c.TableName, member+"."+memberTable)
 	required(c.TimeColumn, member+".timeColumn")
 	if c.DimensionMappings == nil {
-		v.null(member + ".dimensionMappings")
+		v.Null(member + ".dimensionMappings")
 	}
 	for i, d := range c.DimensionMappings {
 		path := member + ".dimensionMappings." + strconv.Itoa(i+1) + ".member"
 		required(d.Name, path+".name")
 		if d.DimensionValueType == "" {
-			v.null(path + ".dimensionValueType")
+			v.Null(path + ".dimensionValueType")
 		}
-		enum(v, d.DimensionValueType, path+".dimensionValueType", qtypes.DimensionValueTypeVarchar)
+		shape.Enum(v, d.DimensionValueType, path+".dimensionValueType", qtypes.DimensionValueTypeVarchar)
 	}
 	attributes := func(list []qtypes.MultiMeasureAttributeMapping, member string) {
 		if list != nil {
-			v.length(len(list), 1, len(list), "[]", member)
+			v.Length(len(list), 1, len(list), "[]", member)
 		}
 		for i, a := range list {
 			path := member + "." + strconv.Itoa(i+1) + ".member"
 			required(a.SourceColumn, path+".sourceColumn")
 			if a.MeasureValueType == "" {
-				v.null(path + ".measureValueType")
+				v.Null(path + ".measureValueType")
 			}
-			enum(v, a.MeasureValueType, path+".measureValueType", qtypes.ScalarMeasureValueTypeBigint, qtypes.ScalarMeasureValueTypeBoolean,
+			shape.Enum(v, a.MeasureValueType, path+".measureValueType", qtypes.ScalarMeasureValueTypeBigint, qtypes.ScalarMeasureValueTypeBoolean,
 				qtypes.ScalarMeasureValueTypeDouble, qtypes.ScalarMeasureValueTypeVarchar, qtypes.ScalarMeasureValueTypeTimestamp)
 		}
 	}
 	if m := c.MultiMeasureMappings; m != nil {
 		const list = ".multiMeasureMappings.multiMeasureAttributeMappings"
 		if m.MultiMeasureAttributeMappings == nil {
-			v.null(member + list)
+			v.Null(member + list)
 		}
 		attributes(m.MultiMeasureAttributeMappings, member+list)
 	}
 	if c.MixedMeasureMappings != nil {
-		v.length(len(c.MixedMeasureMappings), 1, len(c.MixedMeasureMappings), "[]", member+".mixedMeasureMappings")
+		v.Length(len(c.MixedMeasureMappings), 1, len(c.MixedMeasureMappings), "[]", member+".mixedMeasureMappings")
 	}
 	for i, m := range c.MixedMeasureMappings {
 		path := member + ".mixedMeasureMappings." + strconv.Itoa(i+1) + ".member"
 		if m.MeasureValueType == "" {
-			v.null(path + ".measureValueType")
+			v.Null(path + ".measureValueType")
 		}
-		enum(v, m.MeasureValueType, path+".measureValueType", qtypes.MeasureValueTypeBigint, qtypes.MeasureValueTypeBoolean,
+		shape.Enum(v, m.MeasureValueType, path+".measureValueType", qtypes.MeasureValueTypeBigint, qtypes.MeasureValueTypeBoolean,
 			qtypes.MeasureValueTypeDouble, qtypes.MeasureValueTypeVarchar, qtypes.MeasureValueTypeMulti)
 		attributes(m.MultiMeasureAttributeMappings, path+".multiMeasureAttributeMappings")
 	}

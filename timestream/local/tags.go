@@ -16,33 +16,18 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
 // Databases, tables and scheduled queries have tags. Both APIs have the three operations, with the same names and, but for the pages of one,
 // the same members; on one port nobody can tell which was meant, so they are one here.
 
 const (
-	// maxTags is the number of tags of a resource, and of one request (API reference, TagResource).
-	maxTags         = 200
-	maxTagKey       = 128
-	maxTagValue     = 256
-	maxARN          = 2048 // the Query API's; the Write API's is 1011, which no name that exists comes near
 	arnPrefix       = "arn:aws:timestream:"
 	memberARN       = "resourceARN"
 	textTagsQuota   = "A resource can have at most 200 tags."
 	textBadResource = "The ARN '%s' is not that of a database, a table or a scheduled query."
 )
-
-// checkTags checks the tags of a request.
-func checkTags(v *violations, tags []wtypes.Tag) {
-	const member = "tags"
-	v.length(len(tags), 0, maxTags, "", member)
-	for i := range tags {
-		path := member + "." + strconv.Itoa(i+1) + ".member"
-		v.text(tags[i].Key, true, 1, maxTagKey, path+".key")
-		v.text(tags[i].Value, true, 0, maxTagValue, path+".value")
-	}
-}
 
 // tagMap is a request's tags; of two with one key the later counts.
 func tagMap(tags []wtypes.Tag) map[string]string {
@@ -158,7 +143,7 @@ func (db *DB) changeTags(ctx context.Context, arn string, sql func(database, tab
 			tags = map[string]string{}
 		}
 		f(tags)
-		if len(tags) > maxTags {
+		if len(tags) > shape.MaxTags {
 			return &wtypes.ServiceQuotaExceededException{Message: text(textTagsQuota)}
 		}
 		if q := sql(database, table); q != "" {
@@ -173,13 +158,13 @@ func (db *DB) TagResource(ctx context.Context, in *timestreamwrite.TagResourceIn
 	if err := db.allowWrite("TagResource"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.text(in.ResourceARN, true, 1, maxARN, memberARN)
+	var v shape.Violations
+	arn := v.ARN(in.ResourceARN, memberARN)
 	if in.Tags == nil {
-		v.null("tags")
+		v.Null("tags")
 	}
-	checkTags(&v, in.Tags)
-	if err := v.asWrite(); err != nil {
+	v.Tags(in.Tags)
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	added := tagMap(in.Tags)
@@ -200,16 +185,16 @@ func (db *DB) UntagResource(ctx context.Context, in *timestreamwrite.UntagResour
 	if err := db.allowWrite("UntagResource"); err != nil {
 		return nil, err
 	}
-	var v violations
-	arn := v.text(in.ResourceARN, true, 1, maxARN, memberARN)
+	var v shape.Violations
+	arn := v.ARN(in.ResourceARN, memberARN)
 	if in.TagKeys == nil {
-		v.null("tagKeys")
+		v.Null("tagKeys")
 	}
-	v.length(len(in.TagKeys), 0, maxTags, "", "tagKeys")
+	v.Length(len(in.TagKeys), 0, shape.MaxTags, "", "tagKeys")
 	for i := range in.TagKeys {
-		v.text(&in.TagKeys[i], true, 1, maxTagKey, "tagKeys."+strconv.Itoa(i+1)+".member")
+		v.TagKey(&in.TagKeys[i], "tagKeys."+strconv.Itoa(i+1)+".member")
 	}
-	if err := v.asWrite(); err != nil {
+	if err := v.AsWrite(); err != nil {
 		return nil, err
 	}
 	err := db.changeTags(ctx, arn, func(database, table string) string {
@@ -243,10 +228,10 @@ func (db *DB) TagPage(_ context.Context, in *timestreamquery.ListTagsForResource
 	if err := db.allowWrite("ListTagsForResource"); err != nil {
 		return nil, nil, err
 	}
-	var v violations
-	arn := v.text(in.ResourceARN, true, 1, maxARN, memberARN)
-	number(&v, in.MaxResults, 1, maxTags, "maxResults")
-	if err := v.asWrite(); err != nil {
+	var v shape.Violations
+	arn := v.ARN(in.ResourceARN, memberARN)
+	shape.Number(&v, in.MaxResults, 1, shape.MaxTags, "maxResults")
+	if err := v.AsWrite(); err != nil {
 		return nil, nil, err
 	}
 	database, table, err := db.parseARN(arn)
@@ -263,7 +248,7 @@ func (db *DB) TagPage(_ context.Context, in *timestreamquery.ListTagsForResource
 	if place == nil {
 		return nil, nil, notFound("The resource %s does not exist.", arn)
 	}
-	n := maxTags
+	n := shape.MaxTags
 	if in.MaxResults != nil {
 		n = int(*in.MaxResults)
 	}
