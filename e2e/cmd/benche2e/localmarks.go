@@ -25,23 +25,23 @@ func (b *bench) localMarks(add func(mark)) {
 	if b.local == nil {
 		return
 	}
-	rate := func(what string, got, want float64) {
-		add(mark{"timestream-local: " + what, "≥ " + thousands(want) + "/s", thousands(got) + "/s", got >= want, false})
+	rate := func(what string, got, want float64, goal bool) {
+		add(mark{"timestream-local: " + what, "≥ " + thousands(want) + "/s", thousands(got) + "/s", got >= want, goal})
 	}
-	rate(fmt.Sprintf("durable records by the wire protocol, %d clients", localClients), middle(b.local.fresh, func(w *localWrites) float64 { return w.report.PerSecond() }), localWriteRate)
+	rate(fmt.Sprintf("durable records by the wire protocol, %d clients", localClients), middle(b.local.fresh, func(w *localWrites) float64 { return w.report.PerSecond() }), localWriteRate, false)
 	r := b.local.stored
 	if r == nil {
 		return
 	}
 	for _, w := range r.replays {
-		rate(w.name, w.report.PerSecond(), localReplayRate)
+		rate(w.name, w.report.PerSecond(), localReplayRate, w.goal)
 	}
 	for _, way := range []struct {
 		name string
 		want float64
 	}{{inProcess, localEngineRate}, {overTheWire, localWireRate}} {
 		for _, st := range localStatements(localFleet(1), 1) {
-			rate("points "+way.name+", "+st.name, middle(r.readsOf(st.name, way.name), (*localRead).perSecond), way.want)
+			rate("points "+way.name+", "+st.name, middle(r.readsOf(st.name, way.name), (*localRead).perSecond), way.want, false)
 		}
 	}
 	perSample := float64(r.bytes) / float64(r.samples)
