@@ -23,7 +23,7 @@ import (
 const loadRows = 4500
 
 // openLoading opens a database with the bucket "csv", in it two files of loadRows rows each, one of which in each is broken.
-func openLoading(t *testing.T) *DB {
+func openLoading(t *testing.T, change ...func(*Config)) *DB {
 	t.Helper()
 	s3 := t.TempDir()
 	if err := os.Mkdir(filepath.Join(s3, "csv"), 0o750); err != nil {
@@ -44,7 +44,21 @@ func openLoading(t *testing.T) *DB {
 			t.Fatal(err)
 		}
 	}
-	return openTwo(t, func(c *Config) { c.S3Dir = s3 })
+	return openTwo(t, func(c *Config) {
+		c.S3Dir = s3
+		for _, f := range change {
+			f(c)
+		}
+	})
+}
+
+// saveOften lets the place of a task be written down after each batch of rows, or as seldom as always.
+func saveOften(often bool) func(*Config) {
+	return func(c *Config) {
+		if often {
+			c.saveLoadsEvery = 0
+		}
+	}
 }
 
 func loadInput(table string) *timestreamwrite.CreateBatchLoadTaskInput {
@@ -126,10 +140,7 @@ func onCommit(t *testing.T, db *DB, n int, f func() error) {
 func TestBatchLoadGoesOn(t *testing.T) {
 	for _, saved := range []bool{false, true} {
 		t.Run(fmt.Sprintf("closed,saved=%t", saved), func(t *testing.T) {
-			db := openLoading(t)
-			if saved {
-				db.loads.saveEvery = 0
-			}
+			db := openLoading(t, saveOften(saved))
 			reached, closing := make(chan struct{}), make(chan struct{})
 			onCommit(t, db, 30, func() error {
 				close(reached)
@@ -148,10 +159,7 @@ func TestBatchLoadGoesOn(t *testing.T) {
 		})
 		for _, at := range []int{3, 40, 70} {
 			t.Run(fmt.Sprintf("killed,saved=%t,at=%d", saved, at), func(t *testing.T) {
-				db := openLoading(t)
-				if saved {
-					db.loads.saveEvery = 0
-				}
+				db := openLoading(t, saveOften(saved))
 				image := t.TempDir()
 				taken := make(chan error, 1)
 				onCommit(t, db, at, func() error {
@@ -225,44 +233,6 @@ func TestBatchLoadStops(t *testing.T) {
 	}
 }
 
-// TestBatchLoadLimits: few tasks are active, and not all that ever were are remembered.
-func TestBatchLoadLimits(t *testing.T) {
-	db := openLoading(t)
-	now := time.Now()
-	have := func(n int, table string, status wtypes.BatchLoadStatus) {
-		db.loads.mu.Lock()
-		defer db.loads.mu.Unlock()
-		for range n {
-			id := fmt.Sprintf("%s%d", strings.ToUpper(table), len(db.loads.tasks))
-			db.loads.tasks[id] = &batchLoad{Spec: batchSpec{ID: id, Database: "db1", Table: table, Created: now}, State: batchState{Status: status, Updated: now.Add(time.Duration(len(db.loads.tasks)) * time.Second)}, running: true}
-		}
-	}
-	wantThrottled := func(want string) {
-		t.Helper()
-		_, err := db.CreateBatchLoadTask(t.Context(), loadInput("good"))
-		var throttled *wtypes.ThrottlingException
-		if !errors.As(err, &throttled) || aws.ToString(throttled.Message) != want {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-	have(5, "good", wtypes.BatchLoadStatusPendingResume)
-	wantThrottled("The table good has the maximum of 5 active batch load tasks.")
-	clear(db.loads.tasks)
-	have(4, "good", wtypes.BatchLoadStatusInProgress)
-	have(6, "bad", wtypes.BatchLoadStatusCreated)
-	wantThrottled("The account has the maximum of 10 active batch load tasks.")
-	clear(db.loads.tasks)
-	have(1, "first", wtypes.BatchLoadStatusSucceeded)
-	have(maxKeptLoads-1, "done", wtypes.BatchLoadStatusFailed)
-	id := create(t, db, loadInput("good"))
-	wantLoaded(t, db, id)
-	db.loads.mu.Lock()
-	defer db.loads.mu.Unlock()
-	if n := len(db.loads.tasks); n != maxKeptLoads || db.loads.tasks["FIRST0"] != nil || db.loads.tasks["DONE1"] == nil {
-		t.Errorf("%d tasks are remembered", n)
-	}
-}
-
 // TestBatchLoadWithoutBuckets: without a directory the answer names the flag.
 func TestBatchLoadWithoutBuckets(t *testing.T) {
 	db := openTwo(t, nil)
@@ -270,24 +240,5 @@ func TestBatchLoadWithoutBuckets(t *testing.T) {
 	var invalid *wtypes.ValidationException
 	if !errors.As(err, &invalid) || !strings.Contains(invalid.ErrorMessage(), "--s3-dir, which is not set") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// TestBatchReportIsBounded: whatever is wrong, a report has its size, and what has no place in it is counted.
-func TestBatchReportIsBounded(t *testing.T) {
-	var e batchErrors
-	for i := range int64(30_000) {
-		e.lines("a.csv", "every other line", 2*i+1, 2*i+1)
-		e.lines("a.csv", fmt.Sprintf("%d %s", i, strings.Repeat("ü", 1000)), 2*i+1, 2*i+1)
-	}
-	b, err := e.report("ID")
-	if err != nil || len(b) > 2<<20 {
-		t.Errorf("%d bytes, %v", len(b), err)
-	}
-	if e.Ranges != maxReportRanges || e.Reasons != maxReportReasons || e.Unlisted != 60_000-maxReportRanges {
-		t.Errorf("got %d ranges, %d reasons, %d unlisted", e.Ranges, e.Reasons, e.Unlisted)
-	}
-	if !strings.Contains(string(b), fmt.Sprintf("%d more errors are not listed", e.Unlisted)) {
-		t.Error("the report does not say how many are not listed")
 	}
 }

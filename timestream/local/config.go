@@ -18,6 +18,7 @@ import (
 
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/timestream"
+	"github.com/tributary-project/tributary/timestream/local/batchload"
 	"github.com/tributary-project/tributary/timestream/metering"
 )
 
@@ -100,6 +101,8 @@ type Config struct {
 	rewrite rewriteConfig
 	// scheduleEvery is how often it is looked which scheduled queries are due.
 	scheduleEvery time.Duration
+	// saveLoadsEvery is batchload.SaveEvery, but for tests.
+	saveLoadsEvery time.Duration
 	// still leaves out the housekeeping, for tests that count or fail what the writer does.
 	still bool
 	// slice is how many samples a slice of a statement has, if it is not zero, for tests.
@@ -138,6 +141,7 @@ func DefaultConfig() Config {
 		ScheduledRuns:         2,
 		rewrite:               defaultRewrite(),
 		scheduleEvery:         scheduleEvery,
+		saveLoadsEvery:        batchload.SaveEvery,
 	}
 }
 

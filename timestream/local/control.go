@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/listing"
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
@@ -206,9 +207,9 @@ func (db *DB) ListDatabases(_ context.Context, in *timestreamwrite.ListDatabases
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := page(db.Databases(), in.NextToken, n)
+	names, next, err := listing.Page(db.Databases(), in.NextToken, n)
 	if err != nil {
-		return nil, err
+		return nil, writeInvalid("%v", err)
 	}
 	out := &timestreamwrite.ListDatabasesOutput{NextToken: next, Databases: []wtypes.Database{}}
 	for _, n := range names {
@@ -421,9 +422,9 @@ func (db *DB) ListTables(_ context.Context, in *timestreamwrite.ListTablesInput,
 		}
 	}
 	slices.Sort(all)
-	names, next, err := page(all, in.NextToken, n)
+	names, next, err := listing.Page(all, in.NextToken, n)
 	if err != nil {
-		return nil, err
+		return nil, writeInvalid("%v", err)
 	}
 	out := &timestreamwrite.ListTablesOutput{NextToken: next, Tables: []wtypes.Table{}}
 	for _, n := range names {

@@ -86,7 +86,7 @@ func (db *DB) load(ctx context.Context) error {
 	if err := db.loadAccount(meta[accountKey]); err != nil {
 		return err
 	}
-	if err := db.loads.load(meta); err != nil {
+	if err := db.loadTasks(meta); err != nil {
 		return err
 	}
 	if err := db.loadScheduled(ctx); err != nil {

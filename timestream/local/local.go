@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tributary-project/tributary/timestream/local/batchload"
 	"github.com/tributary-project/tributary/timestream/local/bucket"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/meter"
@@ -48,7 +49,7 @@ type DB struct {
 	writer   *writer
 	meters   meters
 	queries  *queries
-	loads    *batchLoads
+	loads    *batchload.Tasks
 	metrics  *metrics
 	jobs     sync.Pool
 	reqs     record.Pool
@@ -104,7 +105,6 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db.meters.rest = meter.NewTable(db.now())
 	db.usable, db.invalidate = context.WithCancelCause(context.Background())
 	db.background, db.stop = context.WithCancel(context.Background())
-	db.loads = newBatchLoads(db)
 	db.jobs.New = func() any { return &writeScratch{prep: preparer{db: db}} }
 	if err := db.open(ctx); err != nil {
 		db.stop()
@@ -169,9 +169,7 @@ func (db *DB) open(ctx context.Context) error {
 		db.running.Go(func() { db.housekeeping(db.background) })
 	}
 	db.running.Go(func() { db.rewriter.run(db.background) })
-	for range loadsAtOnce {
-		db.running.Go(func() { db.loads.run(db.background) })
-	}
+	db.running.Go(func() { db.loads.Run(db.background) })
 	db.running.Go(func() { db.keepSchedule(db.background) })
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/listing"
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
@@ -306,9 +307,9 @@ func (db *DB) ListScheduledQueries(_ context.Context, in *timestreamquery.ListSc
 	if in.MaxResults != nil {
 		n = int(*in.MaxResults)
 	}
-	ids, next, err := page(db.cat.scheduledIDs(), in.NextToken, n)
+	ids, next, err := listing.Page(db.cat.scheduledIDs(), in.NextToken, n)
 	if err != nil {
-		return nil, queryInvalid(textBadToken)
+		return nil, queryInvalid("%v", err)
 	}
 	out := &timestreamquery.ListScheduledQueriesOutput{NextToken: next, ScheduledQueries: []qtypes.ScheduledQuery{}}
 	for _, id := range ids {

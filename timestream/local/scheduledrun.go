@@ -17,6 +17,7 @@ import (
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
+	"github.com/tributary-project/tributary/timestream/local/internal/storing"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
 	"github.com/tributary-project/tributary/timestream/local/scheduled"
 	"github.com/tributary-project/tributary/timestream/result"
@@ -153,7 +154,7 @@ type scheduledRun struct {
 
 	plan   *sqlplan.Plan
 	mapper *mapping.Mapper
-	store  storing
+	store  storing.Writer
 	batch  []record.Record
 	// output is what the rows would be as the service sends them.
 	output int64
@@ -168,8 +169,8 @@ func (r *scheduledRun) do(ctx context.Context, version int64) (err error) {
 		}
 	}()
 	if t := r.query.Target; t != nil {
-		r.store = storing{db: r.db, database: *t.DatabaseName, table: *t.TableName, version: version,
-			refused: func(rec *record.Record, reason string) { r.errors.Record(reason, rec) }}
+		r.store = storing.Writer{Target: inside{r.db}, Database: *t.DatabaseName, Table: *t.TableName, Version: version,
+			Refused: func(rec *record.Record, reason string) { r.errors.Record(reason, rec) }}
 	}
 	s := &stream{
 		q: r.db.queries, row: func(row result.Row) error { return r.row(ctx, row) },
@@ -194,7 +195,7 @@ func (r *scheduledRun) do(ctx context.Context, version int64) (err error) {
 		}
 		err = r.db.queryError(err)
 	}
-	r.Stats.Records, r.Stats.Written = r.store.records, r.store.bytes
+	r.Stats.Records, r.Stats.Written = r.store.Records, r.store.Bytes
 	if err == nil && r.job.Insights {
 		err = r.insights()
 	}
@@ -232,7 +233,7 @@ func (r *scheduledRun) row(ctx context.Context, row result.Row) error {
 
 // flush writes the records that have come together.
 func (r *scheduledRun) flush(ctx context.Context) error {
-	err := r.store.write(ctx, r.batch)
+	err := r.store.Write(ctx, r.batch)
 	clear(r.batch)
 	r.batch = r.batch[:0]
 	return err

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/local/internal/storing"
 )
 
 // What is wrong with one record costs no other, whatever class of error a request with it would have; the bytes are those that are metered.
 func TestStoring(t *testing.T) {
 	m := openMetered(t, t.TempDir(), meterNoon)
 	var refused []string
-	s := storing{db: m.DB, database: "db1", table: "tab", refused: func(r *record.Record, reason string) {
+	s := storing.Writer{Target: inside{m.DB}, Database: "db1", Table: "tab", Refused: func(r *record.Record, reason string) {
 		refused = append(refused, r.MeasureValue+": "+reason)
 	}}
 	one := func(i int, value string) record.Record {
@@ -32,7 +33,7 @@ func TestStoring(t *testing.T) {
 	records[7] = one(7, "NaN")
 	records[130] = one(130, "")
 	records[131] = one(131, "Infinity")
-	if err := s.write(t.Context(), records); err != nil {
+	if err := s.Write(t.Context(), records); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -40,25 +41,25 @@ func TestStoring(t *testing.T) {
 		": 1 validation error detected: Value '' at 'records.1.member.measureValue' failed to satisfy constraint: Member must have length greater than or equal to 1",
 		"Infinity: Invalid value Infinity for double measure value type.",
 	}
-	if s.records != 247 || !slices.Equal(refused, want) {
-		t.Errorf("got %d records, refused %q", s.records, refused)
+	if s.Records != 247 || !slices.Equal(refused, want) {
+		t.Errorf("got %d records, refused %q", s.Records, refused)
 	}
 	usage := m.table(t).meter.Usage(m.now)
-	if usage.Written.Records != 247 || s.bytes != 1024*usage.Written.Units[m.cfg.Cost.Rule] {
-		t.Errorf("got %d bytes, metered %+v", s.bytes, usage.Written)
+	if usage.Written.Records != 247 || s.Bytes != 1024*usage.Written.Units[m.cfg.Cost.Rule] {
+		t.Errorf("got %d bytes, metered %+v", s.Bytes, usage.Written)
 	}
 
 	// Another value without a version is rejected, with one it takes the place of the first.
 	refused = nil
-	if err := s.write(t.Context(), []record.Record{one(0, "2"), one(1, "1")}); err != nil || s.records != 248 || len(refused) != 1 {
-		t.Errorf("got %d records, refused %q, %v", s.records, refused, err)
+	if err := s.Write(t.Context(), []record.Record{one(0, "2"), one(1, "1")}); err != nil || s.Records != 248 || len(refused) != 1 {
+		t.Errorf("got %d records, refused %q, %v", s.Records, refused, err)
 	}
-	s.version, refused = 7, nil
-	if err := s.write(t.Context(), []record.Record{one(0, "2")}); err != nil || s.records != 249 || len(refused) != 0 {
-		t.Errorf("got %d records, refused %q, %v", s.records, refused, err)
+	s.Version, refused = 7, nil
+	if err := s.Write(t.Context(), []record.Record{one(0, "2")}); err != nil || s.Records != 249 || len(refused) != 0 {
+		t.Errorf("got %d records, refused %q, %v", s.Records, refused, err)
 	}
-	s.table = "none"
-	if err := s.write(t.Context(), records); err == nil || fmt.Sprintf("%T", err) != "*types.ResourceNotFoundException" {
+	s.Table = "none"
+	if err := s.Write(t.Context(), records); err == nil || fmt.Sprintf("%T", err) != "*types.ResourceNotFoundException" {
 		t.Errorf("got %v", err)
 	}
 }

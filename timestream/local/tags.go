@@ -4,7 +4,6 @@ package local
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
+	"github.com/tributary-project/tributary/timestream/local/internal/listing"
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
@@ -252,33 +252,13 @@ func (db *DB) TagPage(_ context.Context, in *timestreamquery.ListTagsForResource
 	if in.MaxResults != nil {
 		n = int(*in.MaxResults)
 	}
-	keys, next, err := page(slices.Sorted(maps.Keys(tags)), in.NextToken, n)
+	keys, next, err := listing.Page(slices.Sorted(maps.Keys(tags)), in.NextToken, n)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, writeInvalid("%v", err)
 	}
 	out := make([]wtypes.Tag, len(keys))
 	for i, k := range keys {
 		out[i] = wtypes.Tag{Key: &k, Value: text("%s", tags[k])}
 	}
 	return out, next, nil
-}
-
-// page cuts n of sorted names out. The token is the last name of the page before.
-func page(names []string, token *string, n int) (out []string, next *string, err error) {
-	if str(token) != "" {
-		last, err := base64.RawURLEncoding.DecodeString(*token)
-		if err != nil {
-			return nil, nil, writeInvalid(textBadToken)
-		}
-		at, found := slices.BinarySearch(names, string(last))
-		if found {
-			at++
-		}
-		names = names[at:]
-	}
-	if len(names) <= n {
-		return names, nil, nil
-	}
-	t := base64.RawURLEncoding.EncodeToString([]byte(names[n-1]))
-	return names[:n], &t, nil
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package batchload
 
 import (
 	"regexp"
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
@@ -17,27 +18,27 @@ import (
 // The constraints of the API model on batch load tasks, and what the guide says of CSV files.
 
 const (
-	maxListLoads     = 100
+	maxListed        = 100
 	maxS3Key         = 1024
 	maxS3KeyPrefix   = 928
-	maxLoadToken     = 64
+	maxToken         = 64
 	shownTaskPattern = "[A-Z0-9]+"
 )
 
 var taskPattern = regexp.MustCompile("^(?:" + shownTaskPattern + ")$")
 
-// batchLoadTask checks the id of a task.
-func batchLoadTask(id *string) (string, error) {
+// taskID checks the id of a task.
+func taskID(id *string) (string, error) {
 	var v shape.Violations
 	v.Text(id, true, 3, 32, "taskId")
 	v.Pattern(id, taskPattern, shownTaskPattern, "taskId")
-	return str(id), v.AsWrite()
+	return aws.ToString(id), v.AsWrite()
 }
 
-// checkBatchLoad checks a request for a task.
-func checkBatchLoad(in *timestreamwrite.CreateBatchLoadTaskInput) error {
+// checkCreate checks a request for a task.
+func checkCreate(in *timestreamwrite.CreateBatchLoadTaskInput) error {
 	var v shape.Violations
-	v.Text(in.ClientToken, false, 1, maxLoadToken, "clientToken")
+	v.Text(in.ClientToken, false, 1, maxToken, "clientToken")
 	checkModelConfiguration(&v, in.DataModelConfiguration)
 	checkSource(&v, in.DataSourceConfiguration)
 	const report = "reportConfiguration"
@@ -62,13 +63,13 @@ func checkBatchLoad(in *timestreamwrite.CreateBatchLoadTaskInput) error {
 	}
 	switch c := in.DataModelConfiguration; {
 	case c == nil || (c.DataModel == nil) == (c.DataModelS3Configuration == nil):
-		return writeInvalid("Either DataModel or DataModelS3Configuration is required in DataModelConfiguration.")
+		return invalid("Either DataModel or DataModelS3Configuration is required in DataModelConfiguration.")
 	case c.DataModel == nil && (c.DataModelS3Configuration.BucketName == nil || c.DataModelS3Configuration.ObjectKey == nil):
-		return writeInvalid("DataModelS3Configuration requires BucketName and ObjectKey.")
+		return invalid("DataModelS3Configuration requires BucketName and ObjectKey.")
 	case in.ReportConfiguration.ReportS3Configuration == nil:
-		return writeInvalid("ReportConfiguration requires ReportS3Configuration.")
+		return invalid("ReportConfiguration requires ReportS3Configuration.")
 	case in.RecordVersion != nil && *in.RecordVersion < 1:
-		return writeInvalid("The record version %d is invalid: it must be at least 1.", *in.RecordVersion)
+		return invalid("The record version %d is invalid: it must be at least 1.", *in.RecordVersion)
 	}
 	_, err := csvOptions(in.DataSourceConfiguration.CsvConfiguration)
 	return err
@@ -168,7 +169,7 @@ func checkSource(v *shape.Violations, s *wtypes.DataSourceConfiguration) {
 // csvOptions are those of a file (API reference, CsvConfiguration). What holds where it says nothing is our guess: a comma, double quotes, no escape
 // character, so that a quote within quotes is doubled, and white space as it is.
 func csvOptions(c *wtypes.CsvConfiguration) (delimited.Options, error) {
-	o := delimited.Options{Separator: ',', Quote: '"', MaxRow: maxLoadRowBytes}
+	o := delimited.Options{Separator: ',', Quote: '"', MaxRow: maxRowBytes}
 	if c == nil {
 		return o, nil
 	}
@@ -185,14 +186,14 @@ func csvOptions(c *wtypes.CsvConfiguration) (delimited.Options, error) {
 			continue
 		}
 		if !strings.Contains(x.allowed, *x.given) {
-			return o, writeInvalid("%s is %q: it has to be %s.", x.member, *x.given, x.words)
+			return o, invalid("%s is %q: it has to be %s.", x.member, *x.given, x.words)
 		}
 		*x.to = (*x.given)[0]
 	}
 	if o.Escape == o.Separator {
-		return o, writeInvalid("EscapeChar and ColumnSeparator are the same character.")
+		return o, invalid("EscapeChar and ColumnSeparator are the same character.")
 	}
-	o.Null = str(c.NullValue)
+	o.Null = aws.ToString(c.NullValue)
 	o.Trim = c.TrimWhiteSpace != nil && *c.TrimWhiteSpace
 	return o, nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package batchload
 
 import (
 	"context"
@@ -8,33 +8,45 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
 	"github.com/tributary-project/tributary/timestream/local/bucket"
 	"github.com/tributary-project/tributary/timestream/local/internal/delimited"
 	"github.com/tributary-project/tributary/timestream/local/internal/record"
+	"github.com/tributary-project/tributary/timestream/local/internal/storing"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
 )
 
 const (
-	// loadsAtOnce is how many tasks run at one time; others wait. Each has a batch of rows in memory.
-	loadsAtOnce = 2
-	// loadBatchRecords and loadBatchBytes end a batch: what is written before the place in the file moves on.
-	loadBatchRecords = 1000
-	loadBatchBytes   = 1 << 20
-	// loadSaveEvery is how often that place is written down. What came since is read again after a crash, and is stored already.
-	loadSaveEvery = 2 * time.Second
+	// atOnce is how many tasks run at one time; others wait. Each has a batch of rows in memory.
+	atOnce = 2
+	// batchRecords and batchBytes end a batch: what is written before the place in the file moves on.
+	batchRecords = 1000
+	batchBytes   = 1 << 20
+	// SaveEvery is how often that place is written down. What came since is read again after a crash, and is stored already.
+	SaveEvery = 2 * time.Second
 	// reportName is the last part of a report's key. The service's is not published.
 	reportName = "error_report.json"
 )
 
-// errLoad is what is wrong with the files of a task as a whole.
-var errLoad = errors.New("the task cannot be carried out")
+// errTask is what is wrong with the files of a task as a whole.
+var errTask = errors.New("the task cannot be carried out")
 
-// run carries out tasks until ctx ends. One that is interrupted by that stays IN_PROGRESS, for the next start.
-func (l *batchLoads) run(ctx context.Context) {
+// Run carries out tasks until ctx ends. One that is interrupted by that stays IN_PROGRESS, for the next start.
+func (l *Tasks) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for range atOnce {
+		running.Go(func() { l.oneByOne(ctx) })
+	}
+	running.Wait()
+}
+
+// oneByOne carries out one task after another.
+func (l *Tasks) oneByOne(ctx context.Context) {
 	for ctx.Err() == nil {
 		t := l.next()
 		if t == nil {
@@ -50,10 +62,10 @@ func (l *batchLoads) run(ctx context.Context) {
 }
 
 // next takes the oldest task that is to be run.
-func (l *batchLoads) next() *batchLoad {
+func (l *Tasks) next() *task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var next *batchLoad
+	var next *task
 	for _, t := range l.tasks {
 		if t.active() && !t.running && (next == nil || t.Spec.Created.Before(next.Spec.Created)) {
 			next = t
@@ -65,15 +77,15 @@ func (l *batchLoads) next() *batchLoad {
 	return next
 }
 
-// batchRun is a task at work. Its state runs ahead of the one that is shown.
-type batchRun struct {
-	l     *batchLoads
-	spec  *batchSpec
-	state batchState
+// run is a task at work. Its state runs ahead of the one that is shown.
+type run struct {
+	l     *Tasks
+	spec  *spec
+	state state
 	saved time.Time
-	store storing
+	store storing.Writer
 	// done is the state as of what is stored.
-	done batchState
+	done state
 	// rows are those of the records in hand.
 	records []record.Record
 	rows    []rowLines
@@ -84,13 +96,13 @@ type batchRun struct {
 type rowLines struct{ first, last int64 }
 
 // carryOut runs a task to its end, or as far as it comes.
-func (l *batchLoads) carryOut(ctx context.Context, t *batchLoad) {
+func (l *Tasks) carryOut(ctx context.Context, t *task) {
 	l.mu.Lock()
-	r := &batchRun{l: l, spec: &t.Spec, state: t.State}
+	r := &run{l: l, spec: &t.Spec, state: t.State}
 	r.state.Errors = r.state.Errors.clone()
 	l.mu.Unlock()
 	r.state.Status = wtypes.BatchLoadStatusInProgress
-	r.store = storing{db: l.db, database: t.Spec.Database, table: t.Spec.Table, version: t.Spec.RecordVersion, refused: r.refused, invalid: r.invalid}
+	r.store = storing.Writer{Target: l.cfg.Store, Database: t.Spec.Database, Table: t.Spec.Table, Version: t.Spec.RecordVersion, Refused: r.refused, Invalid: r.invalid}
 	r.done = r.state
 	err := r.save(ctx)
 	if err == nil {
@@ -103,7 +115,7 @@ func (l *batchLoads) carryOut(ctx context.Context, t *batchLoad) {
 	}
 	// The process may be about to end: what is written down now is not read again.
 	if err := r.save(context.WithoutCancel(ctx)); err != nil {
-		l.db.log.Warn("the state of a batch load task is not written down", "task", r.spec.ID, "err", err)
+		l.cfg.Logger.Warn("the state of a batch load task is not written down", "task", r.spec.ID, "err", err)
 	}
 	l.mu.Lock()
 	t.running = false
@@ -111,11 +123,11 @@ func (l *batchLoads) carryOut(ctx context.Context, t *batchLoad) {
 }
 
 // end decides what a task is after it ran, and writes its report.
-func (r *batchRun) end(err error) {
-	s, log := &r.state, r.l.db.log
+func (r *run) end(err error) {
+	s, log := &r.state, r.l.cfg.Logger
 	switch {
 	case err != nil && isStopped(err):
-		until := r.l.db.now().Add(loadResumable)
+		until := r.l.cfg.Now().Add(resumable)
 		s.Status, s.ResumableUntil, s.Message = wtypes.BatchLoadStatusProgressStopped, &until, reportReason(err.Error())
 		log.Warn("a batch load task stopped", "task", r.spec.ID, "err", err)
 	case err != nil:
@@ -129,14 +141,14 @@ func (r *batchRun) end(err error) {
 	if s.Errors.any() {
 		s3 := r.spec.Report.ReportS3Configuration
 		key := reportName
-		if prefix := strings.Trim(str(s3.ObjectKeyPrefix), "/"); prefix != "" {
+		if prefix := strings.Trim(aws.ToString(s3.ObjectKeyPrefix), "/"); prefix != "" {
 			key = prefix + "/" + r.spec.ID + "/" + key
 		} else {
 			key = r.spec.ID + "/" + key
 		}
 		b, err := s.Errors.report(r.spec.ID)
 		if err == nil {
-			err = r.l.db.buckets.Put(*s3.BucketName, key, b)
+			err = r.l.cfg.Buckets.Put(*s3.BucketName, key, b)
 		}
 		if err != nil {
 			log.Warn("the error report of a batch load task is not written", "task", r.spec.ID, "err", err)
@@ -146,30 +158,30 @@ func (r *batchRun) end(err error) {
 		}
 	}
 	if s.Status != wtypes.BatchLoadStatusProgressStopped {
-		s.Errors, s.File = batchErrors{}, ""
+		s.Errors, s.File = failures{}, ""
 	}
 	log.Debug("batch load task", "task", r.spec.ID, "status", string(s.Status), "records", s.Progress.RecordsIngested)
 }
 
 // save shows the state and writes it down.
-func (r *batchRun) save(ctx context.Context) error {
-	r.state.Updated = r.l.db.now()
+func (r *run) save(ctx context.Context) error {
+	r.state.Updated = r.l.cfg.Now()
 	r.saved = time.Now()
 	shown := r.state
 	shown.Errors = r.state.Errors.clone()
-	return r.l.update(ctx, r.spec.ID, func(t *batchLoad) error {
+	return r.l.update(ctx, r.spec.ID, func(t *task) error {
 		t.State = shown
 		return nil
 	})
 }
 
 // files reads the files of a task by their keys, from where it was.
-func (r *batchRun) files(ctx context.Context) error {
+func (r *run) files(ctx context.Context) error {
 	source := r.spec.Source.DataSourceS3Configuration
-	name, prefix := *source.BucketName, str(source.ObjectKeyPrefix)
-	list, err := r.l.db.buckets.List(name, prefix, maxLoadFiles)
+	name, prefix := *source.BucketName, aws.ToString(source.ObjectKeyPrefix)
+	list, err := r.l.cfg.Buckets.List(name, prefix, maxFiles)
 	if errors.Is(err, bucket.ErrTooMany) {
-		return fmt.Errorf("%w: %w", errLoad, err)
+		return fmt.Errorf("%w: %w", errTask, err)
 	}
 	if err != nil {
 		return err
@@ -180,13 +192,13 @@ func (r *batchRun) files(ctx context.Context) error {
 	}
 	switch {
 	case len(list) == 0:
-		return fmt.Errorf("%w: no object in bucket %s has the prefix %q", errLoad, name, prefix)
-	case total > maxLoadBytes:
-		return fmt.Errorf("%w: its files have %d bytes, more than %d", errLoad, total, int64(maxLoadBytes))
+		return fmt.Errorf("%w: no object in bucket %s has the prefix %q", errTask, name, prefix)
+	case total > maxBytes:
+		return fmt.Errorf("%w: its files have %d bytes, more than %d", errTask, total, int64(maxBytes))
 	}
 	model, err := mapping.FromDataModel(&r.spec.Model)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errLoad, err)
+		return fmt.Errorf("%w: %w", errTask, err)
 	}
 	for _, o := range list {
 		if o.Key < r.state.File {
@@ -216,8 +228,8 @@ func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
 // file loads one file.
-func (r *batchRun) file(ctx context.Context, bucketName, key string, model *mapping.Model) error {
-	f, err := r.l.db.buckets.Get(bucketName, key, maxLoadFileBytes)
+func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.Model) error {
+	f, err := r.l.cfg.Buckets.Get(bucketName, key, maxFileBytes)
 	if err != nil {
 		return &fileError{err}
 	}
@@ -259,7 +271,7 @@ func (r *batchRun) file(ctx context.Context, bucketName, key string, model *mapp
 }
 
 // rowsOf loads the rows of a file, whose ends count from base.
-func (r *batchRun) rowsOf(ctx context.Context, key string, rows *delimited.Reader, base int64, columns int, mapper *mapping.Mapper) error {
+func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, base int64, columns int, mapper *mapping.Mapper) error {
 	for {
 		row, err := rows.Next()
 		var bad *delimited.RowError
@@ -292,7 +304,7 @@ func (r *batchRun) rowsOf(ctx context.Context, key string, rows *delimited.Reade
 		}
 		r.bytes += row.Size()
 		r.state.Offset, r.state.Line = base+row.End, row.Last+1
-		if len(r.records) >= loadBatchRecords || r.bytes >= loadBatchBytes {
+		if len(r.records) >= batchRecords || r.bytes >= batchBytes {
 			if err := r.flush(ctx); err != nil {
 				return err
 			}
@@ -301,36 +313,36 @@ func (r *batchRun) rowsOf(ctx context.Context, key string, rows *delimited.Reade
 }
 
 // flush writes the records in hand. After an error the place in the file is where it was before them.
-func (r *batchRun) flush(ctx context.Context) error {
-	records, bytes := r.store.records, r.store.bytes
-	if err := r.store.write(ctx, r.records); err != nil {
+func (r *run) flush(ctx context.Context) error {
+	records, bytes := r.store.Records, r.store.Bytes
+	if err := r.store.Write(ctx, r.records); err != nil {
 		return err
 	}
 	p := &r.state.Progress
 	p.RecordsProcessed += int64(len(r.records))
-	p.RecordsIngested += r.store.records - records
-	p.BytesMetered += r.store.bytes - bytes
+	p.RecordsIngested += r.store.Records - records
+	p.BytesMetered += r.store.Bytes - bytes
 	clear(r.records)
 	r.records, r.rows, r.bytes = r.records[:0], r.rows[:0], 0
 	r.done = r.state
-	if time.Since(r.saved) >= r.l.saveEvery {
+	if time.Since(r.saved) >= r.l.cfg.SaveEvery {
 		return r.save(ctx)
 	}
 	return ctx.Err()
 }
 
 // refused notes a record that was not stored, invalid one that nobody would store.
-func (r *batchRun) refused(rec *record.Record, reason string) {
+func (r *run) refused(rec *record.Record, reason string) {
 	r.state.Progress.RecordIngestionFailures++
 	r.note(rec, reason)
 }
 
-func (r *batchRun) invalid(rec *record.Record, reason string) {
+func (r *run) invalid(rec *record.Record, reason string) {
 	r.state.Progress.ParseFailures++
 	r.note(rec, reason)
 }
 
-func (r *batchRun) note(rec *record.Record, reason string) {
+func (r *run) note(rec *record.Record, reason string) {
 	for i := range r.records {
 		if &r.records[i] == rec {
 			r.state.Errors.lines(r.state.File, reason, r.rows[i].first, r.rows[i].last)

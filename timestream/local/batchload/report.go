@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package batchload
 
 import (
 	"encoding/json"
@@ -10,23 +10,23 @@ import (
 	"unicode/utf8"
 )
 
-// batchErrors is what a task found wrong, as its error report has it (Developer Guide, batch-load-using-error-reports): of each file the reasons,
+// failures is what a task found wrong, as its error report has it (Developer Guide, batch-load-using-error-reports): of each file the reasons,
 // and of each reason the lines. It is bounded; what has no place is counted.
-type batchErrors struct {
-	Task     []batchReason     `json:",omitempty"`
-	Files    []batchFileErrors `json:",omitempty"`
-	Reasons  int               `json:",omitempty"`
-	Ranges   int               `json:",omitempty"`
-	Unlisted int64             `json:",omitempty"`
+type failures struct {
+	Task     []failure      `json:",omitempty"`
+	Files    []fileFailures `json:",omitempty"`
+	Reasons  int            `json:",omitempty"`
+	Ranges   int            `json:",omitempty"`
+	Unlisted int64          `json:",omitempty"`
 }
 
-type batchFileErrors struct {
-	FileName string        `json:"fileName"`
-	Errors   []batchReason `json:"errors"`
+type fileFailures struct {
+	FileName string    `json:"fileName"`
+	Errors   []failure `json:"errors"`
 }
 
-// batchReason is a reason and the lines that it is about, from the first to the last of each range; none for a whole file.
-type batchReason struct {
+// failure is a reason and the lines that it is about, from the first to the last of each range; none for a whole file.
+type failure struct {
 	Reason     string     `json:"reason"`
 	LineRanges [][2]int64 `json:"lineRanges,omitempty"`
 }
@@ -42,7 +42,7 @@ const (
 // together, as in the guide's example.
 const windowReason = "The record timestamp is outside the time range "
 
-// reason is what a report says of a rejection.
+// reportReason is what a report says of a rejection.
 func reportReason(s string) string {
 	if strings.HasPrefix(s, windowReason) {
 		_, store, _ := strings.Cut(s, ") of the ")
@@ -59,15 +59,15 @@ func reportReason(s string) string {
 }
 
 // task notes what is wrong with the task.
-func (e *batchErrors) task(err error) {
-	e.Task = append(e.Task, batchReason{Reason: reportReason(err.Error())})
+func (e *failures) task(err error) {
+	e.Task = append(e.Task, failure{Reason: reportReason(err.Error())})
 }
 
 // file notes what is wrong with a whole file.
-func (e *batchErrors) file(name string, err error) { e.lines(name, err.Error(), 0, 0) }
+func (e *failures) file(name string, err error) { e.lines(name, err.Error(), 0, 0) }
 
 // lines notes what is wrong with the lines of a file.
-func (e *batchErrors) lines(name, reason string, first, last int64) {
+func (e *failures) lines(name, reason string, first, last int64) {
 	r := e.place(name, reportReason(reason))
 	if r == nil {
 		e.Unlisted++
@@ -87,12 +87,12 @@ func (e *batchErrors) lines(name, reason string, first, last int64) {
 }
 
 // place is where the lines of a file with a reason are noted, nil when there is no place. Files come one after another.
-func (e *batchErrors) place(name, reason string) *batchReason {
+func (e *failures) place(name, reason string) *failure {
 	if n := len(e.Files); n == 0 || e.Files[n-1].FileName != name {
 		if e.Reasons == maxReportReasons {
 			return nil
 		}
-		e.Files = append(e.Files, batchFileErrors{FileName: name})
+		e.Files = append(e.Files, fileFailures{FileName: name})
 	}
 	f := &e.Files[len(e.Files)-1]
 	for i := range f.Errors {
@@ -104,12 +104,12 @@ func (e *batchErrors) place(name, reason string) *batchReason {
 		return nil
 	}
 	e.Reasons++
-	f.Errors = append(f.Errors, batchReason{Reason: reason})
+	f.Errors = append(f.Errors, failure{Reason: reason})
 	return &f.Errors[len(f.Errors)-1]
 }
 
 // clone shares nothing with e.
-func (e *batchErrors) clone() batchErrors {
+func (e *failures) clone() failures {
 	c := *e
 	c.Task = slices.Clone(e.Task)
 	c.Files = slices.Clone(e.Files)
@@ -124,20 +124,20 @@ func (e *batchErrors) clone() batchErrors {
 }
 
 // any tells whether something is wrong.
-func (e *batchErrors) any() bool { return len(e.Task) > 0 || len(e.Files) > 0 || e.Unlisted > 0 }
+func (e *failures) any() bool { return len(e.Task) > 0 || len(e.Files) > 0 || e.Unlisted > 0 }
 
 // report is the object in the bucket. The elements of taskErrors are not published; here they have a reason, as those of files.
-func (e *batchErrors) report(id string) ([]byte, error) {
-	task, files := append([]batchReason{}, e.Task...), e.Files
+func (e *failures) report(id string) ([]byte, error) {
+	task, files := append([]failure{}, e.Task...), e.Files
 	if e.Unlisted > 0 {
-		task = append(task, batchReason{Reason: fmt.Sprintf("%d more errors are not listed: a report has at most %d reasons and %d ranges of lines.", e.Unlisted, maxReportReasons, maxReportRanges)})
+		task = append(task, failure{Reason: fmt.Sprintf("%d more errors are not listed: a report has at most %d reasons and %d ranges of lines.", e.Unlisted, maxReportReasons, maxReportRanges)})
 	}
 	if files == nil {
-		files = []batchFileErrors{}
+		files = []fileFailures{}
 	}
 	return json.MarshalIndent(struct {
-		TaskID     string            `json:"taskId"`
-		TaskErrors []batchReason     `json:"taskErrors"`
-		FileErrors []batchFileErrors `json:"fileErrors"`
+		TaskID     string         `json:"taskId"`
+		TaskErrors []failure      `json:"taskErrors"`
+		FileErrors []fileFailures `json:"fileErrors"`
 	}{id, task, files}, "", "  ")
 }
