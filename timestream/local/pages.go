@@ -16,6 +16,7 @@ import (
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
+	"github.com/tributary-project/tributary/timestream/local/internal/unload"
 )
 
 // A result is cut into pages as they are asked for. Results that have more than one are kept open between the calls, each
@@ -44,7 +45,7 @@ type openResult struct {
 	charge  *charge
 	// output is what was handed out or is about to be; maxBytes bounds it.
 	output   output
-	unloaded unloaded
+	unloaded unload.Exported
 	insights bool
 	maxBytes int64
 
@@ -251,7 +252,7 @@ func (q *queries) complete(r *openResult) (err error) {
 	if r.insights {
 		if r.page.Insights, err = q.db.insights(r.plan, r.output); err == nil && r.plan.Unload != nil {
 			u := r.unloaded
-			r.page.Insights.UnloadPartitionCount, r.page.Insights.UnloadWrittenRows, r.page.Insights.UnloadWrittenBytes = &u.partitions, &u.rows, &u.bytes
+			r.page.Insights.UnloadPartitionCount, r.page.Insights.UnloadWrittenRows, r.page.Insights.UnloadWrittenBytes = &u.Partitions, &u.Rows, &u.Bytes
 		}
 	}
 	return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package unload
 
 import (
 	"compress/gzip"
@@ -22,7 +22,7 @@ type csvRows struct {
 	line []byte
 }
 
-func newCSVRows(w *unloading, to io.Writer) (*csvRows, error) {
+func newCSVRows(w *Writer, to io.Writer) (*csvRows, error) {
 	c := &csvRows{u: w.u, to: to}
 	if w.u.GZIP {
 		// There may be a hundred at one time, and a writer of the best compression has a megabyte of tables.
@@ -35,7 +35,7 @@ func newCSVRows(w *unloading, to io.Writer) (*csvRows, error) {
 	return c, nil
 }
 
-func (c *csvRows) header(w *unloading) error {
+func (c *csvRows) header(w *Writer) error {
 	c.line = c.line[:0]
 	for k, column := range c.u.Query.Columns[:len(c.u.Query.Columns)-c.u.Partitions] {
 		if k > 0 {
@@ -47,7 +47,7 @@ func (c *csvRows) header(w *unloading) error {
 	return c.write()
 }
 
-func (c *csvRows) row(w *unloading, columns []duck.Column, i int) error {
+func (c *csvRows) row(w *Writer, columns []duck.Column, i int) error {
 	c.line = c.line[:0]
 	for k := range columns[:len(columns)-c.u.Partitions] {
 		if k > 0 {
@@ -115,7 +115,7 @@ func newParquetRows(u *sqlplan.Unload, to io.Writer) (*parquetRows, error) {
 	return &parquetRows{to: w, values: make([]any, len(columns))}, err
 }
 
-func (p *parquetRows) row(w *unloading, columns []duck.Column, i int) error {
+func (p *parquetRows) row(w *Writer, columns []duck.Column, i int) error {
 	for k := range p.values {
 		var err error
 		if p.values[k], err = w.u.ParquetValue(columns, k, i); err != nil {
