@@ -233,3 +233,41 @@ func FuzzRegexp(f *testing.F) {
 		}
 	})
 }
+
+// TestStepsAreAll: whatever a search does counts, and no step stands in another without being counted, or a statement could not be ended, or would
+// end the process.
+func TestStepsAreAll(t *testing.T) {
+	for _, tc := range []struct{ name, pattern, text string }{
+		{"characters", "(?:" + strings.Repeat("[ab]", 1000) + ")*(?=c)", strings.Repeat("a", 100_000)},
+		{"deep", "(?:" + strings.Repeat("[ab]", 1000) + ")*+(?=c)", strings.Repeat("a", 1_000_000)},
+		{"anchors", "(?:a" + strings.Repeat(`\B`, 50_000) + ")*(?=c)", strings.Repeat("a", 200)},
+		{"looks", "(?:a" + strings.Repeat(`(?=a)`, 10_000) + ")*(?=c)", strings.Repeat("a", 10_000)},
+		{"atoms", "(?:" + strings.Repeat(`(?>a)`, 10_000) + ")*(?=c)", strings.Repeat("a", 1_000_000)},
+		{"texts", "(?:" + strings.Repeat(`(?i)a(?-i)`, 10_000) + ")*(?=c)", strings.Repeat("a", 1_000_000)},
+		{"references", "()(?:a" + strings.Repeat(`\1`, 50_000) + ")*(?=c)", strings.Repeat("a", 200)},
+		{"a class", "(?=a)[" + strings.Repeat("c-d", 50_000) + "]", strings.Repeat("a", 200_000)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			re, err := Compile(tc.pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps := Steps
+			if _, err := re.Match(tc.text, &steps); !errors.Is(err, ErrSteps) {
+				t.Errorf("got %v with %d steps left", err, steps)
+			}
+		})
+	}
+}
+
+// TestLongPattern: a long pattern is read in a time that grows with its length.
+func TestLongPattern(t *testing.T) {
+	re, err := Compile("(?=a)" + strings.Repeat("ab", 130_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := Steps
+	if ok, err := re.Match(strings.Repeat("ab", 130_000), &steps); !ok || err != nil {
+		t.Error(ok, err)
+	}
+}

@@ -11,8 +11,9 @@ import (
 // ErrSteps is that a search took more steps than it may: backtracking can take a time that doubles with each character.
 var ErrSteps = errors.New("The regular expression takes too many steps") //nolint:staticcheck // an answer of the dialect
 
-// maxNested bounds how deep steps stand in each other, so that the stack does not grow without bound: some 200 bytes for each.
-const maxNested = 100_000
+// maxNested bounds how deep steps stand in each other, so that the stack does not grow without bound: up to some 200 bytes for each. Go ends the
+// process whose stack is too large.
+const maxNested = 250_000
 
 // step matches from place i of a text on, with all that follows in the pattern. What it changes in m it puts back before it answers false.
 type step func(m *matcher, i int) bool
@@ -37,10 +38,24 @@ type matcher struct {
 type exhausted struct{}
 
 func (m *matcher) enter() {
+	m.deeper()
+	m.took(1)
+}
+
+func (m *matcher) leave() { m.nested-- }
+
+func (m *matcher) deeper() {
 	if m.nested++; m.nested > maxNested {
 		panic(exhausted{})
 	}
-	m.took(1)
+}
+
+// follow goes on with the next step, in which this one stands still.
+func (m *matcher) follow(next step, i int) bool {
+	m.deeper()
+	ok := next(m, i)
+	m.nested--
+	return ok
 }
 
 // took counts steps.
@@ -69,10 +84,12 @@ func (pr *program) compile(x node, next step) step {
 	switch x := x.(type) {
 	case one:
 		return func(m *matcher, i int) bool {
-			return i < len(m.runes) && x.set(m.runes[i]) && next(m, i+1)
+			m.took(1 + x.cost)
+			return i < len(m.runes) && x.set(m.runes[i]) && m.follow(next, i+1)
 		}
 	case text:
 		return func(m *matcher, i int) bool {
+			m.took(1)
 			if len(m.runes)-i < len(x.runes) {
 				return false
 			}
@@ -83,7 +100,7 @@ func (pr *program) compile(x node, next step) step {
 				}
 			}
 			m.took(len(x.runes))
-			return next(m, i+len(x.runes))
+			return m.follow(next, i+len(x.runes))
 		}
 	case concat:
 		for _, y := range slices.Backward(x) {
@@ -128,6 +145,7 @@ func (pr *program) compile(x node, next step) step {
 	case backref:
 		return func(m *matcher, i int) bool {
 			from, to := m.caps[2*x.n], m.caps[2*x.n+1]
+			m.took(1)
 			if from < 0 || len(m.runes)-i < to-from {
 				return false
 			}
@@ -137,16 +155,17 @@ func (pr *program) compile(x node, next step) step {
 					return false
 				}
 			}
-			return next(m, i+to-from)
+			return m.follow(next, i+to-from)
 		}
 	case anchor:
 		at := x.condition()
-		return func(m *matcher, i int) bool { return at(m, i) && next(m, i) }
+		return func(m *matcher, i int) bool {
+			m.took(1)
+			return at(m, i) && m.follow(next, i)
+		}
 	}
 	return next
 }
-
-func (m *matcher) leave() { m.nested-- }
 
 // capture notes where a group begins and ends. The begin counts once the end is known: a reference inside of it is to the round before.
 func (pr *program) capture(x group, next step) step {
@@ -180,7 +199,7 @@ func (pr *program) atomic(x node, next step) step {
 		m.enter()
 		ok := alone(m, i)
 		m.leave()
-		if ok && next(m, m.end) {
+		if ok && m.follow(next, m.end) {
 			return true
 		}
 		copy(m.caps, before)
@@ -195,10 +214,7 @@ func (pr *program) simple(x repeat, next step) step {
 		m.enter()
 		defer m.leave()
 		n := 0
-		takes := func() bool {
-			m.took(1)
-			return single(m, i+n)
-		}
+		takes := func() bool { return single(m, i+n) }
 		for ; n < x.min; n++ {
 			if !takes() {
 				return false
@@ -296,9 +312,9 @@ func (pr *program) look(x look, next step) step {
 		m.leave()
 		if x.not {
 			copy(m.caps, before)
-			return !ok && next(m, i)
+			return !ok && m.follow(next, i)
 		}
-		if ok && next(m, i) {
+		if ok && m.follow(next, i) {
 			return true
 		}
 		copy(m.caps, before)

@@ -14,6 +14,8 @@ const (
 	maxRepeat = 1000
 	maxDepth  = 250
 	endless   = 1 << 30
+	// charsPerStep is how much of a class's text is looked through in about the time of a step.
+	charsPerStep = 16
 )
 
 // flags are those of (?imsux).
@@ -25,8 +27,11 @@ type flags struct {
 type node interface{}
 
 type (
-	// one is a character of a set.
-	one struct{ set set }
+	// one is a character of a set. cost is how many steps it takes to look into it, beyond one: that of a class depends on its length.
+	one struct {
+		set  set
+		cost int
+	}
 	// text is several characters in a row.
 	text struct {
 		runes []rune
@@ -148,12 +153,18 @@ func (p *parser) sequence() node {
 // join puts characters together.
 func join(in concat) node {
 	var out concat
+	var runes []rune // what was put together last
 	for _, x := range in {
-		if t, ok := x.(text); ok && len(out) > 0 {
-			if last, ok := out[len(out)-1].(text); ok && (last.fold == nil) == (t.fold == nil) && t.fold == nil {
-				out[len(out)-1] = text{append(last.runes[:len(last.runes):len(last.runes)], t.runes...), nil}
+		if t, ok := x.(text); ok && t.fold == nil {
+			if len(runes) > 0 {
+				runes = append(runes, t.runes...)
+				out[len(out)-1] = text{runes, nil}
 				continue
 			}
+			runes = append(make([]rune, 0, len(t.runes)), t.runes...)
+			x = text{runes, nil}
+		} else {
+			runes = nil
 		}
 		out = append(out, x)
 	}
@@ -262,9 +273,11 @@ func (p *parser) atom() node {
 	case '(':
 		return p.parenthesis()
 	case '[':
-		return one{p.folded(p.class())}
+		start := p.i
+		s := p.folded(p.class())
+		return one{s, (p.i - start) / charsPerStep}
 	case '.':
-		return one{p.dot()}
+		return one{set: p.dot()}
 	case '^':
 		return anchor{'^', p.f.multiline, p.f.unixLines}
 	case '$':
@@ -409,7 +422,7 @@ func (p *parser) escape() node {
 	case 'E':
 		return nil
 	case 'R':
-		end := one{func(c rune) bool { return isLineEnd(c) || c == '\v' || c == '\f' }}
+		end := one{set: func(c rune) bool { return isLineEnd(c) || c == '\v' || c == '\f' }}
 		return atomic{alternate{text{[]rune("\r\n"), nil}, end}}
 	case 'k':
 		if !p.accept("<") {
@@ -430,7 +443,7 @@ func (p *parser) escape() node {
 		return backref{n, p.folding()}
 	default:
 		if s := p.namedSet(c); s != nil {
-			return one{s}
+			return one{set: s}
 		}
 		return p.char(p.escaped(c))
 	}
