@@ -19,6 +19,7 @@ import (
 	"github.com/tributary-project/tributary/internal/flags"
 	"github.com/tributary-project/tributary/timestream"
 	"github.com/tributary-project/tributary/timestream/local/batchload"
+	"github.com/tributary-project/tributary/timestream/local/scheduled"
 	"github.com/tributary-project/tributary/timestream/metering"
 )
 
@@ -140,7 +141,7 @@ func DefaultConfig() Config {
 		RetentionEvery:        10 * time.Minute,
 		ScheduledRuns:         2,
 		rewrite:               defaultRewrite(),
-		scheduleEvery:         scheduleEvery,
+		scheduleEvery:         scheduled.Every,
 		saveLoadsEvery:        batchload.SaveEvery,
 	}
 }

@@ -54,8 +54,8 @@ type DB struct {
 	jobs     sync.Pool
 	reqs     record.Pool
 	rewriter *rewriter
-	// runs makes the runs of scheduled queries.
-	runs *scheduled.Runner
+	// scheduled are the scheduled queries.
+	scheduled *scheduled.Queries
 	// hiddenRecords is the number of entries in cat_hidden, or more.
 	hiddenRecords atomic.Int64
 
@@ -156,7 +156,6 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.log.Info("database open", "file", file, "took", time.Since(start).Round(time.Millisecond))
 	db.queries = newQueries(db)
-	db.runs = scheduled.NewRunner(db.cfg.ScheduledRuns, db.runScheduled)
 	db.metrics = newMetrics(db)
 	db.rewriter = newRewriter(db)
 	db.writer.start()
@@ -170,7 +169,7 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.running.Go(func() { db.rewriter.run(db.background) })
 	db.running.Go(func() { db.loads.Run(db.background) })
-	db.running.Go(func() { db.keepSchedule(db.background) })
+	db.running.Go(func() { db.scheduled.Run(db.background) })
 	return nil
 }
 
@@ -215,7 +214,7 @@ func lockDir(dir string) (*os.File, error) {
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		// Before their statements end, which would be failures of theirs.
-		if dropped := db.runs.Close(); dropped > 0 {
+		if dropped := db.scheduled.Close(); dropped > 0 {
 			db.log.Warn("runs of scheduled queries that wait are not made", "runs", dropped)
 		}
 		db.stop()

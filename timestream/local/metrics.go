@@ -24,10 +24,6 @@ type metrics struct {
 	groupTime  prometheus.Histogram
 	queryTime  prometheus.Histogram
 	queryError prometheus.Counter
-
-	scheduledRuns    *prometheus.CounterVec
-	scheduledSkipped prometheus.Counter
-	notifications    *prometheus.CounterVec
 }
 
 func newMetrics(db *DB) *metrics {
@@ -50,22 +46,16 @@ func newMetrics(db *DB) *metrics {
 		Help: "Time of one page of a query.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})
 	m.queryError = prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "query_errors_total",
 		Help: "Query requests that failed."})
-	m.scheduledRuns = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "scheduled_query_runs_total",
-		Help: "Runs of scheduled queries by their status (API reference, ScheduledQueryRunSummary)."}, []string{"status"})
-	m.scheduledSkipped = prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "scheduled_query_runs_skipped_total",
-		Help: "How often a scheduled query missed times of its schedule for good, because the process did not run or an earlier run did."})
-	m.notifications = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "scheduled_query_notifications_total",
-		Help: "Notifications that the service would have sent by SNS, by type."}, []string{"type"})
 	scheduledQueries := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "scheduled_queries",
-		Help: "Scheduled queries, also those that are disabled."}, func() float64 { return float64(db.cat.countScheduled()) })
+		Help: "Scheduled queries, also those that are disabled."}, func() float64 { return float64(db.scheduled.Len()) })
 	scheduledRunning := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "scheduled_queries_running",
 		Help: "Scheduled queries that run (" + db.cfg.flag("scheduled-queries.concurrency") + ")."}, func() float64 {
-		running, _ := db.runs.Count()
+		running, _ := db.scheduled.Running()
 		return float64(running)
 	})
 	scheduledWaiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "scheduled_queries_waiting",
 		Help: "Runs of scheduled queries that wait for others."}, func() float64 {
-		_, waiting := db.runs.Count()
+		_, waiting := db.scheduled.Running()
 		return float64(waiting)
 	})
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "write_queue_requests",
@@ -87,7 +77,7 @@ func newMetrics(db *DB) *metrics {
 		Help: "Parts of tables that could not be sorted and encoded; they stay as they are, and are tried again after pauses of up to an hour. The log and the status page tell why."}, func() float64 { return float64(db.rewriter.setbacks.count()) })
 	hidden := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "hidden_records",
 		Help: "Records that are stored and not seen yet, or were so until a short while ago (" + db.cfg.flag("visibility-delay") + ", " + db.cfg.flag("magnetic-visibility-delay") + ")."}, func() float64 { return float64(db.hiddenRecords.Load()) })
-	m.collectors = []prometheus.Collector{m.scheduledRuns, m.scheduledSkipped, m.notifications, scheduledQueries, scheduledRunning, scheduledWaiting,
+	m.collectors = []prometheus.Collector{db.scheduled.Metrics.Runs, db.scheduled.Metrics.Skipped, db.scheduled.Metrics.Notifications, scheduledQueries, scheduledRunning, scheduledWaiting,
 		series, rewriting, failing, hidden, m.recordsBy, m.throttled, m.groupSize, m.groupTime, m.queryTime, m.queryError, queue, open, waiting, newCostMetrics(db)}
 	if m.reg != nil {
 		m.reg.MustRegister(m.collectors...)

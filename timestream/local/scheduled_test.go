@@ -114,14 +114,14 @@ func (s *scheduling) create(in *timestreamquery.CreateScheduledQueryInput) (arn 
 func (s *scheduling) due(now time.Time) {
 	s.t.Helper()
 	s.set(now)
-	s.startDue()
+	s.scheduled.StartDue()
 	s.settle()
 }
 
 func (s *scheduling) settle() {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if running, waiting := s.runs.Count(); running+waiting == 0 {
+		if running, waiting := s.scheduled.Running(); running+waiting == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -317,7 +317,7 @@ func TestScheduledRestart(t *testing.T) {
 	if d := s.describe(arn); !d.LastRunSummary.InvocationTime.Equal(meterNoon.Add(40*time.Minute)) || !d.NextInvocationTime.Equal(meterNoon.Add(50*time.Minute)) {
 		t.Errorf("got %+v", d)
 	}
-	if got := testutil.ToFloat64(s.metrics.scheduledSkipped); got != 1 {
+	if got := testutil.ToFloat64(s.scheduled.Metrics.Skipped); got != 1 {
 		t.Errorf("skipped %v times", got)
 	}
 	// A token is good for eight hours.

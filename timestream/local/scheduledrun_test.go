@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -111,8 +110,8 @@ func TestScheduledFailures(t *testing.T) {
 			t.Errorf("%s: got %s %s, want %s", *d.Name, d.State, aws.ToString(r.FailureReason), want)
 		}
 	}
-	for _, kind := range []string{"AUTO_TRIGGER_FAILURE", notifyUpdate} {
-		if got := testutil.ToFloat64(s.metrics.notifications.WithLabelValues(kind)); got != 2 {
+	for _, kind := range []string{"AUTO_TRIGGER_FAILURE", "SCHEDULED_QUERY_UPDATE"} {
+		if got := testutil.ToFloat64(s.scheduled.Metrics.Notifications.WithLabelValues(kind)); got != 2 {
 			t.Errorf("%s: %v notifications", kind, got)
 		}
 	}
@@ -179,40 +178,6 @@ func TestScheduledEnd(t *testing.T) {
 	}
 	if said := log.String(); !strings.Contains(said, "runs of scheduled queries that wait are not made\" runs=3") || strings.Contains(said, "failed") {
 		t.Errorf("the log has %s", said)
-	}
-}
-
-// However many are made, their number and size are bounded.
-func TestScheduledBounds(t *testing.T) {
-	s := openScheduling(t, t.TempDir(), meterNoon)
-	in := rollupInput("one", "SELECT 1", "rate(1 hour)")
-	in.TargetConfiguration = nil
-	refused := func(want string) {
-		t.Helper()
-		var quota *qtypes.ServiceQuotaExceededException
-		if _, err := s.CreateScheduledQuery(t.Context(), in); !errors.As(err, &quota) || !strings.Contains(*quota.Message, want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-	fill := func(n, size int) {
-		s.cat.mu.Lock()
-		defer s.cat.mu.Unlock()
-		clear(s.cat.scheduled)
-		for i := range n {
-			q := &scheduledQuery{size: size}
-			q.ID, q.Name = strconv.Itoa(i), strconv.Itoa(i)
-			s.cat.scheduled[q.ID] = q
-		}
-	}
-	fill(10_000, 1)
-	refused("The account has the maximum of 10000 scheduled queries.")
-	fill(2, 32<<20)
-	refused("exceeds the limit of 67108864.")
-	fill(1, 32<<20)
-	s.create(in)
-	long := strings.Repeat("ö", 600)
-	if got := shortened(long); len(got) > maxFailure+3 || !strings.HasSuffix(got, "ö…") || !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) {
-		t.Errorf("got %d bytes, %q", len(got), got[len(got)-8:])
 	}
 }
 

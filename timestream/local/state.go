@@ -264,8 +264,8 @@ type catalogue struct {
 	mu        sync.RWMutex
 	databases map[string]*database
 	nextID    int64
-	// scheduled are the scheduled queries by id.
-	scheduled map[string]*scheduledQuery
+	// scheduled are the tags of scheduled queries by id.
+	scheduled map[string]*tagged
 }
 
 func (c *catalogue) database(name string) *database {

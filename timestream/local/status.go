@@ -135,16 +135,15 @@ func (db *DB) Status(ctx context.Context) (*Status, error) {
 
 func (db *DB) scheduledStatus() []ScheduledQueryStatus {
 	list := []ScheduledQueryStatus{}
-	for _, id := range db.cat.scheduledIDs() {
-		q := db.cat.scheduledQuery(id)
-		if q == nil {
-			continue // deleted meanwhile
+	for _, q := range db.scheduled.All() {
+		s := ScheduledQueryStatus{Name: q.Name, ARN: db.scheduled.ARN(q.ID), Enabled: q.State.Enabled, Running: db.scheduled.Busy(q.ID), Schedule: q.Expression}
+		if !q.Next.IsZero() {
+			s.Next = &q.Next
 		}
-		s := ScheduledQueryStatus{Name: q.Name, ARN: db.scheduledARN(id), Enabled: q.state.Enabled, Running: db.runs.Busy(id), Schedule: q.Expression, Next: moment(q.next)}
 		if q.Target != nil {
 			s.Target = *q.Target.DatabaseName + "." + *q.Target.TableName
 		}
-		if r := q.state.Last; r != nil {
+		if r := q.State.Last; r != nil {
 			s.Last = &ScheduledRunStatus{Invocation: r.Invocation, Trigger: r.Trigger, Status: string(r.Status()), Failure: r.Failure, Rows: r.Stats.Rows, Records: r.Stats.Records, Took: r.Stats.Took}
 		}
 		list = append(list, s)

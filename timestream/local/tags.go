@@ -17,13 +17,13 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/duck"
 	"github.com/tributary-project/tributary/timestream/local/internal/listing"
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
+	"github.com/tributary-project/tributary/timestream/local/scheduled"
 )
 
 // Databases, tables and scheduled queries have tags. Both APIs have the three operations, with the same names and, but for the pages of one,
 // the same members; on one port nobody can tell which was meant, so they are one here.
 
 const (
-	arnPrefix       = "arn:aws:timestream:"
 	memberARN       = "resourceARN"
 	textTagsQuota   = "A resource can have at most 200 tags."
 	textBadResource = "The ARN '%s' is not that of a database, a table or a scheduled query."
@@ -103,7 +103,7 @@ func (db *DB) tagsOf(database, table string) *map[string]string {
 
 // parseARN reads the ARN of a database, a table or, under no database, a scheduled query, whose id may hold slashes. One of another account or region is that of no resource here.
 func (db *DB) parseARN(arn string) (database, table string, err error) {
-	rest, ok := strings.CutPrefix(arn, arnPrefix)
+	rest, ok := strings.CutPrefix(arn, shape.ARNPrefix)
 	fields := strings.SplitN(rest, ":", 3)
 	if !ok || len(fields) != 3 {
 		return "", "", writeInvalid(textBadResource, arn)
@@ -116,8 +116,8 @@ func (db *DB) parseARN(arn string) (database, table string, err error) {
 		if table == "" {
 			return "", "", writeInvalid(textBadResource, arn)
 		}
-	case strings.HasPrefix(fields[2], scheduledPath):
-		path, table = []string{"", ""}, strings.TrimPrefix(fields[2], scheduledPath)
+	case strings.HasPrefix(fields[2], scheduled.Path):
+		path, table = []string{"", ""}, strings.TrimPrefix(fields[2], scheduled.Path)
 	default:
 		return "", "", writeInvalid(textBadResource, arn)
 	}

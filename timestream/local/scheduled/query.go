@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scheduled is what a scheduled query is apart from the store that it reads and writes: its schedule, its definition and state in
-// the form that is kept, what is remembered of its runs, reports of what went wrong, and who runs when (Timestream Developer Guide,
+// Package scheduled is scheduled queries apart from the store that they read and write: their schedules, definitions and states, the operations on
+// them, who runs when, what a run does with the rows, what is remembered of it, and reports of what went wrong (Timestream Developer Guide,
 // scheduledqueries; API reference, CreateScheduledQuery and the operations beside it).
 //
-// It leaves to others to plan and run the statement, to write what it finds, and to keep all this on disk.
+// It leaves to others to tell who may call the operations, to plan and run the statements, to store records, and to keep all this on disk.
 package scheduled
 
 import (

@@ -14,6 +14,8 @@ import (
 // Constraints of members that several operations have.
 
 const (
+	// ARNPrefix begins all ARNs of the service.
+	ARNPrefix = "arn:aws:timestream:"
 	// MaxTags is the number of tags of a resource, and of one request (API reference, TagResource).
 	MaxTags = 200
 	// maxKeyID is the length of the id of a KMS key (API reference, CreateDatabase).

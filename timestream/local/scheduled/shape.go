@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package scheduled
 
 import (
 	"strconv"
@@ -11,8 +11,8 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 )
 
-// checkScheduled checks the constraints of the API model (API reference, CreateScheduledQuery).
-func checkScheduled(in *timestreamquery.CreateScheduledQueryInput) error {
+// checkCreate checks the constraints of the API model (API reference, CreateScheduledQuery).
+func checkCreate(in *timestreamquery.CreateScheduledQueryInput) error {
 	var v shape.Violations
 	v.Key(in.Name, true, 64, "name")
 	v.Statement(in.QueryString, "queryString")
@@ -35,7 +35,7 @@ func checkScheduled(in *timestreamquery.CreateScheduledQueryInput) error {
 	v.Text(in.ClientToken, false, 32, 128, "clientToken")
 	v.ARN(in.ScheduledQueryExecutionRoleArn, "scheduledQueryExecutionRoleArn")
 	v.Tags(writeTags(in.Tags))
-	v.KMSKey(in.KmsKeyId, false, memberKey)
+	v.KMSKey(in.KmsKeyId, false, "kmsKeyId")
 	switch c := in.ErrorReportConfiguration; {
 	case c == nil:
 		v.Null("errorReportConfiguration")
@@ -61,8 +61,8 @@ func checkTarget(v *shape.Violations, c *qtypes.TimestreamConfiguration, member 
 			v.Null(member)
 		}
 	}
-	required(c.DatabaseName, member+"."+memberDatabase)
-	required(c.TableName, member+"."+memberTable)
+	required(c.DatabaseName, member+"."+"databaseName")
+	required(c.TableName, member+"."+"tableName")
 	required(c.TimeColumn, member+".timeColumn")
 	if c.DimensionMappings == nil {
 		v.Null(member + ".dimensionMappings")

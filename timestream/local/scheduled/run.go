@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package local
+package scheduled
 
 import (
 	"context"
@@ -19,7 +19,6 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
 	"github.com/tributary-project/tributary/timestream/local/internal/storing"
 	"github.com/tributary-project/tributary/timestream/local/mapping"
-	"github.com/tributary-project/tributary/timestream/local/scheduled"
 	"github.com/tributary-project/tributary/timestream/result"
 )
 
@@ -30,52 +29,53 @@ const (
 	notifyDeleted  = "SCHEDULED_QUERY_DELETED"
 )
 
-// scheduleEvery is how often it is looked which scheduled queries are due: their times are whole minutes, or whole seconds for rates.
-const scheduleEvery = time.Second
+// Every is how often it is looked which scheduled queries are due: their times are whole minutes, or whole seconds for rates.
+const Every = time.Second
 
-// keepSchedule starts the runs that are due until ctx ends.
-func (db *DB) keepSchedule(ctx context.Context) {
-	tick := time.NewTicker(db.cfg.scheduleEvery)
+// Run starts the runs that are due until ctx ends.
+func (s *Queries) Run(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.Every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			db.startDue()
+			s.StartDue()
 		}
 	}
 }
 
-// startDue starts the runs that are due. Of the invocations that passed while the process did not run, or while an earlier run did, only the last
-// is made up for. What the service does then is not documented; it is not away for hours as a process on somebody's machine is.
-func (db *DB) startDue() {
-	now := db.now()
-	for _, q := range db.dueScheduled(now) {
-		if db.runs.Busy(q.ID) {
+// StartDue starts the runs that are due, as Run does at its times. Of the invocations that passed while the process did not run, or while an
+// earlier run did, only the last is made up for. What the service does then is not documented; it is not away for hours as a process on somebody's
+// machine is.
+func (s *Queries) StartDue() {
+	now := s.cfg.Now()
+	for _, q := range s.due(now) {
+		if s.runs.Busy(q.ID) {
 			continue
 		}
-		at, others := q.schedule.Latest(q.Created, q.state.From, now)
+		at, others := q.schedule.Latest(q.Created, q.State.From, now)
 		if at.IsZero() {
 			continue
 		}
-		if err := db.runs.Submit(scheduled.Job{ID: q.ID, Invocation: at}); err != nil {
-			db.log.Debug("a scheduled query waits for its turn", "query", q.ID, "err", err)
+		if err := s.runs.Submit(Job{ID: q.ID, Invocation: at}); err != nil {
+			s.cfg.Logger.Debug("a scheduled query waits for its turn", "query", q.ID, "err", err)
 			return
 		}
 		if others {
-			db.metrics.scheduledSkipped.Inc()
-			db.log.Warn("a scheduled query was not run at some of its times, only at the last of them", "query", q.ID, "first", q.next, "run", at)
+			s.Metrics.Skipped.Inc()
+			s.cfg.Logger.Warn("a scheduled query was not run at some of its times, only at the last of them", "query", q.ID, "first", q.Next, "run", at)
 		}
 	}
 }
 
-// dueScheduled returns the scheduled queries that have a time which has come.
-func (db *DB) dueScheduled(now time.Time) (due []scheduledQuery) {
-	db.cat.mu.RLock()
-	defer db.cat.mu.RUnlock()
-	for _, q := range db.cat.scheduled {
-		if !q.next.IsZero() && !q.next.After(now) {
+// due returns the scheduled queries that have a time which has come.
+func (s *Queries) due(now time.Time) (due []Query) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, q := range s.byID {
+		if !q.Next.IsZero() && !q.Next.After(now) {
 			due = append(due, *q)
 		}
 	}
@@ -83,74 +83,74 @@ func (db *DB) dueScheduled(now time.Time) (due []scheduledQuery) {
 }
 
 // notify is what the service does by SNS: here a line in the log, for those who look for it, and a number.
-func (db *DB) notify(d *scheduled.Definition, kind string, r *scheduled.Run) {
-	db.metrics.notifications.WithLabelValues(kind).Inc()
-	args := []any{"type", kind, "arn", db.scheduledARN(d.ID), "topic", d.Topic}
+func (s *Queries) notify(d *Definition, kind string, r *Run) {
+	s.Metrics.Notifications.WithLabelValues(kind).Inc()
+	args := []any{"type", kind, "arn", s.ARN(d.ID), "topic", d.Topic}
 	if r != nil {
 		args = append(args, "invocation", r.Invocation, "rows", r.Stats.Rows, "records", r.Stats.Records, "bytes_metered", r.Stats.BytesMetered, "data_writes", r.Stats.Written)
 	}
-	db.log.Debug("notification of a scheduled query", args...)
+	s.cfg.Logger.Debug("notification of a scheduled query", args...)
 }
 
 // errRunTime is the cause of the end of a run that took too long.
 var errRunTime = errors.New("the run took too long")
 
-// runScheduled makes one run and remembers it, unless the query is deleted or the process ends meanwhile: an automatic one is made again then.
-func (db *DB) runScheduled(ctx context.Context, j scheduled.Job) {
-	q := db.cat.scheduledQuery(j.ID)
-	if q == nil || !j.Manual && !q.state.Enabled {
+// run makes one run and remembers it, unless the query is deleted or the process ends meanwhile: an automatic one is made again then.
+func (s *Queries) run(ctx context.Context, j Job) {
+	q := s.query(j.ID)
+	if q == nil || !j.Manual && !q.State.Enabled {
 		return
 	}
-	run := &scheduledRun{db: db, query: q, job: j, Run: scheduled.Run{Invocation: j.Invocation, Trigger: db.now(), Manual: j.Manual}}
-	version := q.state.Triggered(run.Trigger).Version
-	limited, cancel := context.WithTimeoutCause(ctx, db.cfg.QueryTime, errRunTime)
+	run := &making{s: s, query: q, job: j, Run: Run{Invocation: j.Invocation, Trigger: s.cfg.Now(), Manual: j.Manual}}
+	version := q.State.Triggered(run.Trigger).Version
+	limited, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errRunTime)
 	disable := run.judge(limited, run.do(limited, version))
 	cancel()
 	if ctx.Err() != nil {
 		return
 	}
 	run.Failure = shortened(run.Failure)
-	run.Stats.Took = db.now().Sub(run.Trigger)
+	run.Stats.Took = s.cfg.Now().Sub(run.Trigger)
 	run.report()
-	finish := func(s scheduled.State) scheduled.State {
-		s.Version = version
-		return s.Finished(run.Run, disable)
+	finish := func(state State) State {
+		state.Version = version
+		return state.Finished(run.Run, disable)
 	}
-	before := q.state.Enabled
-	state, err := db.changeScheduled(ctx, q.ID, finish)
+	before := q.State.Enabled
+	state, err := s.change(ctx, q.ID, finish)
 	var gone *qtypes.ResourceNotFoundException
 	switch {
 	case errors.As(err, &gone) || ctx.Err() != nil:
 		return
 	case err != nil:
 		// Else it would be run again at once, and then again.
-		db.log.Warn("a run of a scheduled query is not remembered beyond the end of the process", "query", q.ID, "err", err)
-		db.cat.mu.Lock()
-		if live := db.cat.scheduled[q.ID]; live != nil {
-			state = finish(live.state)
+		s.cfg.Logger.Warn("a run of a scheduled query is not remembered beyond the end of the process", "query", q.ID, "err", err)
+		s.mu.Lock()
+		if live := s.byID[q.ID]; live != nil {
+			state = finish(live.State)
 			live.put(state)
 		}
-		db.cat.mu.Unlock()
+		s.mu.Unlock()
 	}
 	status := run.Status()
-	db.metrics.scheduledRuns.WithLabelValues(string(status)).Inc()
-	db.notify(&q.Definition, string(status), &run.Run)
+	s.Metrics.Runs.WithLabelValues(string(status)).Inc()
+	s.notify(&q.Definition, string(status), &run.Run)
 	if run.Failure != "" {
-		db.log.Warn("a run of a scheduled query failed", "query", q.ID, "invocation", run.Invocation, "reason", run.Failure)
+		s.cfg.Logger.Warn("a run of a scheduled query failed", "query", q.ID, "invocation", run.Invocation, "reason", run.Failure)
 	}
 	if disable && before && !state.Enabled {
-		db.log.Warn("a scheduled query is disabled, because its run would fail again", "query", q.ID)
-		db.notify(&q.Definition, notifyUpdate, nil)
+		s.cfg.Logger.Warn("a scheduled query is disabled, because its run would fail again", "query", q.ID)
+		s.notify(&q.Definition, notifyUpdate, nil)
 	}
 }
 
-// scheduledRun is a run that is being made.
-type scheduledRun struct {
-	scheduled.Run
-	db     *DB
-	query  *scheduledQuery
-	job    scheduled.Job
-	errors scheduled.Report
+// making is a run that is being made.
+type making struct {
+	Run
+	s      *Queries
+	query  *Query
+	job    Job
+	errors Report
 
 	plan   *sqlplan.Plan
 	mapper *mapping.Mapper
@@ -161,39 +161,29 @@ type scheduledRun struct {
 }
 
 // do runs the statement and writes its rows. A panic is a mistake of ours, which must not end the process.
-func (r *scheduledRun) do(ctx context.Context, version int64) (err error) {
+func (r *making) do(ctx context.Context, version int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.db.log.Error("panic in a run of a scheduled query", "query", r.query.ID, "panic", p, "stack", string(debug.Stack()))
-			err = queryInternal()
+			r.s.cfg.Logger.Error("panic in a run of a scheduled query", "query", r.query.ID, "panic", p, "stack", string(debug.Stack()))
+			err = internal()
 		}
 	}()
 	if t := r.query.Target; t != nil {
-		r.store = storing.Writer{Target: inside{r.db}, Database: *t.DatabaseName, Table: *t.TableName, Version: version,
+		r.store = storing.Writer{Target: r.s.cfg.Store, Database: *t.DatabaseName, Table: *t.TableName, Version: version,
 			Refused: func(rec *record.Record, reason string) { r.errors.Record(reason, rec) }}
 	}
-	s := &stream{
-		q: r.db.queries, row: func(row result.Row) error { return r.row(ctx, row) },
-		values: map[string]time.Time{scheduledRuntime: r.Invocation},
-		planned: func(p *sqlplan.Plan) (err error) {
+	cost, err := r.s.cfg.Store.Rows(ctx, Statement{
+		SQL: r.query.Statement, Values: map[string]time.Time{runtimeParameter: r.Invocation},
+		Planned: func(p *sqlplan.Plan) (err error) {
 			r.plan = p
-			r.mapper, err = r.db.fitScheduled(&r.query.Definition, p)
+			r.mapper, err = r.s.fit(&r.query.Definition, p)
 			return err
 		},
-	}
-	err = s.query(ctx, r.query.Statement, nil)
-	r.db.metrics.queryTime.Observe(s.took.Seconds())
-	if s.charge != nil {
-		r.Stats.BytesMetered, r.Stats.Scanned = s.charge.metered, s.charge.scanned
-	}
+		Row: func(row result.Row) error { return r.row(ctx, row) },
+	})
+	r.Stats.BytesMetered, r.Stats.Scanned = cost.Metered, cost.Scanned
 	if err == nil {
 		err = r.flush(ctx)
-	} else if s.refused == nil {
-		r.db.metrics.queryError.Inc()
-		if outOfMemory(err) {
-			err = &qtypes.InternalServerException{Message: text("The query needs more memory than it may use (" + r.db.cfg.flag("memory-limit") + ").")}
-		}
-		err = r.db.queryError(err)
 	}
 	r.Stats.Records, r.Stats.Written = r.store.Records, r.store.Bytes
 	if err == nil && r.job.Insights {
@@ -203,7 +193,7 @@ func (r *scheduledRun) do(ctx context.Context, version int64) (err error) {
 }
 
 // row takes one row of the result.
-func (r *scheduledRun) row(ctx context.Context, row result.Row) error {
+func (r *making) row(ctx context.Context, row result.Row) error {
 	r.Stats.Rows++
 	r.output += int64(len(`{"Data":[]}`) + len(row) - 1)
 	for i := range row {
@@ -232,15 +222,15 @@ func (r *scheduledRun) row(ctx context.Context, row result.Row) error {
 }
 
 // flush writes the records that have come together.
-func (r *scheduledRun) flush(ctx context.Context) error {
+func (r *making) flush(ctx context.Context) error {
 	err := r.store.Write(ctx, r.batch)
 	clear(r.batch)
 	r.batch = r.batch[:0]
 	return err
 }
 
-func (r *scheduledRun) insights() error {
-	i, err := r.db.insights(r.plan, output{rows: r.Stats.Rows, bytes: r.output})
+func (r *making) insights() error {
+	i, err := r.s.cfg.Store.Insights(r.plan, r.Stats.Rows, r.output)
 	if err != nil {
 		return err
 	}
@@ -253,7 +243,7 @@ func (r *scheduledRun) insights() error {
 // judge says why a run failed, if so, and tells whether the next would fail, too: then the query is to be disabled (Developer Guide,
 // scheduledqueries-errorreport: for any error of the client while the query runs or its result is ingested; that being throttled is none of these is
 // our reading). Rows and records that could not be written do not count as such.
-func (r *scheduledRun) judge(ctx context.Context, err error) (disable bool) {
+func (r *making) judge(ctx context.Context, err error) (disable bool) {
 	var api smithy.APIError
 	switch {
 	case err == nil:
@@ -261,12 +251,12 @@ func (r *scheduledRun) judge(ctx context.Context, err error) (disable bool) {
 			r.Failure = fmt.Sprintf("%d of the rows or records could not be written, the first because: %s", n, r.errors.First())
 		}
 	case errors.Is(context.Cause(ctx), errRunTime):
-		r.Failure = fmt.Sprintf("The run took longer than %v (%s).", r.db.cfg.QueryTime, r.db.cfg.flag("query.timeout"))
+		r.Failure = fmt.Sprintf("The run took longer than %v (%s).", r.s.cfg.Timeout, r.s.cfg.TimeoutFlag)
 	case errors.As(err, &api):
 		r.Failure = api.ErrorCode() + ": " + api.ErrorMessage()
 		return lasting(err)
 	default:
-		r.Failure = *internalText(err)
+		r.Failure = textInternal
 	}
 	return false
 }
@@ -294,13 +284,13 @@ func lasting(err error) bool {
 }
 
 // report puts the error report where the definition wants it; without a directory in place of S3 there is none.
-func (r *scheduledRun) report() {
-	if r.errors.Len() == 0 || r.db.cfg.S3Dir == "" {
+func (r *making) report() {
+	if r.errors.Len() == 0 || r.s.cfg.Buckets == nil {
 		return
 	}
 	key := r.query.ReportKey(&r.Run)
 	err := func() error {
-		w, err := r.db.buckets.Create(*r.query.Report.BucketName, key, scheduled.MaxReportBytes)
+		w, err := r.s.cfg.Buckets.Create(*r.query.Report.BucketName, key, MaxReportBytes)
 		if err != nil {
 			return err
 		}
@@ -311,7 +301,7 @@ func (r *scheduledRun) report() {
 		return w.Commit()
 	}()
 	if err != nil {
-		r.db.log.Warn("an error report of a scheduled query was not written", "query", r.query.ID, "err", err)
+		r.s.cfg.Logger.Warn("an error report of a scheduled query was not written", "query", r.query.ID, "err", err)
 		return
 	}
 	r.ReportKey = key
