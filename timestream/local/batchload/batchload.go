@@ -35,10 +35,12 @@ import (
 
 // Limits of batch load (Developer Guide, ts-limits). That GB and MB are powers of two is our reading.
 const (
-	maxFiles         = 100
-	maxFileBytes     = 5 << 30
-	maxBytes         = 100 << 30
-	maxRowBytes      = 16 << 20
+	maxFiles     = 100
+	maxFileBytes = 5 << 30
+	maxBytes     = 100 << 30
+	maxRowBytes  = 16 << 20
+	// maxColumns bounds the columns of a file, which are in memory. It is ours.
+	maxColumns       = 100_000
 	maxActiveOfTable = 5
 	maxActive        = 10
 	// maxDataModelBytes bounds a data model in a bucket. It is ours.

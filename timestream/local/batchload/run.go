@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -106,7 +107,7 @@ func (l *Tasks) carryOut(ctx context.Context, t *task) {
 	r.done = r.state
 	err := r.save(ctx)
 	if err == nil {
-		err = r.files(ctx)
+		err = r.guarded(ctx)
 	}
 	// What was read and not stored is read again; that it stands in the report already does not show.
 	r.state.Progress, r.state.File, r.state.Offset, r.state.Line = r.done.Progress, r.done.File, r.done.Offset, r.done.Line
@@ -175,6 +176,20 @@ func (r *run) save(ctx context.Context) error {
 	})
 }
 
+// errPanic is the end of a task by a mistake of ours. It must not end the process, which would do the same again at each start.
+var errPanic = errors.New("there was an internal error, which the log describes")
+
+// guarded is files without its panics.
+func (r *run) guarded(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.l.cfg.Logger.Error("panic in a batch load task", "task", r.spec.ID, "panic", p, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return r.files(ctx)
+}
+
 // files reads the files of a task by their keys, from where it was.
 func (r *run) files(ctx context.Context) error {
 	source := r.spec.Source.DataSourceS3Configuration
@@ -238,9 +253,12 @@ func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.M
 	if err != nil {
 		return &fileError{err}
 	}
-	rows := delimited.NewReader(f, opts, 1)
+	in := &until{ctx: ctx, Reader: f}
+	rows := delimited.NewReader(in, opts, 1)
 	header, err := rows.Header()
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case errors.Is(err, io.EOF):
 		return &fileError{errors.New("the file is empty: it has to begin with the names of its columns")}
 	case err != nil:
@@ -259,7 +277,7 @@ func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.M
 		if start, err = f.Seek(r.state.Offset, io.SeekStart); err != nil {
 			return &fileError{err}
 		}
-		rows = delimited.NewReader(f, opts, r.state.Line)
+		rows = delimited.NewReader(in, opts, r.state.Line)
 	} else {
 		r.state.Offset = start
 	}
@@ -268,6 +286,19 @@ func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.M
 		base = start
 	}
 	return r.rowsOf(ctx, key, rows, base, len(columns), mapper)
+}
+
+// until reads until ctx ends: where a file has no row that can be loaded, nothing else would notice.
+type until struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (u *until) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }
 
 // rowsOf loads the rows of a file, whose ends count from base.
@@ -279,6 +310,8 @@ func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, ba
 		case errors.Is(err, io.EOF):
 			return r.flush(ctx)
 		case errors.As(err, &bad):
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil:
 			if flushed := r.flush(ctx); flushed != nil {
 				return flushed
@@ -302,7 +335,7 @@ func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, ba
 		for range len(r.records) - before {
 			r.rows = append(r.rows, rowLines{row.First, row.Last})
 		}
-		r.bytes += row.Size()
+		r.bytes += int(base + row.End - r.state.Offset) // of rows that are none, too
 		r.state.Offset, r.state.Line = base+row.End, row.Last+1
 		if len(r.records) >= batchRecords || r.bytes >= batchBytes {
 			if err := r.flush(ctx); err != nil {

@@ -169,7 +169,7 @@ func checkSource(v *shape.Violations, s *wtypes.DataSourceConfiguration) {
 // csvOptions are those of a file (API reference, CsvConfiguration). What holds where it says nothing is our guess: a comma, double quotes, no escape
 // character, so that a quote within quotes is doubled, and white space as it is.
 func csvOptions(c *wtypes.CsvConfiguration) (delimited.Options, error) {
-	o := delimited.Options{Separator: ',', Quote: '"', MaxRow: maxRowBytes}
+	o := delimited.Options{Separator: ',', Quote: '"', MaxRow: maxRowBytes, MaxFields: maxColumns}
 	if c == nil {
 		return o, nil
 	}

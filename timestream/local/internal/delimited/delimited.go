@@ -30,11 +30,14 @@ type Options struct {
 	Trim bool
 	// MaxRow is the longest row in bytes.
 	MaxRow int
+	// MaxFields is how many fields of a row are kept. A header of more is an error, and a row of more is counted only.
+	MaxFields int
 }
 
 // Row is one row of a file. Its fields stay as they are.
 type Row struct {
 	fields []field
+	count  int
 	text   string
 	// First and Last are the numbers of its lines, from 1.
 	First, Last int64
@@ -47,13 +50,10 @@ type field struct {
 	null     bool
 }
 
-// Len is the number of fields.
-func (r *Row) Len() int { return len(r.fields) }
+// Len is the number of fields, which may be more than are kept.
+func (r *Row) Len() int { return r.count }
 
-// Size is the number of bytes of its fields.
-func (r *Row) Size() int { return len(r.text) }
-
-// Field returns a field, and whether it has no value.
+// Field returns a field that is kept, and whether it has no value.
 func (r *Row) Field(i int) (text string, null bool) {
 	f := r.fields[i]
 	return r.text[f.from:f.to], f.null
@@ -67,6 +67,8 @@ func (e *RowError) Error() string { return e.Reason }
 // Errors after which nothing more of a file can be read.
 var (
 	ErrTooLong = errors.New("a row is too long")
+	// ErrTooMany is that the header has too many columns.
+	ErrTooMany = errors.New("the file has too many columns")
 	// ErrMark is a byte order mark, which the service does not take either (Developer Guide, batch-load-preparing-data-file).
 	ErrMark = errors.New("the file begins with a byte order mark: remove it")
 	// ErrCompressed is that the file is compressed; the guide knows only files that are not.
@@ -79,9 +81,10 @@ type Reader struct {
 	opts Options
 	line int64
 	read int64
-	// text and fields are those of the row in hand.
+	// text and fields are those of the row in hand, count is how many fields it has.
 	text   []byte
 	fields []field
+	count  int
 }
 
 // NewReader returns a reader of in, whose next line has the number line.
@@ -101,7 +104,11 @@ func (r *Reader) Header() (Row, error) {
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
 		return Row{}, ErrCompressed
 	}
-	return r.Next()
+	row, err := r.Next()
+	if err == nil && row.Len() > r.opts.MaxFields {
+		err = fmt.Errorf("%w: %d, more than %d", ErrTooMany, row.Len(), r.opts.MaxFields)
+	}
+	return row, err
 }
 
 // Next reads a row; empty lines are none. The error is io.EOF after the last, a RowError for a row that cannot be read, whose lines and end
@@ -120,11 +127,11 @@ func (r *Reader) Next() (Row, error) {
 		if bad != nil {
 			return row, bad
 		}
-		if len(r.fields) == 1 && len(r.text) == 0 {
+		if r.count == 1 && len(r.text) == 0 {
 			continue
 		}
 		row.text = string(r.text)
-		row.fields = append([]field(nil), r.fields...)
+		row.fields, row.count = append([]field(nil), r.fields...), r.count
 		return row, nil
 	}
 }
@@ -142,7 +149,7 @@ const (
 
 // row reads up to a line end. The second error is one that ends the file.
 func (r *Reader) row() (bad *RowError, err error) {
-	r.text, r.fields = r.text[:0], r.fields[:0]
+	r.text, r.fields, r.count = r.text[:0], r.fields[:0], 0
 	from, at := 0, atStart
 	for n := 0; ; n++ {
 		b, err := r.in.ReadByte()
@@ -244,5 +251,8 @@ func (r *Reader) end(from int, quoted, last bool) {
 		}
 	}
 	f.null = f.null || f.from == f.to
-	r.fields = append(r.fields, f)
+	// There may be as many separators as a row has bytes, and a field takes some more.
+	if r.count++; r.count <= r.opts.MaxFields {
+		r.fields = append(r.fields, f)
+	}
 }

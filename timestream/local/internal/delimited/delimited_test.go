@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 	"github.com/tributary-project/tributary/timestream/local/internal/delimited"
 )
 
-var plain = delimited.Options{Separator: ',', Quote: '"', MaxRow: 1 << 20}
+var plain = delimited.Options{Separator: ',', Quote: '"', MaxRow: 1 << 20, MaxFields: 1000}
 
 func with(f func(*delimited.Options)) delimited.Options {
 	o := plain
@@ -38,7 +39,7 @@ func lines(text string, o delimited.Options) ([]string, error) {
 		case err != nil:
 			return out, err
 		}
-		fields := make([]string, row.Len())
+		fields := make([]string, min(row.Len(), o.MaxFields))
 		for i := range fields {
 			s, null := row.Field(i)
 			if null {
@@ -158,7 +159,7 @@ func FuzzReader(f *testing.F) {
 		if escape == '\n' || escape == ',' {
 			return
 		}
-		r := delimited.NewReader(strings.NewReader(text), delimited.Options{Separator: ',', Quote: '"', Escape: escape, Trim: trim, Null: null, MaxRow: 1 << 20}, 1)
+		r := delimited.NewReader(strings.NewReader(text), delimited.Options{Separator: ',', Quote: '"', Escape: escape, Trim: trim, Null: null, MaxRow: 1 << 20, MaxFields: 1000}, 1)
 		var end, last int64
 		for {
 			row, err := r.Next()
@@ -202,4 +203,31 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestManyFields: a row of nothing but separators is counted and costs no more than another; a header of too many columns is refused.
+func TestManyFields(t *testing.T) {
+	few := with(func(o *delimited.Options) { o.MaxFields = 3 })
+	got, err := lines("a,b,c\n,,,,\nd,e,f\n", few)
+	if want := []string{"1-1: a|b|c", "2-2: ∅|∅|∅", "3-3: d|e|f"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	r := delimited.NewReader(strings.NewReader("a,b,c\n"+strings.Repeat(",", 1<<20-1)+"\n"), few, 1)
+	if _, err := r.Header(); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	row, err := r.Next()
+	runtime.ReadMemStats(&after)
+	if err != nil || row.Len() != 1<<20 {
+		t.Errorf("got %d fields, %v", row.Len(), err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("a row of a megabyte took %d bytes", took)
+	}
+	_, err = delimited.NewReader(strings.NewReader("a,b,c,d\n"), few, 1).Header()
+	if !errors.Is(err, delimited.ErrTooMany) {
+		t.Errorf("got %v", err)
+	}
 }
