@@ -71,7 +71,7 @@ type stream struct {
 	refused error
 }
 
-// query is the call. Without kinds all columns have to be scalars.
+// query is the call. Who is told of the plan may leave out kinds: all columns have to be scalars then.
 func (s *stream) query(ctx context.Context, statement string, kinds []result.Kind) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (s *stream) query(ctx context.Context, statement string, kinds []result.Kin
 					return err
 				}
 			}
-			if kinds == nil {
+			if kinds == nil && s.planned != nil {
 				kinds = make([]result.Kind, len(s.plan.Columns)) // scalars all
 			}
 			if s.rows, err = s.plan.NewRows(kinds); err != nil || s.plan.SQL == "" {
