@@ -4,11 +4,13 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
 // DuckDB uses free blocks again, the first ones first, and cuts off those at the file's end; it moves none. So when a tenth of the
-// file is free and there is nothing else to rewrite, the run at its end is rewritten, which puts it further to the front.
+// file is free and there is nothing else to rewrite, the run at its end is rewritten, which puts it further to the front. A live part that is
+// there is sealed before its time, and becomes a small run.
 
 // packing is what is known of the file's size, in blocks.
 type packing struct {
@@ -22,7 +24,7 @@ type packing struct {
 type stretch struct{ blocks, highest int64 }
 
 // choose tells which run is best moved, -1 for none. When moving those that reach too far has not made the file smaller, something else is
-// at its end, such as a live part, and it is left as it is until it has grown.
+// at its end, and it is left as it is until it has grown.
 func (p *packing) choose(total, free int64, runs []stretch) int {
 	if total < p.least-p.least/20 || total > p.least+p.least/20 {
 		p.least, p.moves, p.most = total, 0, 0
@@ -74,6 +76,9 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 						}
 						all = append(all, candidate{t, p})
 					}
+					if p := t.own.live[k]; p.rows > 0 && !r.db.queries.paging() {
+						all = append(all, candidate{t, p})
+					}
 				}
 			}
 		}
@@ -94,6 +99,9 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 		return nil, nil
 	}
 	last := all[i]
+	if err := r.settle(ctx, last.table, last.part.kind, last.part.id); err != nil {
+		return nil, err
+	}
 	return r.begin(ctx, func() *rewriteJob {
 		for _, p := range last.table.own.settled[last.part.kind] {
 			if p.id == last.part.id && !last.table.dropped.Load() {
@@ -102,6 +110,17 @@ func (r *rewriter) compaction(ctx context.Context) (*rewriteJob, error) {
 		}
 		return nil
 	})
+}
+
+// settle seals a part if it is live.
+func (r *rewriter) settle(ctx context.Context, t *table, k kind, id int64) error {
+	var failed error
+	err := r.db.writer.between(ctx, func() {
+		if t.own.live[k].id == id && !t.dropped.Load() {
+			failed = r.db.writer.seal(t, k)
+		}
+	})
+	return errors.Join(err, failed)
 }
 
 // each calls f for every row of a statement, with its columns of numbers.

@@ -44,7 +44,7 @@ type rewriteConfig struct {
 }
 
 func defaultRewrite() rewriteConfig {
-	return rewriteConfig{sealRows: 2_000_000, pieceRows: 250_000, windowRows: 200_000, fanIn: 8, minFree: 256, retry: 30 * time.Second}
+	return rewriteConfig{sealRows: 2_000_000, pieceRows: 250_000, windowRows: 200_000, fanIn: 4, minFree: 256, retry: 30 * time.Second}
 }
 
 const (
