@@ -30,9 +30,6 @@ import (
 // A statement for which there is no memory waits until another has ended, at most memoryWait, and then fails.
 func (db *DB) QueryRows(ctx context.Context, statement string, kinds []result.Kind, row func(result.Row) error) (result.Stats, error) {
 	s := &stream{q: db.queries, row: row}
-	if kinds == nil {
-		kinds = []result.Kind{} // no columns, not any
-	}
 	err := s.query(ctx, statement, kinds)
 	db.metrics.queryTime.Observe(s.took.Seconds())
 	var stats result.Stats
