@@ -33,7 +33,10 @@ func (e *Error) Error() string {
 }
 
 // Database is one open DuckDB database.
-type Database struct{ db bindings.Database }
+type Database struct {
+	db    bindings.Database
+	stops stops
+}
 
 // Open opens or creates the database file at path; an empty path is a database in memory. options are DuckDB's
 // configuration options.
@@ -63,15 +66,23 @@ func (d *Database) Close() { bindings.Close(&d.db) }
 
 // Connect opens a connection: a session with transactions of its own.
 func (d *Database) Connect() (*Conn, error) {
-	c := &Conn{}
+	c := &Conn{stops: &d.stops}
 	if bindings.Connect(d.db, &c.conn) == bindings.StateError {
 		return nil, errors.New("duckdb: cannot connect")
 	}
+	var client bindings.ClientContext
+	bindings.ConnectionGetClientContext(c.conn, &client)
+	defer bindings.DestroyClientContext(&client)
+	c.id = uint64(bindings.ClientContextGetConnectionId(client))
 	return c, nil
 }
 
 // Conn is one connection.
-type Conn struct{ conn bindings.Connection }
+type Conn struct {
+	conn  bindings.Connection
+	id    uint64
+	stops *stops
+}
 
 // Close ends the connection; an open transaction is rolled back.
 func (c *Conn) Close() { bindings.Disconnect(&c.conn) }
@@ -268,6 +279,8 @@ func (r *Rows) guard(f func() error) error {
 	var wg sync.WaitGroup
 	stop := context.AfterFunc(r.ctx, func() {
 		defer wg.Done()
+		r.conn.stops.set(r.conn.id, true)
+		defer r.conn.stops.set(r.conn.id, false)
 		t := time.NewTicker(interruptEvery)
 		defer t.Stop()
 		for {

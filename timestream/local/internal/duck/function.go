@@ -7,12 +7,16 @@ package duck
 #include <stdlib.h>
 extern void tributaryCall(void *info, void *chunk, void *out);
 extern void tributaryForget(void *handle);
+extern void tributaryBind(void *info);
+extern void *tributaryCopy(void *cell);
 */
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime/cgo"
+	"sync"
 	"unsafe"
 
 	bindings "github.com/duckdb/duckdb-go-bindings"
@@ -79,6 +83,32 @@ type Function struct {
 	Call func(in []Column, rows int, out *Vector) error
 }
 
+// stops are the connections whose statement is to end, by their numbers. DuckDB looks for an interrupt between two chunks only, and TRY calls a function
+// with one row after another where one of a chunk has an error: so the functions look for themselves.
+type stops struct{ ids sync.Map }
+
+func (s *stops) set(id uint64, on bool) {
+	if on {
+		s.ids.Store(id, true)
+		return
+	}
+	s.ids.Delete(id)
+}
+
+func (s *stops) has(id uint64) bool {
+	_, ok := s.ids.Load(id)
+	return ok
+}
+
+// errStopped ends a call whose statement is to end; nobody sees it.
+var errStopped = errors.New("the statement was interrupted")
+
+// registered is a function of a database.
+type registered struct {
+	Function
+	stops *stops
+}
+
 // Register makes functions known to all connections of the database.
 func (d *Database) Register(functions ...Function) error {
 	c, err := d.Connect()
@@ -87,14 +117,14 @@ func (d *Database) Register(functions ...Function) error {
 	}
 	defer c.Close()
 	for _, f := range functions {
-		if err := c.register(f); err != nil {
+		if err := c.register(&registered{f, &d.stops}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Conn) register(f Function) error {
+func (c *Conn) register(f *registered) error {
 	sf := bindings.CreateScalarFunction()
 	defer bindings.DestroyScalarFunction(&sf)
 	bindings.ScalarFunctionSetName(sf, f.Name)
@@ -110,8 +140,9 @@ func (c *Conn) register(f Function) error {
 	bindings.ScalarFunctionSetSpecialHandling(sf)
 	// DuckDB keeps C memory only, which holds the number of the function.
 	cell := C.malloc(C.size_t(unsafe.Sizeof(cgo.Handle(0))))
-	*(*cgo.Handle)(cell) = cgo.NewHandle(&f)
+	*(*cgo.Handle)(cell) = cgo.NewHandle(f)
 	bindings.ScalarFunctionSetExtraInfo(sf, cell, C.tributaryForget)
+	bindings.ScalarFunctionSetBind(sf, C.tributaryBind)
 	bindings.ScalarFunctionSetFunction(sf, C.tributaryCall)
 	if bindings.RegisterScalarFunction(c.conn, sf) == bindings.StateError {
 		return fmt.Errorf("duckdb: cannot register the function %s", f.Name)
@@ -125,10 +156,36 @@ func tributaryForget(cell unsafe.Pointer) {
 	C.free(cell)
 }
 
+// newCell keeps the number of a connection in C memory.
+func newCell(id uint64) unsafe.Pointer {
+	cell := C.malloc(C.size_t(unsafe.Sizeof(id)))
+	*(*uint64)(cell) = id
+	return cell
+}
+
+// tributaryBind notes whose statement a call is in.
+//
+//export tributaryBind
+func tributaryBind(info unsafe.Pointer) {
+	bi := bindings.BindInfo{Ptr: info}
+	var client bindings.ClientContext
+	bindings.ScalarFunctionGetClientContext(bi, &client)
+	defer bindings.DestroyClientContext(&client)
+	bindings.ScalarFunctionSetBindData(bi, newCell(uint64(bindings.ClientContextGetConnectionId(client))), C.free)
+	bindings.ScalarFunctionSetBindDataCopy(bi, C.tributaryCopy)
+}
+
+//export tributaryCopy
+func tributaryCopy(cell unsafe.Pointer) unsafe.Pointer { return newCell(*(*uint64)(cell)) }
+
 //export tributaryCall
 func tributaryCall(info, chunk, out unsafe.Pointer) {
 	fi := bindings.FunctionInfo{Ptr: info}
-	f := (*(*cgo.Handle)(bindings.ScalarFunctionGetExtraInfo(fi))).Value().(*Function)
+	f := (*(*cgo.Handle)(bindings.ScalarFunctionGetExtraInfo(fi))).Value().(*registered)
+	if id := (*uint64)(bindings.ScalarFunctionGetBindData(fi)); id != nil && f.stops.has(*id) {
+		bindings.ScalarFunctionSetError(fi, errStopped.Error())
+		return
+	}
 	if err := f.call(bindings.DataChunk{Ptr: chunk}, bindings.Vector{Ptr: out}); err != nil {
 		bindings.ScalarFunctionSetError(fi, err.Error())
 	}

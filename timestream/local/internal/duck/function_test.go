@@ -3,8 +3,10 @@
 package duck
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -113,5 +115,54 @@ func TestFunctions(t *testing.T) {
 		if got, err := one("SELECT TRY(go_is(true, x)) FROM (VALUES ('" + word + "'::BLOB)) AS t(x)"); err != nil || got != nil {
 			t.Errorf("TRY of %s: got %v, %v", word, got, err)
 		}
+	}
+}
+
+// TestFunctionEnds: a statement that is given up ends, even where TRY calls a function again with each row of a chunk.
+func TestFunctionEnds(t *testing.T) {
+	db, err := Open("", map[string]string{"threads": "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	err = db.Register(Function{Name: "go_fails", In: []Kind{Bigint()}, Out: Bigint(), Call: func([]Column, int, *Vector) error {
+		if calls++; calls == 2 {
+			cancel()
+			for known := false; !known; runtime.Gosched() {
+				db.stops.ids.Range(func(any, any) bool { known = true; return false })
+			}
+		}
+		return errors.New("always")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	rows, err := c.Query(ctx, "SELECT count(TRY(go_fails(i) + 1)) FROM range(100000) AS t(i)")
+	if err == nil {
+		for rows.Next() {
+		}
+		err = rows.Err()
+		rows.Close()
+	}
+	if !errors.Is(err, context.Canceled) || calls != 2 {
+		t.Errorf("got %v after %d calls", err, calls)
+	}
+	// The connection is as good as before.
+	calls = 10
+	if rows, err = c.Query(t.Context(), "SELECT count(TRY(go_fails(i) + 1)) FROM range(100) AS t(i)"); err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+	}
+	if err := rows.Err(); err != nil || calls != 111 {
+		t.Errorf("got %v after %d calls", err, calls)
 	}
 }
