@@ -400,8 +400,16 @@ func (q *queries) closeIdle(idle time.Duration) (unread int) {
 	return unread
 }
 
+// open counts the results that have more to give. One that has ended is kept for a client that asks for its last page again, as long
+// as its place is not needed.
 func (q *queries) open() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.results) + int(q.streams.Load())
+	n := int(q.streams.Load())
+	for _, r := range q.results {
+		if !r.ended {
+			n++
+		}
+	}
+	return n
 }

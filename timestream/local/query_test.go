@@ -275,6 +275,9 @@ func TestResultsReadToTheEndMakeRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if s, err := db.Status(t.Context()); err != nil || s.OpenResults != 1 {
+		t.Errorf("%d results are said to be open, %v; one was not read to its end", s.OpenResults, err)
+	}
 	if _, err := query(db, "SELECT time "+from, 10, unread.NextToken); err != nil {
 		t.Errorf("the one that was not read: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tributary-project/tributary/gateway"
 	"github.com/tributary-project/tributary/internal/process"
 	"github.com/tributary-project/tributary/services/ingest"
+	"github.com/tributary-project/tributary/timestream/local/cost"
 	"github.com/tributary-project/tributary/timestream/local/snapshot"
 )
 
@@ -26,6 +27,7 @@ const usage = `Usage: tributary <command> [flags]
 Commands:
   all          run gateway, ingest, query and the embedded store in one process (--help lists its flags)
   snapshot     copy the embedded store's database, while it is used or while it is not (--help lists its flags)
+  cost         tell what the workload would cost on Amazon Timestream (--help lists its flags)
   healthcheck  ask a 'tributary all' of the same environment for its health; exit code 0 or 1
   version      print what was built
 `
@@ -45,6 +47,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return snapshot.Command{
 			Name: "tributary snapshot", EnvPrefix: ingest.EnvPrefix, Prefix: embedded, Dir: cfg.local.Dir, Address: cfg.localAddress, Admin: cfg.localAdmin,
 		}.Run(ctx, args[1:], stdout, stderr)
+	case "cost":
+		return cost.Command{Name: "tributary cost", EnvPrefix: ingest.EnvPrefix, Prefix: embedded, Address: defaultConfig().localAddress}.Run(ctx, args[1:], stdout)
 	case "version", "--version":
 		b := process.ReadBuild(version)
 		fmt.Fprintln(stdout, "tributary", b)

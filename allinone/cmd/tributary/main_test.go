@@ -143,3 +143,20 @@ func TestSnapshotCommand(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The cost command, too.
+func TestCostCommand(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"cost", "--help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	for _, want := range []string{"tributary cost", "--url", "--local.listen-address=127.0.0.1:9231", "--local.tls-client-ca"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the help has no %s: %s", want, &out)
+		}
+	}
+	nobody := "http://127.0.0.1:1"
+	if err := run(t.Context(), []string{"cost", "--url", nobody}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "no answer from "+nobody) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -29,7 +29,7 @@ func printWelcome(w io.Writer, url, target string, c config, warning string) {
 	if c.store == storeLocal {
 		fmt.Fprintf(&b, "Data is kept in %s, table %s", c.local.Dir, table)
 		if c.localAddress != "" {
-			fmt.Fprintf(&b, "; Timestream's API (AWS CLI, SDKs) is served on %s", c.localAddress)
+			fmt.Fprintf(&b, "; Timestream's API (AWS CLI, SDKs) is served on %s, with a page of its own about what is stored", c.localAddress)
 		}
 		b.WriteString(".\n")
 	} else {

@@ -18,17 +18,24 @@ import (
 	"github.com/tributary-project/tributary/internal/tlsconfig"
 )
 
-// name is what the user types.
-const name = "timestream-local cost"
+// Command is the `cost` subcommand of a process, with the names and defaults of that process's flags.
+type Command struct {
+	// Name is what the user types: `timestream-local cost`.
+	Name string
+	// EnvPrefix is that of the process's environment names, Prefix that of the flags of the store.
+	EnvPrefix, Prefix string
+	// Address is that of the API's listener.
+	Address string
+}
 
-// Command asks a server and prints what it says: the one that listens where l and the environment of a server with these names have it,
-// or the one of --url.
-func Command(ctx context.Context, args []string, l process.Listener, stdout io.Writer) error {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+// Run asks a server and prints what it says: the one that listens where the environment has it, or the one of --url.
+func (c Command) Run(ctx context.Context, args []string, stdout io.Writer) error {
+	fs := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	fs.SetOutput(stdout) // help was asked for
+	l := process.Listener{Flag: c.Prefix + "listen-address", EnvPrefix: c.EnvPrefix, Address: c.Address}
 	fs.StringVar(&l.Address, l.Flag, l.Address, "Address of the server's API.")
 	var server tlsconfig.Server
-	server.RegisterFlags(fs, "", "API")
+	server.RegisterFlags(fs, c.Prefix, "API")
 	url := fs.String("url", "", "Ask this server, http://host:port, instead.")
 	region := fs.String("region", "us-east-1", "AWS Region to say in the request.")
 	if err := flags.Parse(fs, args, flags.Options{

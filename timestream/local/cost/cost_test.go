@@ -19,15 +19,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/timestreamwrite"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
-	"github.com/tributary-project/tributary/internal/process"
 	"github.com/tributary-project/tributary/timestream/local"
 	"github.com/tributary-project/tributary/timestream/local/cost"
 	"github.com/tributary-project/tributary/timestream/local/wire"
 )
 
 // TestCommand asks a server as people do, before and after its counts are reset.
-// listener is that of a server with defaults.
-var listener = process.Listener{Flag: "listen-address", EnvPrefix: "TEST", Address: "127.0.0.1:9231"}
+// ofDefaults is that of a server with defaults.
+var ofDefaults = cost.Command{Name: "timestream-local cost", EnvPrefix: "TEST", Address: "127.0.0.1:9231"}
 
 func TestCommand(t *testing.T) {
 	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
@@ -65,7 +64,7 @@ func TestCommand(t *testing.T) {
 	command := func() []string {
 		t.Helper()
 		var out bytes.Buffer
-		if err := cost.Command(t.Context(), []string{"--url", srv.URL}, listener, &out); err != nil {
+		if err := ofDefaults.Run(t.Context(), []string{"--url", srv.URL}, &out); err != nil {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -81,7 +80,7 @@ func TestCommand(t *testing.T) {
 	}
 	lines := command()
 	t.Setenv("TEST_LISTEN_ADDRESS", srv.Listener.Addr().String())
-	if err := cost.Command(t.Context(), nil, listener, io.Discard); err != nil {
+	if err := ofDefaults.Run(t.Context(), nil, io.Discard); err != nil {
 		t.Errorf("by the server's environment: %v", err)
 	}
 	if len(lines) != 5 || !strings.HasPrefix(lines[0], "What 1.0 hours of this workload") {
@@ -114,12 +113,12 @@ func TestCommandFails(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()
 	for _, args := range [][]string{{"--url", srv.URL}, {"--unknown"}} {
-		if err := cost.Command(t.Context(), args, listener, io.Discard); err == nil {
+		if err := ofDefaults.Run(t.Context(), args, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
 	var help bytes.Buffer
-	if err := cost.Command(context.Background(), []string{"--help"}, listener, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--url") {
+	if err := ofDefaults.Run(context.Background(), []string{"--help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--url") {
 		t.Errorf("got %v, %s", err, &help)
 	}
 }

@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return process.Healthcheck(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stderr)
 	}
 	if len(args) > 0 && args[0] == "cost" {
-		return cost.Command(ctx, args[1:], process.Listener{Flag: "listen-address", EnvPrefix: envPrefix, Address: cfg.address}, stdout)
+		return cost.Command{Name: "timestream-local cost", EnvPrefix: envPrefix, Address: cfg.address}.Run(ctx, args[1:], stdout)
 	}
 	if len(args) > 0 && args[0] == "snapshot" {
 		return snapshot.Command{
