@@ -300,7 +300,8 @@ func (r *Rows) guard(f func() error) error {
 	}
 	// A late interrupt would hit the connection's next statement.
 	wg.Wait()
-	if err != nil && r.ctx.Err() != nil {
+	// What came without an error may be wrong by then: functions fail, and TRY takes that for an answer.
+	if r.ctx.Err() != nil {
 		return errors.Join(r.ctx.Err(), err)
 	}
 	return err

@@ -73,6 +73,11 @@ func TestErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), Mark+"The regular expression takes too many steps") {
 			t.Errorf("quiet %s: got %v", quiet, err)
 		}
+		// Ten megabytes each, which is allowed, of a hundred rows.
+		_, err = one(t, c, "SELECT sum(length(go_regexp_replace(repeat('a', 10000), 'a', repeat('b', 1000 + i::INTEGER), "+quiet+"))) FROM range(100) AS t(i)")
+		if err == nil || !strings.Contains(err.Error(), Mark+"The results of regexp_replace for some thousand rows have more than 67108864 bytes") {
+			t.Errorf("quiet %s: got %v", quiet, err)
+		}
 	}
 }
 
