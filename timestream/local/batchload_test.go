@@ -211,12 +211,14 @@ func TestBatchLoadStops(t *testing.T) {
 	wantLoaded(t, db, id)
 
 	// A table that is deleted meanwhile is nothing to resume for.
-	gate := make(chan struct{})
+	reached, gate := make(chan struct{}), make(chan struct{})
 	onCommit(t, db, 5, func() error {
+		close(reached)
 		<-gate
 		return db.writer.conn.Commit()
 	})
 	id = create(t, db, loadInput("bad"))
+	<-reached // or the table is deleted before
 	deleted := make(chan error, 1)
 	go func() {
 		_, err := db.DeleteTable(context.Background(), &timestreamwrite.DeleteTableInput{DatabaseName: aws.String("db1"), TableName: aws.String("bad")})
