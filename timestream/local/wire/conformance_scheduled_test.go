@@ -161,7 +161,7 @@ func TestConformanceScheduledQueries(t *testing.T) {
 		refuse("a schedule of the past", "The schedule expression 'cron(0 0 1 1 ? 2020)' is invalid: it has no time after the present.", schedule("cron(0 0 1 1 ? 2020)")...),
 		refuse("syntax", "The query syntax is invalid at line 1:1", statement("SELEC 1")...),
 		refuse("an unknown table", "The table 'nosuch' does not exist in database '"+database+"' at line 1:15", statement("SELECT 1 FROM "+database+".nosuch")...),
-		refuse("another parameter", "line 1:8: Parameter '@other' has no value", statement("SELECT @other")...),
+		refuse("another parameter", "line 1:8: Parameter '@other' has no value; '@scheduled_runtime' has one", statement("SELECT @other")...),
 		refuse("metadata", "The query of a scheduled query has to be a SELECT.", statement("SHOW DATABASES")...),
 		refuse("an export", "The query of a scheduled query has to be a SELECT.", statement("UNLOAD (SELECT 1 AS a) TO 's3://reports/x'")...),
 		refuse("a column that is no scalar", "The column 'a' of the query is of type array(integer): the columns of a scheduled query have to be scalar.", statement("SELECT ARRAY[1] AS a")...),

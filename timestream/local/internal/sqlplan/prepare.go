@@ -3,6 +3,9 @@
 package sqlplan
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tributary-project/tributary/timestream/tssql"
@@ -55,6 +58,9 @@ func (co *compiler) parameter(e *tssql.Parameter) bound {
 		return constant(Timestamp, t.UnixNano())
 	}
 	if !co.preparing {
+		if len(co.given) > 0 {
+			fail(e.Pos, "Parameter '@%s' has no value; '@%s' has one", e.Name, strings.Join(slices.Sorted(maps.Keys(co.given)), "', '@"))
+		}
 		fail(e.Pos, "Parameter '@%s' has no value", e.Name)
 	}
 	unknown := ScalarOf(Unknown)
