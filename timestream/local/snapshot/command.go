@@ -77,8 +77,16 @@ func (c Command) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	if err != nil {
 		return fmt.Errorf("snapshot of %s: %w", from, err)
 	}
-	fmt.Fprintf(stdout, "%s: %d databases, %d tables, %d records of %s; %v\n", t.file, contents.Databases, contents.Tables, contents.Records, from, time.Since(began).Round(time.Millisecond))
+	fmt.Fprintf(stdout, "%s: %s, %s, %s of %s; %v\n", t.file, counted(contents.Databases, "database"), counted(contents.Tables, "table"), counted(contents.Records, "record"), from, time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// counted is a number of things, by the name of one of them.
+func counted[N int | int64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // source finds out who has the data, and says where it comes from.

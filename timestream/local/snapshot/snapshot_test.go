@@ -112,7 +112,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "backup.duckdb")
 	stdout, notes, err := run(t, dir, "--to", file, "--listen-address", address)
-	if err != nil || !strings.Contains(stdout, "1 databases, 1 tables, 2000 records") || !strings.Contains(notes, "checking the copy") {
+	if err != nil || !strings.Contains(stdout, "1 database, 1 table, 2000 records") || !strings.Contains(notes, "checking the copy") {
 		t.Fatalf("got %v, %s, %s", err, stdout, notes)
 	}
 	fill(t, db, 30)
