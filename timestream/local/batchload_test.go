@@ -115,7 +115,7 @@ func wantLoaded(t *testing.T, db *DB, id string) {
 		t.Errorf("%s rows, want %s", got, want)
 	}
 	b, err := db.buckets.Read("csv", "reports/"+id+"/error_report.json", 1<<20)
-	if err != nil || strings.Count(string(b), "2002,") != 2 || strings.Count(string(b), "Invalid value broken for bigint measure value type.") != 2 {
+	if err != nil || strings.Count(string(b), "2002,") != 2 || strings.Count(string(b), "Column 'v': Invalid value broken for bigint measure value type.") != 2 {
 		t.Errorf("got the report %s, %v", b, err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 const (
 	textRejected      = "One or more records have been rejected. See RejectedRecords for details."
 	textNoDimension   = "At least one dimension is required for a record."
-	textBadTime       = "Invalid time for record."
 	textBadTimestamp  = "TIMESTAMP is an invalid measure value type."
 	textExists        = "Timestream was unable to process this request because it contains resource that already exists."
 	textSameVersion   = "A record already exists with the same time, dimensions, measure name, and record version. A higher record version must be specified in order to update the measure value. Specifying record version is supported by the latest SDKs."

@@ -293,10 +293,10 @@ func usualName(name string) bool {
 // first API; the present one does not say.
 func badPair(d *record.Dimension) string {
 	if d.Value == "" {
-		return "The value of dimension '" + d.Name + "' is empty."
+		return record.TextEmptyDimension(d.Name)
 	}
 	if len(d.Name)+len(d.Value) > timestream.MaxPairBytes {
-		return "The dimension '" + d.Name + "' exceeds the limit of 2048 bytes for a dimension name and value pair."
+		return record.TextLongDimension(d.Name)
 	}
 	return ""
 }
@@ -323,7 +323,7 @@ func (p *preparer) record(r *record.Record, out *prepared) error {
 	unit, _ := unitNanos(pick(record.TimeUnit, r.TimeUnit, c.TimeUnit, "MILLISECONDS"))
 	t, ok := parseTime(pick(record.Time, r.Time, c.Time, ""), unit)
 	if !ok {
-		return writeInvalid(textBadTime)
+		return writeInvalid(record.TextBadTime)
 	}
 	out.time = t
 	out.ver = 1
@@ -428,16 +428,14 @@ func (p *preparer) value(r *record.Record, out *prepared, unit int64, value stri
 		k, p.buf = p.db.hash.sum(p.buf, tagAttribute, "", value)
 		out.bits = k[0]
 		if len(value) > timestream.MaxValueBytes && out.reason == "" {
-			out.reason = textValueTooLong
+			out.reason = record.TextLongValue
 		}
 	}
 	return nil
 }
 
-const textValueTooLong = "A measure value of the record exceeds the limit of 2048 bytes."
-
 func badValue(k kind, value string) error {
-	return writeInvalid("Invalid value %s for %s measure value type.", value, kindInfo[k].lower)
+	return writeInvalid("%s", record.TextBadValue(value, kindInfo[k].lower))
 }
 
 func (p *preparer) multi(attrs []record.Attribute, unit int64, out *prepared) error {
@@ -469,7 +467,7 @@ func (p *preparer) multi(attrs []record.Attribute, unit int64, out *prepared) er
 		if v.kind == kindVarchar {
 			v.str = a.Value
 			if len(a.Value) > timestream.MaxValueBytes && out.reason == "" {
-				out.reason = textValueTooLong
+				out.reason = record.TextLongValue
 			}
 		}
 		bytes += v.size()

@@ -74,19 +74,25 @@ func TestScheduledReport(t *testing.T) {
 		"record nan": "Invalid value NaN for double measure value type.",
 		"record ":    "The value of dimension 'host' is empty.",
 		"record far": "The record timestamp is outside the time range",
-		"row ,2026-05-04 13:00:00.000000000,1.0,1,2026-05-04 13:00:00.000000000": "the row has no dimension",
+		"row ,2026-05-04 13:00:00.000000000,1.0,1,2026-05-04 13:00:00.000000000": "The row has no dimension.",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 
-	// Without a bucket the reason is in the summary alone.
+	// Without a bucket the reasons are in the summary alone, and that there is no report is one of them.
 	if err := os.RemoveAll(filepath.Join(buckets, "reports")); err != nil {
 		t.Fatal(err)
 	}
 	s.due(meterNoon.Add(2 * time.Hour))
-	if r := s.describe(arn).LastRunSummary; r.ErrorReportLocation != nil || r.FailureReason == nil {
-		t.Errorf("got %+v", r)
+	if r := s.describe(arn).LastRunSummary; r.ErrorReportLocation != nil || !strings.HasPrefix(aws.ToString(r.FailureReason), "4 of the rows or records could not be written, the first because: ") ||
+		!strings.HasSuffix(aws.ToString(r.FailureReason), ". The error report could not be written: no such bucket: reports: there is no directory of this name in "+buckets+" (--s3-dir).") {
+		t.Errorf("got %+v %s", r, aws.ToString(r.FailureReason))
+	}
+	_, err = s.CreateScheduledQuery(t.Context(), rollupInput("late", rollup, "rate(1 hour)"))
+	var refused *qtypes.ValidationException
+	if !errors.As(err, &refused) || refused.ErrorMessage() != "Unable to access S3: no such bucket: reports: there is no directory of this name in "+buckets+" (--s3-dir)" {
+		t.Errorf("a query without a bucket for its reports: %v", err)
 	}
 }
 

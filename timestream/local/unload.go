@@ -23,7 +23,7 @@ func (db *DB) checkUnload(u *sqlplan.Unload) error {
 		err = bucket.ValidKey(u.Prefix)
 	}
 	if err != nil {
-		return queryInvalid("Unable to access S3: %v", err)
+		return queryInvalid("%s", bucket.Refusal(err))
 	}
 	return nil
 }

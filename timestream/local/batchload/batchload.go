@@ -289,9 +289,9 @@ func (l *Tasks) checkBuckets(in *timestreamwrite.CreateBatchLoadTaskInput) error
 	return nil
 }
 
-// bucketError is the answer to a request that names what is not in a bucket. The service's class and text are not published.
+// bucketError is the answer to a request that names what is not in a bucket. The service's class is not published.
 func bucketError(err error) error {
-	return invalid("Unable to access S3: %v", err)
+	return invalid("%s", bucket.Refusal(err))
 }
 
 // dataModel is the data model of a request, from its bucket if it is there, and checked.

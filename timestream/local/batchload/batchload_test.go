@@ -4,11 +4,13 @@ package batchload
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,5 +161,29 @@ func TestReportIsBounded(t *testing.T) {
 	}
 	if !strings.Contains(string(b), fmt.Sprintf("%d more errors are not listed", e.Unlisted)) {
 		t.Error("the report does not say how many are not listed")
+	}
+}
+
+// TestReportIsOrdered: the reasons of a file come by their first lines, whenever they were found, and what is about no line comes last.
+func TestReportIsOrdered(t *testing.T) {
+	var e failures
+	e.file("a.csv", errors.New("the disk is broken"))
+	for _, line := range []int64{7, 3, 5} {
+		e.lines("a.csv", fmt.Sprintf("line %d", line), line, line)
+	}
+	b, err := e.report("ID")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ FileErrors []fileFailures }
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for _, f := range got.FileErrors[0].Errors {
+		reasons = append(reasons, f.Reason)
+	}
+	if want := []string{"Line 3.", "Line 5.", "Line 7.", "The disk is broken."}; !slices.Equal(reasons, want) {
+		t.Errorf("got %q, want %q", reasons, want)
 	}
 }

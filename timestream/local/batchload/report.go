@@ -3,11 +3,15 @@
 package batchload
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tributary-project/tributary/timestream/local/internal/storing"
 )
 
 // failures is what a task found wrong, as its error report has it (Developer Guide, batch-load-using-error-reports): of each file the reasons,
@@ -42,13 +46,13 @@ const (
 // together, as in the guide's example.
 const windowReason = "The record timestamp is outside the time range "
 
-// reportReason is what a report says of a rejection.
+// reportReason is what a report says of a rejection or an error.
 func reportReason(s string) string {
 	if strings.HasPrefix(s, windowReason) {
 		_, store, _ := strings.Cut(s, ") of the ")
 		return windowReason + "of the " + store
 	}
-	if len(s) > maxReason {
+	if s = storing.Sentence(s); len(s) > maxReason {
 		n := maxReason
 		for !utf8.RuneStart(s[n]) {
 			n--
@@ -126,9 +130,26 @@ func (e *failures) clone() failures {
 // any tells whether something is wrong.
 func (e *failures) any() bool { return len(e.Task) > 0 || len(e.Files) > 0 || e.Unlisted > 0 }
 
+// ordered has the reasons of each file by the first lines that they are about; those about no lines come last.
+func (e *failures) ordered() []fileFailures {
+	files := e.clone().Files
+	for _, f := range files {
+		slices.SortStableFunc(f.Errors, func(a, b failure) int { return cmp.Compare(a.line(), b.line()) })
+	}
+	return files
+}
+
+// line is the first that a reason is about.
+func (f *failure) line() int64 {
+	if len(f.LineRanges) == 0 {
+		return math.MaxInt64
+	}
+	return f.LineRanges[0][0]
+}
+
 // report is the object in the bucket. The elements of taskErrors are not published; here they have a reason, as those of files.
 func (e *failures) report(id string) ([]byte, error) {
-	task, files := append([]failure{}, e.Task...), e.Files
+	task, files := append([]failure{}, e.Task...), e.ordered()
 	if e.Unlisted > 0 {
 		task = append(task, failure{Reason: fmt.Sprintf("%d more errors are not listed: a report has at most %d reasons and %d ranges of lines.", e.Unlisted, maxReportReasons, maxReportRanges)})
 	}

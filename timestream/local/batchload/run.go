@@ -87,6 +87,8 @@ type run struct {
 	store storing.Writer
 	// done is the state as of what is stored.
 	done state
+	// mapper makes the records of the file in hand.
+	mapper *mapping.Mapper
 	// rows are those of the records in hand.
 	records []record.Record
 	rows    []rowLines
@@ -153,7 +155,7 @@ func (r *run) end(err error) {
 		}
 		if err != nil {
 			log.Warn("the error report of a batch load task is not written", "task", r.spec.ID, "err", err)
-			s.Message += " The error report could not be written: " + reportReason(err.Error())
+			s.Message += " " + reportReason("The error report could not be written: "+err.Error())
 		} else {
 			s.Message += " See the error report s3://" + *s3.BucketName + "/" + key + "."
 		}
@@ -268,8 +270,7 @@ func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.M
 	for i := range columns {
 		columns[i].Name, _ = header.Field(i)
 	}
-	mapper, err := model.Bind(columns)
-	if err != nil {
+	if r.mapper, err = model.Bind(columns); err != nil {
 		return &fileError{err}
 	}
 	start := header.End
@@ -285,7 +286,7 @@ func (r *run) file(ctx context.Context, bucketName, key string, model *mapping.M
 	if start != header.End {
 		base = start
 	}
-	return r.rowsOf(ctx, key, rows, base, len(columns), mapper)
+	return r.rowsOf(ctx, key, rows, base, len(columns))
 }
 
 // until reads until ctx ends: where a file has no row that can be loaded, nothing else would notice.
@@ -302,7 +303,7 @@ func (u *until) Read(p []byte) (int, error) {
 }
 
 // rowsOf loads the rows of a file, whose ends count from base.
-func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, base int64, columns int, mapper *mapping.Mapper) error {
+func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, base int64, columns int) error {
 	for {
 		row, err := rows.Next()
 		var bad *delimited.RowError
@@ -323,7 +324,7 @@ func (r *run) rowsOf(ctx context.Context, key string, rows *delimited.Reader, ba
 		before := len(r.records)
 		if bad == nil {
 			var err error
-			if r.records, err = mapper.Row(r.records, row.Field); err != nil {
+			if r.records, err = r.mapper.Row(r.records, row.Field); err != nil {
 				bad = &delimited.RowError{Reason: err.Error()}
 			}
 		}
@@ -376,6 +377,7 @@ func (r *run) invalid(rec *record.Record, reason string) {
 }
 
 func (r *run) note(rec *record.Record, reason string) {
+	reason = r.mapper.Explain(rec, reason)
 	for i := range r.records {
 		if &r.records[i] == rec {
 			r.state.Errors.lines(r.state.File, reason, r.rows[i].first, r.rows[i].last)

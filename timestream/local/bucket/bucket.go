@@ -120,6 +120,9 @@ func (s *Store) Exists(bucket string) error {
 	return b.Close()
 }
 
+// Refusal is the answer to a request that names a bucket or a key that cannot be used, which err says. The service's text is not published.
+func Refusal(err error) string { return "Unable to access S3: " + err.Error() }
+
 // ValidKey tells, by an ErrBadKey, why a key cannot be a path below a bucket's directory: names between slashes that are empty, `.`, `..` or over
 // 255 bytes, that hold a NUL or are not UTF-8, or that look like a file that is being written; more than 100 of them, and more than 1,024 bytes.
 func ValidKey(key string) error {

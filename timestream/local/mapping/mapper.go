@@ -30,10 +30,11 @@ type Mapper struct {
 	measures []measure
 }
 
-// source is where a value comes from: the number of a column and its type.
+// source is where a value comes from: the number of a column, its type and its name.
 type source struct {
 	column int
 	typ    Type
+	from   string
 }
 
 type named struct {
@@ -111,7 +112,7 @@ func (b *binder) find(member, name string, want Type) source {
 	if have != want && have != Text && (have != Integer || want != Bigint) {
 		b.fail("%s maps the column '%s' to %s, but it is of type %s", member, name, want, have)
 	}
-	return source{i, have}
+	return source{i, have, name}
 }
 
 func (b *binder) fail(format string, args ...any) {
@@ -140,7 +141,7 @@ func (r *Mapper) Row(dst []record.Record, cell func(column int) (text string, nu
 	case err != nil:
 		return dst, err
 	case null:
-		return dst, errNoTime
+		return dst, fmt.Errorf("%w: column '%s' is NULL", errNoTime, r.time.from)
 	}
 	dimensions := make([]record.Dimension, 0, len(r.dimensions))
 	for _, d := range r.dimensions {
@@ -154,7 +155,7 @@ func (r *Mapper) Row(dst []record.Record, cell func(column int) (text string, nu
 	name := ""
 	if r.hasName {
 		if name, null = cell(r.byName.column); null || name == "" {
-			return dst, errNoName
+			return dst, fmt.Errorf("%w: column '%s' is NULL or empty", errNoName, r.byName.from)
 		}
 	}
 	before, known := len(dst), false
@@ -181,7 +182,7 @@ func (r *Mapper) Row(dst []record.Record, cell func(column int) (text string, nu
 	}
 	switch {
 	case !known:
-		return dst, fmt.Errorf("no mapping is for the measure name '%.256s'", name)
+		return dst, fmt.Errorf("no mapping is for the measure name '%s' of column '%s'", short(name), r.byName.from)
 	case len(dst) == before:
 		return dst, errNoMeasure
 	}

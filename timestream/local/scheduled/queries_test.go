@@ -94,7 +94,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("got %s, kept %+v", *out.Arn, store.kept)
 	}
 	long := strings.Repeat("ö", 600)
-	if got := shortened(long); len(got) > maxFailure+3 || !strings.HasSuffix(got, "ö…") || !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) {
+	if got := shortened(long, maxFailure); len(got) > maxFailure+3 || !strings.HasSuffix(got, "ö…") || !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) {
 		t.Errorf("got %d bytes, %q", len(got), got[len(got)-8:])
 	}
 }

@@ -19,6 +19,7 @@ import (
 	qtypes "github.com/aws/aws-sdk-go-v2/service/timestreamquery/types"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
 
+	"github.com/tributary-project/tributary/timestream/local/bucket"
 	"github.com/tributary-project/tributary/timestream/local/internal/listing"
 	"github.com/tributary-project/tributary/timestream/local/internal/shape"
 	"github.com/tributary-project/tributary/timestream/local/internal/sqlplan"
@@ -88,7 +89,8 @@ func writeTags(tags []qtypes.Tag) []wtypes.Tag {
 
 // Create creates a scheduled query, which is enabled (API reference, CreateScheduledQuery). Its statement is planned with the
 // present time for @scheduled_runtime, so the columns that it reads must be there, as must the target table, and the mapping must fit the
-// columns of the result. Topic, role and key are kept and shown, nothing more. The texts but those of the statement are our own.
+// columns of the result. The bucket of error reports must be there where there is a directory in place of S3. Topic, role and key are kept and
+// shown, nothing more. The texts but those of the statement are our own.
 func (s *Queries) Create(ctx context.Context, in *timestreamquery.CreateScheduledQueryInput) (*timestreamquery.CreateScheduledQueryOutput, error) {
 	if err := checkCreate(in); err != nil {
 		return nil, err
@@ -102,6 +104,11 @@ func (s *Queries) Create(ctx context.Context, in *timestreamquery.CreateSchedule
 	}
 	if err := s.plan(&q.Definition, q.Created); err != nil {
 		return nil, err
+	}
+	if s.cfg.Buckets != nil {
+		if err := s.cfg.Buckets.Exists(*q.Report.BucketName); err != nil {
+			return nil, invalid("%s", bucket.Refusal(err))
+		}
 	}
 	if err := s.keep(ctx, q, writeTags(in.Tags)); err != nil {
 		// Another request with the same token may have come first.

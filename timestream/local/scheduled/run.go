@@ -109,7 +109,7 @@ func (s *Queries) run(ctx context.Context, j Job) {
 	if ctx.Err() != nil {
 		return
 	}
-	run.Failure = shortened(run.Failure)
+	run.Failure = shortened(run.Failure, maxFailure)
 	run.Stats.Took = s.cfg.Now().Sub(run.Trigger)
 	run.report()
 	finish := func(state State) State {
@@ -213,7 +213,7 @@ func (r *making) row(ctx context.Context, row result.Row) error {
 		for i := range row {
 			cells[i] = string(row[i].Text)
 		}
-		r.errors.Row(err.Error(), cells)
+		r.errors.Row(storing.Sentence(err.Error()), cells)
 	}
 	if len(r.batch) < timestream.MaxRecordsPerWrite {
 		return nil
@@ -248,7 +248,7 @@ func (r *making) judge(ctx context.Context, err error) (disable bool) {
 	switch {
 	case err == nil:
 		if n := r.errors.Len(); n > 0 {
-			r.Failure = fmt.Sprintf("%d of the rows or records could not be written, the first because: %s", n, r.errors.First())
+			r.Failure = storing.Sentence(fmt.Sprintf("%d of the rows or records could not be written, the first because: %s", n, r.errors.First()))
 		}
 	case errors.Is(context.Cause(ctx), errRunTime):
 		r.Failure = fmt.Sprintf("The run took longer than %v (%s).", r.s.cfg.Timeout, r.s.cfg.TimeoutFlag)
@@ -261,15 +261,18 @@ func (r *making) judge(ctx context.Context, err error) (disable bool) {
 	return false
 }
 
-// maxFailure bounds a reason that is remembered, in bytes: some texts repeat what they are about.
-const maxFailure = 1024
+// maxFailure bounds a reason that is remembered, in bytes: some texts repeat what they are about. maxNoReport bounds why there is no report.
+const (
+	maxFailure  = 1024
+	maxNoReport = 512
+)
 
-// shortened cuts a text that is too long.
-func shortened(s string) string {
-	if len(s) <= maxFailure {
+// shortened cuts a text that is longer than most bytes.
+func shortened(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxFailure], "") + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // lasting tells whether an error is the client's, which asking again does not mend.
@@ -283,7 +286,8 @@ func lasting(err error) bool {
 	return !errors.As(err, &qThrottled) && !errors.As(err, &wThrottled) && !errors.As(err, &qInternal) && !errors.As(err, &wInternal)
 }
 
-// report puts the error report where the definition wants it; without a directory in place of S3 there is none.
+// report puts the error report where the definition wants it, or says with the failure why it could not; without a directory in place of S3 there
+// is none.
 func (r *making) report() {
 	if r.errors.Len() == 0 || r.s.cfg.Buckets == nil {
 		return
@@ -302,6 +306,7 @@ func (r *making) report() {
 	}()
 	if err != nil {
 		r.s.cfg.Logger.Warn("an error report of a scheduled query was not written", "query", r.query.ID, "err", err)
+		r.Failure = storing.Sentence(r.Failure) + " " + storing.Sentence(shortened("The error report could not be written: "+err.Error(), maxNoReport))
 		return
 	}
 	r.ReportKey = key

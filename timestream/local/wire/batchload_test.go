@@ -295,17 +295,16 @@ func TestBatchLoadErrors(t *testing.T) {
 		RecordsProcessed: 11, RecordsIngested: 2, ParseFailures: 6, RecordIngestionFailures: 3, FileFailures: 3,
 	})
 	want := `{"fileErrors":[{"errors":[` +
+		`{"lineRanges":[[3,3]],"reason":"Column 'time', value 'yesterday': Invalid time for record."},` +
+		`{"lineRanges":[[4,4]],"reason":"Column 'wgt': Invalid value many for double measure value type."},` +
 		`{"lineRanges":[[5,5]],"reason":"The row has 5 columns, the header has 6."},` +
 		`{"lineRanges":[[6,6]],"reason":"There is text behind the closing quote of a field."},` +
-		`{"lineRanges":[[11,11]],"reason":"the row has no dimension"},` +
-		`{"lineRanges":[[12,12]],"reason":"the row has no measure value: all are NULL"},`
+		`{"lineRanges":[[7,9]],"reason":"The record timestamp is outside the time range of the data ingestion window."},` +
+		`{"lineRanges":[[10,10]],"reason":"A record already exists with the same time, dimensions, measure name, and record version.`
 	if got := l.report(task); !strings.HasPrefix(got, want) ||
-		!strings.Contains(got, `{"lineRanges":[[3,3]],"reason":"Invalid time for record."}`) ||
-		!strings.Contains(got, `{"lineRanges":[[4,4]],"reason":"Invalid value many for double measure value type."}`) ||
-		!strings.Contains(got, `{"lineRanges":[[7,9]],"reason":"The record timestamp is outside the time range of the data ingestion window."}`) ||
-		!strings.Contains(got, `{"lineRanges":[[10,10]],"reason":"A record already exists with the same time, dimensions, measure name, and record version.`) ||
-		!strings.Contains(got, `{"errors":[{"reason":"the file begins with a byte order mark: remove it"}],"fileName":"rows/b.csv"}`) ||
-		!strings.Contains(got, `{"errors":[{"reason":"MultiMeasureAttributeMappings names the column 'wgt', which does not exist"}],"fileName":"rows/c.csv"}`) ||
+		!strings.Contains(got, `,{"lineRanges":[[11,11]],"reason":"The row has no dimension."},{"lineRanges":[[12,12]],"reason":"The row has no measure value: all are NULL."}],`) ||
+		!strings.Contains(got, `{"errors":[{"reason":"The file begins with a byte order mark: remove it."}],"fileName":"rows/b.csv"}`) ||
+		!strings.Contains(got, `{"errors":[{"reason":"MultiMeasureAttributeMappings names the column 'wgt', which does not exist."}],"fileName":"rows/c.csv"}`) ||
 		!strings.Contains(got, `"fileName":"rows/d.csv"}],"taskErrors":[]}`) {
 		t.Errorf("got %s", got)
 	}
@@ -316,8 +315,11 @@ func TestBatchLoadErrors(t *testing.T) {
 
 	task = l.load(l.input("nothing/"))
 	l.want(task, wtypes.BatchLoadStatusFailed, wtypes.BatchLoadProgressReport{})
-	if got := l.report(task); got != `{"fileErrors":[],"taskErrors":[{"reason":"the task cannot be carried out: no object in bucket csv-in has the prefix \"nothing/\""}]}` {
+	if got := l.report(task); got != `{"fileErrors":[],"taskErrors":[{"reason":"The task cannot be carried out: no object in bucket csv-in has the prefix \"nothing/\"."}]}` {
 		t.Errorf("got %s", got)
+	}
+	if want := `The task cannot be carried out: no object in bucket csv-in has the prefix "nothing/". See the error report s3://csv-out/reports/` + *task.TaskId + "/error_report.json."; aws.ToString(task.ErrorMessage) != want {
+		t.Errorf("got %q, want %q", aws.ToString(task.ErrorMessage), want)
 	}
 	for i := range 101 {
 		l.put(fmt.Sprintf("many/%d.csv", i), header)
@@ -326,6 +328,23 @@ func TestBatchLoadErrors(t *testing.T) {
 	l.want(task, wtypes.BatchLoadStatusFailed, wtypes.BatchLoadProgressReport{})
 	if got := l.report(task); !strings.Contains(got, "more than 100") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestBatchLoadColumns: each reason of the store about a value names the column that it came from.
+func TestBatchLoadColumns(t *testing.T) {
+	l := newLoading(t)
+	now := loadTime()
+	l.put("values.csv", "vehicle,registration,time,wgt,miles,note\n"+
+		fmt.Sprintf("car,r,%d,1,2,%s\n", now, strings.Repeat("n", 2049))+
+		fmt.Sprintf("%s,r,%d,1,2,long\n", strings.Repeat("c", 2048), now+1)+
+		fmt.Sprintf("car,r,%d,1,2 miles,a unit\n", now+2))
+	want := `{"fileErrors":[{"errors":[` +
+		`{"lineRanges":[[2,2]],"reason":"Column 'note': Value '` + strings.Repeat("n", 64) + `…' failed to satisfy constraint: Member must have length less than or equal to 2048."},` +
+		`{"lineRanges":[[3,3]],"reason":"Column 'vehicle', value '` + strings.Repeat("c", 64) + `…': The dimension 'vehicle' exceeds the limit of 2048 bytes for a dimension name and value pair."},` +
+		`{"lineRanges":[[4,4]],"reason":"Column 'miles': Invalid value 2 miles for bigint measure value type."}],"fileName":"values.csv"}],"taskErrors":[]}`
+	if got := l.report(l.load(l.input("values.csv"))); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

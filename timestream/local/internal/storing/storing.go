@@ -9,7 +9,10 @@ package storing
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	wtypes "github.com/aws/aws-sdk-go-v2/service/timestreamwrite/types"
@@ -108,4 +111,15 @@ func (w *Writer) try(ctx context.Context, records []record.Record) (accepted, by
 			return 0, 0, ctx.Err()
 		}
 	}
+}
+
+// Sentence is what an error says as reports have it: it begins with a capital and ends with a full stop.
+func Sentence(s string) string {
+	if c, n := utf8.DecodeRuneInString(s); n > 0 {
+		s = string(unicode.ToUpper(c)) + s[n:]
+	}
+	if s == "" || strings.HasSuffix(s, ".") || strings.HasSuffix(s, "…") {
+		return s
+	}
+	return s + "."
 }

@@ -82,3 +82,11 @@ func TestWriter(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestSentence(t *testing.T) {
+	for give, want := range map[string]string{"": "", "the row": "The row.", "Done.": "Done.", "ünder: 1": "Ünder: 1.", "cut…": "Cut…", "\xff": "\uFFFD."} {
+		if got := Sentence(give); got != want {
+			t.Errorf("%q: got %q, want %q", give, got, want)
+		}
+	}
+}

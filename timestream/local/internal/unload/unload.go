@@ -185,7 +185,7 @@ func (w *Writer) create(folder string) (*openFile, error) {
 // accessError makes what is the statement's fault an error of the API.
 func accessError(err error) error {
 	if errors.Is(err, bucket.ErrNoBucket) || errors.Is(err, bucket.ErrBadKey) {
-		return refused("Unable to access S3: %v", err)
+		return refused("%s", bucket.Refusal(err))
 	}
 	return err
 }
