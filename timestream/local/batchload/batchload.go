@@ -43,10 +43,12 @@ const (
 	maxColumns       = 100_000
 	maxActiveOfTable = 5
 	maxActive        = 10
-	// maxDataModelBytes bounds a data model in a bucket. It is ours.
+	// maxDataModelBytes bounds a data model in a bucket, and a request with all that is in it. It is ours.
 	maxDataModelBytes = 1 << 20
-	// maxKept is how many tasks are remembered; the oldest that are done are forgotten first. The service names no limit.
-	maxKept = 1000
+	// maxKept is how many tasks are remembered, maxKeptBytes how large what they were created as may be together; the oldest that are done are
+	// forgotten first. The service names no limits.
+	maxKept      = 1000
+	maxKeptBytes = 64 << 20
 	// resumable is how long a task that stopped can be resumed. The service tells it with the task; how long it is nobody has said.
 	resumable = 7 * 24 * time.Hour
 )
@@ -85,6 +87,15 @@ type task struct {
 	Spec    spec
 	State   state
 	running bool
+	// size is that of Spec, in bytes of JSON.
+	size int
+}
+
+// weigh sets the size.
+func (t *task) weigh() error {
+	b, err := json.Marshal(t.Spec)
+	t.size = len(b)
+	return err
 }
 
 // active tells that a task counts among those that there may be few of.
@@ -133,6 +144,9 @@ func New(c Config, kept map[string]string) (*Tasks, error) {
 		if err := json.Unmarshal([]byte(v), t); err != nil {
 			return nil, fmt.Errorf("batch load task %s: %w", id, err)
 		}
+		if err := t.weigh(); err != nil {
+			return nil, fmt.Errorf("batch load task %s: %w", id, err)
+		}
 		l.tasks[id] = t
 	}
 	return l, nil
@@ -149,6 +163,9 @@ func (l *Tasks) Create(ctx context.Context, in *timestreamwrite.CreateBatchLoadT
 	fingerprint, err := json.Marshal(request)
 	if err != nil {
 		return nil, err
+	}
+	if len(fingerprint) > maxDataModelBytes {
+		return nil, invalid("The request has %d bytes. A batch load task has at most %d.", len(fingerprint), maxDataModelBytes)
 	}
 	if id, err := l.repeated(aws.ToString(in.ClientToken), fingerprint); id != "" || err != nil {
 		return created(id, err)
@@ -176,6 +193,9 @@ func (l *Tasks) Create(ctx context.Context, in *timestreamwrite.CreateBatchLoadT
 	}
 	if in.RecordVersion != nil {
 		t.Spec.RecordVersion = *in.RecordVersion
+	}
+	if err := t.weigh(); err != nil {
+		return nil, err
 	}
 	return created(l.add(ctx, t))
 }
@@ -232,9 +252,10 @@ func (l *Tasks) add(ctx context.Context, t *task) (id string, err error) {
 func (l *Tasks) room(t *task) (forget []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	active, ofTable := 0, 0
+	active, ofTable, bytes := 0, 0, t.size
 	var done []*task
 	for _, o := range l.tasks {
+		bytes += o.size
 		switch {
 		case !o.active():
 			done = append(done, o)
@@ -251,11 +272,13 @@ func (l *Tasks) room(t *task) (forget []string, err error) {
 	case active >= maxActive:
 		return nil, &wtypes.ThrottlingException{Message: text("The account has the maximum of %d active batch load tasks.", maxActive)}
 	}
-	if len(l.tasks) >= maxKept {
-		slices.SortFunc(done, func(a, b *task) int { return a.State.Updated.Compare(b.State.Updated) })
-		for _, o := range done[:min(len(done), len(l.tasks)-maxKept+1)] {
-			forget = append(forget, o.Spec.ID)
+	slices.SortFunc(done, func(a, b *task) int { return a.State.Updated.Compare(b.State.Updated) })
+	for _, o := range done {
+		if len(l.tasks)-len(forget) < maxKept && bytes <= maxKeptBytes {
+			break
 		}
+		forget = append(forget, o.Spec.ID)
+		bytes -= o.size
 	}
 	return forget, nil
 }

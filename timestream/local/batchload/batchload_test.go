@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,41 @@ func TestLimits(t *testing.T) {
 	}
 	if len(store.kept) != 1 || store.kept[*out.TaskId] == "" || store.records != 2 {
 		t.Errorf("%d tasks are kept, %d records are stored", len(store.kept), store.records)
+	}
+}
+
+// TestDefinitionsAreBounded: what tasks were created as does not fill the memory, however large each is.
+func TestDefinitionsAreBounded(t *testing.T) {
+	l := &Tasks{tasks: map[string]*task{}}
+	now := time.Now()
+	const each = 1 << 20
+	for i := range 70 {
+		fresh := &task{Spec: spec{ID: strconv.Itoa(i)}, State: state{Status: wtypes.BatchLoadStatusSucceeded, Updated: now.Add(time.Duration(i))}, size: each}
+		forget, err := l.room(fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range forget {
+			if want := strconv.Itoa(i - maxKeptBytes/each); id != want {
+				t.Errorf("task %s is forgotten before %s", id, want)
+			}
+			delete(l.tasks, id)
+		}
+		l.tasks[fresh.Spec.ID] = fresh
+	}
+	if n := len(l.tasks); n != maxKeptBytes/each {
+		t.Errorf("%d tasks of %d bytes are remembered", n, each)
+	}
+	_, err := l.Create(t.Context(), &timestreamwrite.CreateBatchLoadTaskInput{
+		TargetDatabaseName: aws.String("db1"), TargetTableName: aws.String("table"),
+		DataModelConfiguration: &wtypes.DataModelConfiguration{DataModel: &wtypes.DataModel{
+			TimeColumn: aws.String("time"), DimensionMappings: slices.Repeat([]wtypes.DimensionMapping{{SourceColumn: aws.String(strings.Repeat("x", 200))}}, 6000),
+		}},
+		DataSourceConfiguration: &wtypes.DataSourceConfiguration{DataFormat: "CSV", DataSourceS3Configuration: &wtypes.DataSourceS3Configuration{BucketName: aws.String("csv")}},
+		ReportConfiguration:     &wtypes.ReportConfiguration{ReportS3Configuration: &wtypes.ReportS3Configuration{BucketName: aws.String("csv")}},
+	})
+	if invalid := (*wtypes.ValidationException)(nil); !errors.As(err, &invalid) || !strings.Contains(*invalid.Message, "A batch load task has at most 1048576.") {
+		t.Errorf("got %v", err)
 	}
 }
 
