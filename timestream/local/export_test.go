@@ -20,6 +20,9 @@ func (c *Config) SmallParts(sealRows, pieceRows int64, fanIn int, between func()
 // CompactFrom makes the file smaller when that many of its blocks are free.
 func (c *Config) CompactFrom(blocks int64) { c.rewrite.minFree = blocks }
 
+// Compact lets the rewrite look whether the file can be made smaller.
+func (db *DB) Compact() { db.rewriter.wakeUp() }
+
 // Parts counts the parts of all tables by their state.
 func (db *DB) Parts(t testing.TB) (sealed, runs, building int) {
 	t.Helper()

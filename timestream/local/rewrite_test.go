@@ -352,6 +352,57 @@ func TestRewriteFreesSpace(t *testing.T) {
 	}
 }
 
+// TestLivePartAtTheEnd: a part that grows slowly does not hold a file large of which most has become free.
+func TestLivePartAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, func(c *local.Config) {
+		c.Dir = dir
+		c.CheckpointLogSize = 64 << 10
+		c.SmallParts(10_000_000, 100_000, 4, nil)
+		c.CompactFrom(8)
+	})
+	const large = "large"
+	if _, err := db.CreateTable(t.Context(), &timestreamwrite.CreateTableInput{DatabaseName: aws.String(database), TableName: aws.String(large)}); err != nil {
+		t.Fatal(err)
+	}
+	fill := func(name string, requests int) {
+		in := &timestreamwrite.WriteRecordsInput{DatabaseName: aws.String(database), TableName: aws.String(name)}
+		for n := range requests {
+			in.Records = in.Records[:0]
+			for i := range 100 {
+				in.Records = append(in.Records, rec("up", strconv.Itoa(n*i), time.Duration(n-4000)*time.Second, "host", strconv.Itoa(i)))
+			}
+			if _, err := db.WriteRecords(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(dir, "timestream.duckdb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	fill(large, 2000)
+	fill(table, 300) // behind the others in the file, and far from being sealed
+	before := size()
+	if _, err := db.DeleteTable(t.Context(), &timestreamwrite.DeleteTableInput{DatabaseName: aws.String(database), TableName: aws.String(large)}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(2 * time.Minute); size() > before/2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the file has %d of %d bytes when six sevenths of its records are gone", size(), before)
+		}
+		fill(table, 1) // what frees blocks is a checkpoint
+		db.Compact()
+	}
+	if sealed, runs, _ := db.Parts(t); sealed+runs == 0 {
+		t.Error("the live part was not sealed")
+	}
+	t.Logf("%d of %d bytes", size(), before)
+}
+
 // TestFormatWithoutParts: a file of the format that had one table of each kind is read, and its records are rewritten.
 func TestFormatWithoutParts(t *testing.T) {
 	dir := t.TempDir()
